@@ -1,0 +1,30 @@
+"""Robust training and robustness evaluation for medical AI, in MONAI.
+
+Pure PyTorch: ``attacks``, ``losses``, ``margins``, ``objectives``, ``robustness``.
+On MONAI and Ignite: ``networks``, ``data``, ``engines``, ``handlers``, ``bundle``.
+"""
+
+import importlib
+from types import ModuleType
+
+__version__ = "0.1.0"
+
+_PARTS = (
+    "attacks",
+    "bundle",
+    "data",
+    "engines",
+    "handlers",
+    "losses",
+    "margins",
+    "networks",
+    "objectives",
+    "robustness",
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a part on first use: importing the package itself loads nothing heavy."""
+    if name not in _PARTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")

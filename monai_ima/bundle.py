@@ -1,0 +1,190 @@
+"""What a bundle's config asks for before and after a run, so that no Python stands in a bundle."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from monai.bundle.reference_resolver import ReferenceResolver
+
+_logger = logging.getLogger(__name__)
+
+# Keys of every bundle's train.json that not every objective reads, or that MONAI reads by name.
+_KEYS = (
+    "attack_steps",
+    "beta",
+    "bisections",
+    "bundle_root",
+    "delta",
+    "eps_max",
+    "finalize",
+    "imports",
+    "initialize",
+    "margin_interval",
+    "margin_steps",
+    "margins",
+    "run",
+)
+
+_RUN_FILES = (
+    "checkpoint.pt",
+    "model.pt",
+    "model_best.pt",
+    "robustness.csv",
+    "robustness.json",
+    "robustness.png",
+    "events.out.tfevents.*",
+)
+
+
+def say_errors_last() -> None:
+    """After the traceback of an error that ends the program, repeat its first cause in one line.
+
+    MONAI wraps what goes wrong in a config into errors of its own, which end in the text of the
+    expression; what the user should read then stands a screen further up.
+    """
+
+    def hook(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        sys.__excepthook__(kind, error, traceback)
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        sys.stderr.write(f"\nStopped: {cause}\n")
+
+    sys.excepthook = hook
+
+
+def check_keys() -> None:
+    """Refuse a top-level key of the config that nothing refers to: a mistyped override.
+
+    MONAI adds an unknown key in silence, and the run goes on without it. To be called by an
+    expression in the config's ``initialize``.
+
+    Raises:
+        ValueError: naming the key, and the nearest of those that mean something.
+    """
+    config = _config_in_evaluation()
+    keys = {_first(id_) for id_ in config if id_ and not id_.startswith("_")}
+    texts = [value for value in config.values() if isinstance(value, str)]
+    references = {_first(id_) for text in texts for id_ in ReferenceResolver.match_refs_pattern(text)}
+    known = sorted(keys & references.union(_KEYS))
+    unknown = sorted(keys.difference(known))
+    if unknown:
+        near = [difflib.get_close_matches(key, known, n=1, cutoff=0) for key in unknown]
+        raise ValueError(
+            f"expected settings that the config knows, got {', '.join(unknown)}; "
+            f"did you mean {', '.join(names[0] for names in near)}? Known are {', '.join(known)}."
+        )
+
+
+def _first(id_: str) -> str:
+    return id_.split(ReferenceResolver.sep, maxsplit=1)[0]
+
+
+def _config_in_evaluation() -> dict[str, Any]:
+    """Raw items of the config, by id.
+
+    MONAI hands an expression the values that it refers to, and no reference to the config that it
+    stands in; so look for the resolver among the callers.
+    """
+    for caller in inspect.stack():
+        resolver = caller.frame.f_locals.get("self")
+        if isinstance(resolver, ReferenceResolver):
+            return {id_: item.get_config() for id_, item in resolver.items.items()}
+    raise RuntimeError("check_keys is called by an expression in a MONAI config only")
+
+
+def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
+    """Make the folder of a run, and move the files of an earlier run out of the way.
+
+    A new run in the same folder would overwrite the earlier one's results and draw its curves
+    through that one's events in TensorBoard; its files go to ``previous-1``, ``previous-2``, ...
+    below the folder.
+
+    Args:
+        output_dir: folder of the run.
+        resume: the run goes on with what lies there.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: if it cannot be written to.
+    """
+    folder = Path(output_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            f"expected output_dir to be a folder that can be written to, got {folder}: {error}; "
+            "choose another with --output_dir"
+        ) from error
+    earlier = [path for pattern in _RUN_FILES for path in folder.glob(pattern)]
+    if earlier and not resume:
+        number = 1
+        while (folder / f"previous-{number}").exists():
+            number += 1
+        attic = folder / f"previous-{number}"
+        attic.mkdir()
+        for path in earlier:
+            path.rename(attic / path.name)
+        _logger.warning("%s held a run; its files are now in %s", folder, attic)
+    return folder
+
+
+def add_layout(summary_writer: Any) -> None:
+    """Lay out TensorBoard's custom scalars: all noise levels in one chart, margins as a band."""
+    summary_writer.add_custom_scalars(
+        {
+            "Robustness": {
+                "accuracy at each noise level": ["Multiline", [r"^robust_accuracy/eps_.*"]],
+                "area under the curve": ["Multiline", [r"^robust_accuracy/auc"]],
+            },
+            "Margins": {
+                "5 %, mean, 95 %": ["Margin", ["margin/mean", "margin/q05", "margin/q95"]],
+                "fractions": ["Multiline", [r"^margin/.*_fraction"]],
+            },
+            "Losses": {"terms": ["Multiline", [r"^train_loss.*"]]},
+        }
+    )
+
+
+def summary(curve: Any, output_dir: str | Path, settings: Mapping[str, Any]) -> str:
+    """The end of a run in words: its curve as a table, and where everything was written.
+
+    Args:
+        curve: a :class:`~monai_ima.robustness.RobustnessCurve`.
+        output_dir: folder of the run.
+        settings: what to name beside the curve.
+    """
+    lines = ["", "  ".join(f"{name} {value}" for name, value in settings.items())]
+    lines.append(f"{'eps (' + curve.norm + ')':>12}  accuracy  95 % interval")
+    for eps, accuracy, (low, high) in zip(
+        curve.eps.tolist(), curve.accuracy.tolist(), curve.interval.tolist(), strict=True
+    ):
+        lines.append(f"{eps:12g}  {accuracy:8.3f}  {low:.3f} to {high:.3f}")
+    lines.append(f"{'area':>12}  {curve.auc():8.3f}  (n = {len(curve.robust)})")
+    lines.append("")
+    folder = Path(output_dir)
+    lines.extend(
+        f"{folder / name}  {what}"
+        for name, what in {
+            "model.pt": "weights after the last epoch, whose curve this is",
+            "model_best.pt": "weights of the best epoch on the validation set",
+            "checkpoint.pt": "everything that --resume true needs",
+            "robustness.csv": "the curve; .json with classes and settings, .png the figure",
+        }.items()
+    )
+    lines.append(f"tensorboard --logdir {folder}")
+    return "\n".join(lines)

@@ -1,0 +1,116 @@
+"""A MONAI trainer for methods that attack the network they train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import torch
+from ignite.metrics import Loss, Metric
+from monai.engines import PrepareBatchExtraInput, SupervisedTrainer
+from monai.engines.utils import IterationEvents
+from monai.engines.workflow import Workflow
+from monai.utils.enums import CommonKeys as Keys
+
+from monai_ima.objectives import Objective
+
+
+class RobustTrainer(SupervisedTrainer):
+    """MONAI's ``SupervisedTrainer`` with an objective in place of inferer and loss function.
+
+    Each batch is a dictionary with ``image``, ``label`` and ``index``, the sample's place in the
+    training datalist. The mean of the loss and of each term of the objective over an epoch are put
+    into ``engine.state.metrics`` as ``train_<name>``, where MONAI's handlers find them.
+
+    With ``amp`` the network runs in mixed precision, on a GPU with a gradient scaler; attacks stay
+    in float32.
+
+    Args:
+        objective: the training method, see :class:`~monai_ima.objectives.Objective`.
+        kwargs: arguments of ``SupervisedTrainer``, except ``loss_function``, ``inferer``,
+            ``iteration_update`` and ``compile``, which have no meaning here.
+
+    Raises:
+        ValueError: if one of these is given, or the run is distributed over several processes.
+    """
+
+    def __init__(self, *, objective: Objective, **kwargs: Any) -> None:
+        for name in ("loss_function", "inferer", "iteration_update", "compile"):
+            if kwargs.get(name):
+                raise ValueError(f"RobustTrainer takes an objective, not {name}; leave {name} out")
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            raise ValueError("RobustTrainer runs in one process, not in a distributed group")
+        self.objective = objective
+        kwargs.setdefault("prepare_batch", PrepareBatchExtraInput({"index": "index"}))
+        kwargs["train_handlers"] = kwargs.get("train_handlers") or ()
+        super().__init__(loss_function=_no_loss_function, **kwargs)
+
+    def _register_handlers(self, handlers: Sequence[Any]) -> None:
+        # Before the handlers, so that at the end of an epoch they see its losses.
+        for name in ("loss", *self.objective.terms):
+            _mean_over_samples(name).attach(self, f"train_{name}")
+        super()._register_handlers(handlers)
+
+    def run(self) -> None:  # type: ignore[override]  # as MONAI's own
+        """Train, from the epoch that the state is in."""
+        use_scaler = self.amp and self.state.device.type == "cuda"
+        scaler = torch.amp.GradScaler("cuda") if use_scaler else None
+        self.scaler = scaler  # type: ignore[assignment]  # MONAI names its deprecated alias
+        Workflow.run(self)  # the trainer's own run would make CUDA's scaler on any device
+
+    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Any]:
+        """One batch: the objective's loss, its gradient, a step of the optimizer."""
+        inputs, labels, _, extra = engine.prepare_batch(
+            batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs
+        )
+        if hasattr(inputs, "as_tensor"):  # a MetaTensor makes every small operation slower
+            inputs = inputs.as_tensor()
+        engine.state.output = {Keys.IMAGE: inputs, Keys.LABEL: labels}
+        first, last = self._accumulation()
+        engine.network.train()
+        if first:
+            engine.optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
+
+        with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
+            result = engine.objective(engine.network, inputs, labels, **extra)
+        if not torch.isfinite(result.loss):
+            raise FloatingPointError(
+                f"expected a finite loss, got {result.loss.item()} at epoch {engine.state.epoch}, "
+                f"iteration {engine.state.iteration}; lower the learning rate, or look for "
+                "extreme values in the data. The last checkpoint was kept."
+            )
+        engine.state.output |= {Keys.PRED: result.logits, Keys.LOSS: result.loss, **result.terms}
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        engine.fire_event(IterationEvents.LOSS_COMPLETED)
+
+        loss = result.loss / engine.accumulation_steps
+        (loss if engine.scaler is None else engine.scaler.scale(loss)).backward()
+        engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if last and engine.scaler is None:
+            engine.optimizer.step()
+        elif last:
+            engine.scaler.step(engine.optimizer)
+            engine.scaler.update()
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        output: dict[str, Any] = engine.state.output
+        return output
+
+    def _accumulation(self) -> tuple[bool, bool]:
+        """Whether this iteration is the first and the last of those that share a step."""
+        epoch_length = self.state.epoch_length
+        iteration = (self.state.iteration - 1) % epoch_length
+        steps = self.accumulation_steps
+        return iteration % steps == 0, (iteration + 1) % steps == 0 or iteration + 1 == epoch_length
+
+
+def _no_loss_function(*_: Any) -> NoReturn:
+    raise TypeError("RobustTrainer has an objective in place of a loss function")
+
+
+def _mean_over_samples(name: str) -> Metric:
+    """Mean of a batch's scalar output over the samples of an epoch."""
+
+    def value_and_samples(output: list[dict[str, Any]]) -> tuple[float, list[Any]]:
+        return output[0][name], output  # each sample carries the scalar of its batch
+
+    return Loss(lambda value, _: torch.as_tensor(value), output_transform=value_and_samples, batch_size=len)

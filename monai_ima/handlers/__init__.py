@@ -1,0 +1,18 @@
+"""Handlers: what MONAI's engines do around an iteration. They call the mathematics, never hold it."""
+
+from monai_ima.handlers.checkpoint import RunCheckpoint
+from monai_ima.handlers.interval import ValidateAtEnd
+from monai_ima.handlers.margin_update import MarginUpdateHandler
+from monai_ima.handlers.progress import ProgressHandler
+from monai_ima.handlers.robustness_curve import RobustnessCurveHandler, RobustnessReport
+from monai_ima.handlers.seed import EpochSeedHandler
+
+__all__ = [
+    "EpochSeedHandler",
+    "MarginUpdateHandler",
+    "ProgressHandler",
+    "RobustnessCurveHandler",
+    "RobustnessReport",
+    "RunCheckpoint",
+    "ValidateAtEnd",
+]

@@ -1,0 +1,70 @@
+"""Algorithm 2 after an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
+from torch.utils.tensorboard import SummaryWriter
+
+from monai_ima.objectives import IMA
+
+
+class MarginUpdateHandler:
+    """Update the margin of every training sample every few epochs, and report how they stand.
+
+    Put it before the handlers that log, validate or save: they see the margins of the epoch. Into
+    ``engine.state.metrics`` go ``margin/mean``, ``margin/q05``, ``margin/q95`` (in units of the
+    inputs), ``margin/crossed_fraction``, the samples that met the boundary within their margin,
+    and ``margin/at_bound_fraction``, those whose margin is as large as it may become.
+
+    Args:
+        objective: IMA, which holds the margins and the attack.
+        data_loader: the whole training set, without sampling and without augmentation; batches with
+            ``image``, ``label`` and ``index``.
+        interval: update after every so many epochs.
+        summary_writer: where the histogram ``margin/histogram`` goes, if given.
+
+    Raises:
+        ValueError: if the interval is below 1.
+    """
+
+    def __init__(
+        self,
+        objective: IMA,
+        data_loader: Iterable[dict[str, Any]],
+        interval: int = 1,
+        summary_writer: SummaryWriter | None = None,
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f"expected an interval of at least 1 epoch, got {interval}")
+        self.objective = objective
+        self.data_loader = data_loader
+        self.interval = interval
+        self.summary_writer = summary_writer
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
+
+    def __call__(self, engine: SupervisedTrainer) -> None:
+        margins = self.objective.margins
+        crossed = torch.zeros(len(margins), dtype=torch.bool)
+        for batch in self.data_loader:
+            inputs, labels, _, extra = engine.prepare_batch(batch, engine.state.device)
+            met = self.objective.update_margins(engine.network, inputs, labels, **extra)
+            crossed[extra["index"].cpu()] = met.cpu()
+        values = margins.margins.cpu()
+        low, high = values.quantile(values.new_tensor([0.05, 0.95])).tolist()
+        at_bound = values >= margins.eps_max
+        engine.state.metrics |= {
+            "margin/mean": values.mean().item(),
+            "margin/q05": low,
+            "margin/q95": high,
+            "margin/crossed_fraction": crossed.float().mean().item(),
+            "margin/at_bound_fraction": at_bound.float().mean().item(),
+        }
+        if self.summary_writer is not None:
+            self.summary_writer.add_histogram("margin/histogram", values, engine.state.epoch)

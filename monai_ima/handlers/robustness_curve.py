@@ -1,0 +1,243 @@
+"""The robustness curve as a handler of any MONAI evaluator."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from monai_ima.attacks import Norm, get_norm, pgd
+from monai_ima.handlers.figures import as_image, curve_figure, examples_figure
+from monai_ima.handlers.files import write_whole
+from monai_ima.robustness import RobustnessCurve, noise_levels, sweep
+
+
+class RobustnessCurveHandler:
+    """Attack every sample that a ``SupervisedEvaluator`` sees, at every noise level.
+
+    Into ``engine.state.metrics`` go ``<tag>/eps_<eps>`` for each level and ``<tag>/auc``. Put it
+    before the handlers that log, which then report them like any other metric. Each evaluation
+    draws the same random starts, so that two models or epochs meet the same attack.
+
+    Args:
+        eps: noise levels, increasing, in units of the inputs; level 0 is added.
+        norm: ``"linf"``, ``"l2"`` or a :class:`~monai_ima.attacks.Norm`.
+        steps: gradient steps of PGD.
+        restarts: random starts of PGD.
+        bounds: range of valid inputs.
+        seed: seed of the random starts.
+        tag: first part of the metrics' names.
+
+    Raises:
+        ValueError: if the levels are not increasing, or the norm is unknown.
+    """
+
+    def __init__(
+        self,
+        eps: Sequence[float],
+        norm: Norm | str,
+        *,
+        steps: int = 100,
+        restarts: int = 2,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        seed: int = 0,
+        tag: str = "robust_accuracy",
+    ) -> None:
+        self.eps = noise_levels(eps)
+        self.norm = get_norm(norm)
+        self.steps = steps
+        self.restarts = restarts
+        self.bounds = bounds
+        self.seed = seed
+        self.tag = tag
+        self.curve: RobustnessCurve | None = None
+        self._robust: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._generator = torch.Generator()
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self.started)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.attack)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed)
+
+    def started(self, engine: SupervisedEvaluator) -> None:
+        self._robust, self._labels = [], []
+        self._generator = torch.Generator(engine.state.device).manual_seed(self.seed)
+
+    def attack(self, engine: SupervisedEvaluator) -> None:
+        """Attack the batch at hand."""
+        labels = engine.state.output[Keys.LABEL]
+        robust = sweep(
+            engine.network,
+            engine.state.output[Keys.IMAGE],
+            labels,
+            eps=self.eps,
+            norm=self.norm,
+            steps=self.steps,
+            restarts=self.restarts,
+            bounds=self.bounds,
+            generator=self._generator,
+        )
+        self._robust.append(robust.cpu())
+        self._labels.append(labels.cpu())
+
+    def completed(self, engine: SupervisedEvaluator) -> None:
+        """Make the curve of all batches, and hand its values to the engine."""
+        self.curve = RobustnessCurve(
+            self.eps, torch.cat(self._robust), torch.cat(self._labels), self.norm.name
+        )
+        for eps, accuracy in zip(self.eps.tolist(), self.curve.accuracy.tolist(), strict=True):
+            engine.state.metrics[f"{self.tag}/eps_{eps:g}"] = accuracy
+        engine.state.metrics[f"{self.tag}/auc"] = self.curve.auc()
+
+
+class RobustnessReport:
+    """Files and TensorBoard images of the curves that a :class:`RobustnessCurveHandler` makes.
+
+    ``robustness.csv`` holds a row for each level of each curve so far, ``robustness.json`` the
+    same with the accuracy of each class and the settings of the attack, ``robustness.png`` the
+    figure. Images ``robustness/curve`` and ``robustness/examples`` go to TensorBoard. Put it after
+    the curve's handler.
+
+    Args:
+        curve_handler: makes the curves.
+        output_dir: where the files go. Curves of earlier epochs are kept, which is how a resumed
+            run has them all.
+        class_names: names of the classes.
+        summary_writer: where the images go.
+    """
+
+    columns = ("epoch", "norm", "eps", "accuracy", "low", "high", "n")
+
+    def __init__(
+        self,
+        curve_handler: RobustnessCurveHandler,
+        output_dir: str | Path,
+        *,
+        class_names: Sequence[str],
+        summary_writer: SummaryWriter,
+    ) -> None:
+        self.curve_handler = curve_handler
+        self.output_dir = Path(output_dir)
+        self.class_names = tuple(class_names)
+        self.summary_writer = summary_writer
+        self._examples: dict[int, Tensor] = {}
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self.started)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.keep_examples)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed)
+
+    def started(self, engine: SupervisedEvaluator) -> None:  # noqa: ARG002  Ignite hands the engine over
+        self._examples = {}
+
+    def keep_examples(self, engine: SupervisedEvaluator) -> None:
+        """Keep the first sample of each class that is correctly classified."""
+        output = engine.state.output
+        correct = output[Keys.PRED].argmax(dim=1) == output[Keys.LABEL]
+        for image, label in zip(
+            output[Keys.IMAGE][correct], output[Keys.LABEL][correct], strict=True
+        ):
+            self._examples.setdefault(int(label), image)
+
+    def completed(self, engine: SupervisedEvaluator) -> None:
+        """Write the files, and the images of this epoch."""
+        epoch = engine.state.epoch
+        curves = {old: curve for old, curve in self.read_curves().items() if old < epoch}
+        curve = self.curve_handler.curve
+        if curve is None:
+            raise RuntimeError("put the curve's handler before its report, in the same evaluator")
+        curves[epoch] = curve.to_dict()
+        self._write_files(curves)
+        figure = curve_figure(curves)
+        self.summary_writer.add_image(
+            "robustness/curve", as_image(figure), epoch, dataformats="HWC"
+        )
+        if self._examples:
+            self._write_examples(engine)
+        self.summary_writer.flush()
+
+    def read_curves(self) -> dict[int, dict[str, Any]]:
+        """Curves so far, by epoch, each as ``RobustnessCurve.to_dict()`` gives it."""
+        path = self.output_dir / "robustness.json"
+        if not path.exists():
+            return {}
+        return {curve.pop("epoch"): curve for curve in json.loads(path.read_text())["curves"]}
+
+    def _write_files(self, curves: dict[int, dict[str, Any]]) -> None:
+        handler = self.curve_handler
+        report = {
+            "attack": {
+                "name": "pgd",
+                "norm": handler.norm.name,
+                "steps": handler.steps,
+                "restarts": handler.restarts,
+                "step_size": "eps / 10",
+                "bounds": list(handler.bounds),
+                "seed": handler.seed,
+            },
+            "classes": self.class_names,
+            "curves": [{"epoch": epoch, **curve} for epoch, curve in curves.items()],
+        }
+        rows = [
+            (epoch, curve["norm"], eps, accuracy, low, high, curve["n"])
+            for epoch, curve in curves.items()
+            for eps, accuracy, low, high in zip(
+                curve["eps"], curve["accuracy"], curve["low"], curve["high"], strict=True
+            )
+        ]
+
+        def write_csv(path: Path) -> None:
+            with path.open("w", newline="") as file:
+                csv.writer(file).writerows([self.columns, *rows])
+
+        write_whole(self.output_dir / "robustness.csv", write_csv)
+        write_whole(self.output_dir / "robustness.png", curve_figure(curves).savefig)
+        write_whole(
+            self.output_dir / "robustness.json",
+            lambda path: path.write_text(json.dumps(report, indent=2) + "\n"),
+        )
+
+    def _write_examples(self, engine: SupervisedEvaluator) -> None:
+        handler = self.curve_handler
+        classes = sorted(self._examples)
+        inputs = torch.stack([self._examples[label] for label in classes])
+        labels = torch.tensor(classes, device=inputs.device)
+        eps = float(handler.eps[len(handler.eps) // 2])
+        attacked = pgd(
+            engine.network,
+            inputs,
+            labels,
+            eps=eps,
+            norm=handler.norm,
+            steps=handler.steps,
+            step_size=eps / 10,
+            bounds=handler.bounds,
+            generator=torch.Generator(inputs.device).manual_seed(handler.seed),
+        ).inputs
+        with torch.no_grad():
+            before, after = (
+                engine.network(images).softmax(dim=1).cpu() for images in (inputs, attacked)
+            )
+        figure = examples_figure(
+            inputs.cpu(),
+            attacked.cpu(),
+            before,
+            after,
+            labels.cpu(),
+            class_names=self.class_names,
+            title=f"100-PGD at {handler.norm.name} {eps:g}",
+        )
+        self.summary_writer.add_image(
+            "robustness/examples", as_image(figure), engine.state.epoch, dataformats="HWC"
+        )

@@ -1,0 +1,77 @@
+"""Algorithm 2: one margin per training sample."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class MarginStore(nn.Module):
+    """Margins of all training samples: estimated distances to the decision boundary.
+
+    Each starts at ``delta``. A module, so that a checkpoint holds the margins as a tensor, they
+    move with ``.to(device)``, and a store of another size is refused on loading.
+
+    Args:
+        num_samples: number of training samples; a sample is named by its index in the datalist.
+        delta: expansion step of a margin, and its smallest value, in units of the inputs.
+        eps_max: largest margin (the paper's noise level), in units of the inputs.
+
+    Raises:
+        ValueError: if there is no sample, or not ``0 < delta <= eps_max < inf``.
+
+    Source:
+        Ma and Liang, Increasing-Margin Adversarial (IMA) Training, 2020, Algorithm 2.
+    """
+
+    margins: Tensor
+
+    def __init__(self, num_samples: int, delta: float, eps_max: float) -> None:
+        super().__init__()
+        if num_samples < 1:
+            raise ValueError(f"expected at least one training sample, got {num_samples}")
+        if not 0 < delta <= eps_max < math.inf:
+            raise ValueError(
+                f"expected 0 < delta <= eps_max, got delta={delta} and eps_max={eps_max}"
+            )
+        self.delta = float(delta)
+        self.eps_max = float(eps_max)
+        self.register_buffer("margins", torch.full((num_samples,), self.delta))
+
+    def __len__(self) -> int:
+        return len(self.margins)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """Margins ``(N,)`` of the samples with these indices ``(N,)``.
+
+        Raises:
+            IndexError: if the store has no such sample.
+        """
+        if len(index) and not (index.min() >= 0 and index.max() < len(self)):
+            raise IndexError(
+                f"expected sample indices from 0 to {len(self) - 1}, "
+                f"got {index.min().item()} to {index.max().item()}; "
+                "is this the training set that the margins belong to?"
+            )
+        return self.margins[index.to(self.margins.device)]
+
+    @torch.no_grad()
+    def update(self, index: Tensor, *, correct: Tensor, crossed: Tensor, distance: Tensor) -> None:
+        """Lines 3 to 14 of Algorithm 2 for the samples with these indices, each named once.
+
+        Args:
+            index: ``(N,)`` indices of the samples.
+            correct: ``(N,)`` bool, the clean sample is correctly classified.
+            crossed: ``(N,)`` bool, B-PGD crossed the decision boundary (case 1).
+            distance: ``(N,)`` norm of the perturbation that B-PGD found, in units of the inputs.
+        """
+        margins = self[index]
+        correct, crossed, distance = (
+            values.to(margins.device) for values in (correct, crossed, distance)
+        )
+        expanded = margins + self.delta
+        updated = torch.where(crossed, distance.to(margins.dtype), expanded)
+        updated = torch.where(correct, updated, self.delta)
+        self.margins[index.to(margins.device)] = updated.clamp(self.delta, self.eps_max)

@@ -1,0 +1,49 @@
+"""What a trainer asks of a training method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class ObjectiveResult(NamedTuple):
+    """One batch under a training method.
+
+    Attributes:
+        loss: scalar to minimise.
+        logits: ``(N, C)`` of the clean inputs.
+        terms: detached scalars to log beside the loss, under the names in ``Objective.terms``.
+    """
+
+    loss: Tensor
+    logits: Tensor
+    terms: dict[str, Tensor]
+
+
+class Objective(nn.Module, ABC):
+    """A training method: from a batch to the loss that the network should minimise.
+
+    A module, so that a checkpoint holds what the method remembers of each sample; the network is
+    an argument, not a part of it. It comes in train mode and is left so, and the gradients of its
+    parameters are the caller's.
+
+    Attributes:
+        terms: names of the scalars that are logged beside the loss.
+    """
+
+    terms: tuple[str, ...]
+
+    @abstractmethod
+    def forward(
+        self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor
+    ) -> ObjectiveResult:
+        """Loss of a batch.
+
+        Args:
+            network: inputs ``(N, *)`` to logits ``(N, C)``.
+            inputs: ``(N, *)`` clean samples.
+            labels: ``(N,)`` true class indices.
+            index: ``(N,)`` place of each sample in the training datalist.
+        """

@@ -1,0 +1,138 @@
+"""IMA: Algorithm 1, the loss of a batch, and Algorithm 2, the margins after an epoch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+
+from monai_ima.attacks import Norm, Segment, Side, bpgd, get_norm, misclassified
+from monai_ima.losses import cross_entropy
+from monai_ima.margins import MarginStore
+from monai_ima.objectives.base import Objective, ObjectiveResult
+
+Noisy: TypeAlias = Literal["correct", "crossed"]
+
+
+class IMA(Objective):
+    """Cross-entropy on clean samples, and on noisy ones as far away as each sample's margin.
+
+    ``L = (1 - beta) (L1 + L2) + beta L3``: L1 and L2 over the wrongly and the correctly classified
+    clean samples, L3 over the noisy samples that B-PGD makes of the correct ones. Each is a sum
+    over its samples divided by the size of the whole batch, so that ``L1 + L2`` is the ordinary
+    cross-entropy, and a batch with few correct samples does not weigh those few more.
+
+    Args:
+        margins: margin of each training sample.
+        norm: ``"linf"``, ``"l2"`` or a :class:`~monai_ima.attacks.Norm`.
+        beta: trade-off from 0, accuracy on clean data, to 1, robustness.
+        steps: N_PGD of Algorithm 1.
+        margin_steps: N_PGD of Algorithm 2.
+        bisections: N_Binary.
+        bounds: range of valid inputs.
+        noisy: which noisy samples enter L3: ``"correct"``, of every correct sample (the paper),
+            or ``"crossed"``, only those that B-PGD put on the boundary (the authors' code).
+        random_start: see :func:`~monai_ima.attacks.bpgd`, as the next two.
+        segment: what B-PGD bisects.
+        side: which side of the boundary the noisy samples lie on.
+
+    Raises:
+        ValueError: if ``beta`` is outside [0, 1] or an option is unknown.
+
+    Source:
+        Ma and Liang, Increasing-Margin Adversarial (IMA) Training, 2020, Algorithms 1 and 2.
+    """
+
+    terms = ("loss_clean", "loss_wrong", "loss_correct", "loss_noisy")
+
+    def __init__(
+        self,
+        margins: MarginStore,
+        *,
+        norm: Norm | str,
+        beta: float,
+        steps: int = 20,
+        margin_steps: int = 50,
+        bisections: int = 10,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        noisy: Noisy = "correct",
+        random_start: bool = False,
+        segment: Segment = "crossing",
+        side: Side = "on",
+    ) -> None:
+        super().__init__()
+        if not 0 <= beta <= 1:
+            raise ValueError(f"expected beta from 0 to 1, got {beta}")
+        if noisy not in get_args(Noisy):
+            raise ValueError(f"expected noisy to be one of {get_args(Noisy)}, got {noisy!r}")
+        self.margins = margins
+        self.beta = beta
+        self.noisy = noisy
+        attack = partial(
+            bpgd,
+            norm=get_norm(norm),
+            bisections=bisections,
+            bounds=bounds,
+            random_start=random_start,
+            segment=segment,
+        )
+        self._noise = partial(attack, steps=steps, side=side)
+        self._boundary = partial(attack, steps=margin_steps, side="on")
+
+    def forward(
+        self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor
+    ) -> ObjectiveResult:
+        logits = network(inputs)
+        correct = logits.argmax(dim=1) == labels
+        losses = cross_entropy(logits, labels)
+        noisy_losses = self._noisy_losses(network, inputs[correct], labels[correct], index[correct])
+        loss_wrong = losses[~correct].sum() / len(inputs)  # L1
+        loss_correct = losses[correct].sum() / len(inputs)  # L2
+        loss_noisy = noisy_losses.sum() / len(inputs)  # L3
+        loss_clean = loss_wrong + loss_correct
+        terms = {
+            "loss_clean": loss_clean.detach(),
+            "loss_wrong": loss_wrong.detach(),
+            "loss_correct": loss_correct.detach(),
+            "loss_noisy": loss_noisy.detach(),
+        }
+        return ObjectiveResult((1 - self.beta) * loss_clean + self.beta * loss_noisy, logits, terms)
+
+    def _noisy_losses(
+        self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor
+    ) -> Tensor:
+        """Cross-entropy of the noisy samples that enter L3, one value each."""
+        noisy = self._noise(network, inputs, labels, eps=self.margins[index].to(inputs.device))
+        chosen = noisy.success if self.noisy == "crossed" else torch.ones_like(noisy.success)
+        if not chosen.any():
+            return inputs.new_zeros(0)
+        return cross_entropy(network(noisy.inputs[chosen]), labels[chosen])
+
+    def update_margins(
+        self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor
+    ) -> Tensor:
+        """Algorithm 2 for a batch of clean, un-augmented samples.
+
+        Args:
+            network: attacked in eval mode and left as found.
+            inputs: ``(N, *)`` clean samples.
+            labels: ``(N,)`` true class indices.
+            index: ``(N,)`` places in the training datalist.
+
+        Returns:
+            ``(N,)`` bool, the samples that met the decision boundary within their margin.
+        """
+        correct = ~misclassified(network, inputs, labels)
+        found = self._boundary(
+            network,
+            inputs[correct],
+            labels[correct],
+            eps=self.margins[index[correct]].to(inputs.device),
+        )
+        crossed = torch.zeros_like(correct)
+        distance = torch.zeros(len(inputs), dtype=inputs.dtype, device=inputs.device)
+        crossed[correct], distance[correct] = found.success, found.distance
+        self.margins.update(index, correct=correct, crossed=crossed, distance=distance)
+        return crossed

@@ -1,0 +1,231 @@
+import gzip
+import os
+import pickle
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose, EnsureTyped, Resized
+from PIL import Image
+
+from monai_ima.data import CenterSquareCropd, LoadGreyd
+from monai_ima.data.images import count_channels
+
+DATA = Path(os.environ.get("MONAI_IMA_DATA", Path(__file__).parents[3] / "shared" / "data"))
+GREY = np.arange(0, 240, 40, dtype=np.uint8).reshape(2, 3)  # H 2, W 3: a transposition shows
+
+
+def save(path, array, mode=None):
+    image = Image.fromarray(array)
+    (image.convert(mode) if mode else image).save(path)
+    return path
+
+
+def save_nifti(path, array):
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), path)
+    return path
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def load(path):
+    return LoadGreyd("image")({"image": str(path)})["image"]
+
+
+@pytest.mark.parametrize(
+    ("array", "mode", "expected"),
+    [
+        pytest.param(GREY, None, GREY / 255, id="8 bits"),
+        pytest.param(GREY.astype(np.uint16) * 257, None, GREY / 255, id="16 bits"),
+        pytest.param(GREY, "RGB", GREY / 255, id="grey stored as colour"),
+        pytest.param(GREY, "LA", GREY / 255, id="grey with opacity"),
+        pytest.param(GREY > 100, None, GREY > 100, id="1 bit"),
+        pytest.param(
+            np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8),
+            None,
+            [[0.299, 0.587, 0.114]],
+            id="luminance of colours",
+        ),
+    ],
+)
+def test_png_values_keep_their_scale_and_place(tmp_path, array, mode, expected):
+    image = load(save(tmp_path / "image.png", array, mode))
+
+    assert image.dtype == torch.float32
+    assert image.shape == (1, *np.shape(expected))
+    np.testing.assert_allclose(
+        image[0].numpy(), expected, atol=1.5 / 255 if array.ndim == 3 else 1e-6
+    )
+
+
+def test_16_bits_are_not_cut_to_8(tmp_path):
+    image = load(save(tmp_path / "image.png", np.array([[1, 256, 65535]], np.uint16)))
+
+    assert image[0, 0].tolist() == pytest.approx([1 / 65535, 256 / 65535, 1], rel=1e-6)
+
+
+def test_jpeg_keeps_its_height_first(tmp_path):
+    array = np.repeat(np.array([[0], [255]], np.uint8), 24, axis=1).repeat(8, axis=0)
+    image = load(save(tmp_path / "image.JPEG", array))
+
+    assert image.shape == (1, 16, 24)
+    assert image[0, :8].max() < 0.05
+    assert image[0, 8:].min() > 0.95
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (2, 3, 4)])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_nifti_is_min_max_scaled_with_its_axes_as_stored(tmp_path, shape, suffix):
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    image = load(save_nifti(tmp_path / f"image{suffix}", array * 1000 - 500))
+
+    assert image.dtype == torch.float32
+    torch.testing.assert_close(
+        image.as_tensor(),
+        torch.from_numpy(array / array.max()).reshape(1, *shape[: 2 + (shape[-1] == 4)]),
+    )
+
+
+def test_a_constant_nifti_becomes_zeros(tmp_path):
+    image = load(save_nifti(tmp_path / "image.nii", np.full((2, 3), 7, np.float32)))
+
+    assert image.tolist() == [[[0.0] * 3] * 2]
+
+
+RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "channels"),
+    [
+        ("image.png", GREY, 1),
+        ("image.png", noise(2, 5, 3), 3),
+        ("image.jpeg", noise(2, 5, 3), 3),
+        ("image.png", noise(2, 5, 4), 4),
+        ("image.nii", noise(2, 5), 1),
+        ("image.nii", noise(2, 5, 7), 1),
+        ("image.nii.gz", noise(2, 5, 7, 3), 3),
+        ("image.nii.gz", noise(2, 5, 7, 1, 3), 3),
+        ("image.nii", np.zeros((2, 5, 7), RGB24), 3),
+    ],
+)
+def test_channels_are_counted(tmp_path, name, array, channels):
+    (save_nifti if ".nii" in name else save)(tmp_path / name, array)
+
+    assert count_channels(tmp_path / name) == channels
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-200])
+    return path
+
+
+def not_gzip(path):
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+    return path
+
+
+def text(path):
+    path.write_text("not an image")
+    return path
+
+
+BROKEN = {
+    "text": lambda tmp: text(tmp / "image.png"),
+    "text nifti": lambda tmp: text(tmp / "image.nii"),
+    "cut png": lambda tmp: cut_short(save(tmp / "image.png", noise(30, 40))),
+    "cut jpeg": lambda tmp: cut_short(save(tmp / "image.jpeg", noise(30, 40))),
+    "cut nifti": lambda tmp: cut_short(save_nifti(tmp / "image.nii", noise(30, 40))),
+    "cut nifti.gz": lambda tmp: cut_short(save_nifti(tmp / "image.nii.gz", noise(30, 40))),
+    "not gzip": lambda tmp: not_gzip(save_nifti(tmp / "image.nii.gz", noise(30, 40))),
+    "nan": lambda tmp: save_nifti(tmp / "image.nii", np.array([[0, np.nan]], np.float32)),
+    "inf": lambda tmp: save_nifti(tmp / "image.nii", np.array([[0, -np.inf]], np.float32)),
+    "4-D": lambda tmp: save_nifti(tmp / "image.nii", noise(2, 3, 4, 5)),
+}
+REASON = {"nan": "finite", "inf": "finite", "4-D": r"shape \(2, 3, 4, 5\)", "cut jpeg": "truncated"}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_file_is_named_with_the_reason(tmp_path, case):
+    path = BROKEN[case](tmp_path)
+
+    with pytest.raises(
+        ValueError, match=rf"(?s){path.name} .*: .*{REASON.get(case, '')}.*; replace the"
+    ):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.nii"])
+def test_a_missing_file_is_missing(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match=name):
+        load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [
+        ((1, 4, 8), np.s_[:, :, 2:6]),
+        ((1, 9, 5), np.s_[:, 2:7, :]),
+        ((2, 3, 5, 7), np.s_[:, :, 1:4, 2:5]),
+        ((1, 4, 4), np.s_[:]),
+    ],
+)
+def test_the_crop_is_square_and_central(shape, window):
+    image = torch.arange(float(np.prod(shape))).reshape(shape)
+
+    assert torch.equal(CenterSquareCropd("image")({"image": image})["image"], image[window])
+
+
+def test_other_items_and_the_sample_given_are_left_alone(tmp_path):
+    sample = {
+        "image": str(save(tmp_path / "image.png", GREY)),
+        "label": 3,
+        "patient": "7",
+        "index": 5,
+    }
+    before = dict(sample)
+
+    loaded = LoadGreyd("image")(sample)
+    cropped = CenterSquareCropd("image")(loaded)
+
+    assert sample == before
+    assert loaded["image"].shape == (1, 2, 3)
+    assert cropped["image"].shape == (1, 2, 2)
+    assert {key: cropped[key] for key in ("label", "patient", "index")} == {
+        "label": 3,
+        "patient": "7",
+        "index": 5,
+    }
+
+
+def test_the_bundle_s_chain_gives_plain_tensors_in_worker_processes_too(tmp_path):
+    chain = Compose(
+        [
+            LoadGreyd("image"),
+            CenterSquareCropd("image"),
+            Resized("image", (8, 8), mode="area"),
+            EnsureTyped("image", track_meta=False),
+        ]
+    )
+    path = save(tmp_path / "image.png", np.repeat(GREY, 8, axis=0).repeat(8, axis=1))
+
+    image = pickle.loads(pickle.dumps(chain))({"image": str(path)})["image"]  # spawn pickles
+
+    assert type(image) is torch.Tensor
+    assert image.shape == (1, 8, 8)
+    assert 0 <= image.min() <= image.max() <= 1
+
+
+@pytest.mark.skipif(not (DATA / "oct").is_dir(), reason=f"no OCT images in {DATA / 'oct'}")
+def test_a_real_wide_oct_image_is_cropped_to_its_height():
+    path = DATA / "oct" / "CNV" / "CNV-1016042-3.jpeg"
+    image = load(path)
+    square = CenterSquareCropd("image")({"image": image})["image"]
+
+    assert image.shape == (1, 496, 768)
+    np.testing.assert_allclose(image[0].numpy(), np.asarray(Image.open(path)) / 255, atol=1e-6)
+    assert torch.equal(square, image[:, :, 136:632])
