@@ -6,12 +6,14 @@ import difflib
 import inspect
 import logging
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from monai.bundle.reference_resolver import ReferenceResolver
+from torch.utils.tensorboard import SummaryWriter
+
+from monai_ima.robustness import RobustnessCurve
 
 _logger = logging.getLogger(__name__)
 
@@ -74,7 +76,9 @@ def check_keys() -> None:
     config = _config_in_evaluation()
     keys = {_first(id_) for id_ in config if id_ and not id_.startswith("_")}
     texts = [value for value in config.values() if isinstance(value, str)]
-    references = {_first(id_) for text in texts for id_ in ReferenceResolver.match_refs_pattern(text)}
+    references = {
+        _first(id_) for text in texts for id_ in ReferenceResolver.match_refs_pattern(text)
+    }
     known = sorted(keys & references.union(_KEYS))
     unknown = sorted(keys.difference(known))
     if unknown:
@@ -143,7 +147,7 @@ def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     return folder
 
 
-def add_layout(summary_writer: Any) -> None:
+def add_layout(summary_writer: SummaryWriter) -> None:
     """Lay out TensorBoard's custom scalars: all noise levels in one chart, margins as a band."""
     summary_writer.add_custom_scalars(
         {
@@ -160,16 +164,14 @@ def add_layout(summary_writer: Any) -> None:
     )
 
 
-def summary(curve: Any, output_dir: str | Path, settings: Mapping[str, Any]) -> str:
+def summary(curve: RobustnessCurve, output_dir: str | Path) -> str:
     """The end of a run in words: its curve as a table, and where everything was written.
 
     Args:
-        curve: a :class:`~monai_ima.robustness.RobustnessCurve`.
+        curve: of the last epoch.
         output_dir: folder of the run.
-        settings: what to name beside the curve.
     """
-    lines = ["", "  ".join(f"{name} {value}" for name, value in settings.items())]
-    lines.append(f"{'eps (' + curve.norm + ')':>12}  accuracy  95 % interval")
+    lines = ["", f"{'eps (' + curve.norm + ')':>12}  accuracy  95 % interval"]
     for eps, accuracy, (low, high) in zip(
         curve.eps.tolist(), curve.accuracy.tolist(), curve.interval.tolist(), strict=True
     ):

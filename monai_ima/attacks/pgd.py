@@ -121,7 +121,7 @@ def ascend(
     step = checked_radius(
         "step_size", 4 * radius / steps if step_size is None else step_size, inputs
     )
-    iterate = inputs
+    iterate = inputs.clone()
     if random_start:
         iterate = _clip(inputs + norm.uniform(inputs, radius, generator), bounds)
     previous, current = inputs.clone(), inputs.clone()
@@ -129,6 +129,8 @@ def ascend(
     # The samples still climbing: their places in the batch, and what the loop needs of each.
     active = torch.arange(len(inputs), device=inputs.device)
     clean, targets = inputs, labels.clone()
+    if len(inputs) == 0:  # some layers refuse an empty batch
+        return Ascent(previous, current, crossed)
 
     for iteration in range(steps + 1):
         more_steps = iteration < steps

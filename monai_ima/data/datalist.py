@@ -227,7 +227,7 @@ def _read_listing(
 ) -> tuple[tuple[str, ...], Sections]:
     if not file.is_file():
         raise FileNotFoundError(
-            f"expected datalist to be a file, got {file}: no such file; correct it"
+            f"expected datalist to be a file, got {file}: no such file; correct the path"
         )
     declared: tuple[str, ...] = ()
     match file.suffix.lower():
@@ -315,7 +315,8 @@ def _label(label: object, classes: tuple[str, ...], file: Path) -> int:
 def _check_arguments(root: Path, fractions: Sequence[float], samples_per_class: int | None) -> None:
     if not root.is_dir():
         raise FileNotFoundError(
-            f"expected dataset_dir to be the folder of the data set, got {root}: no such folder; correct the path"
+            f"expected dataset_dir to be the folder of the data set, got {root}: no such folder; "
+            f"correct the path"
         )
     whole = len(fractions) == len(SECTIONS) and math.isclose(sum(fractions), 1)
     if not whole or min(fractions) <= 0:

@@ -113,4 +113,6 @@ def _mean_over_samples(name: str) -> Metric:
     def value_and_samples(output: list[dict[str, Any]]) -> tuple[float, list[Any]]:
         return output[0][name], output  # each sample carries the scalar of its batch
 
-    return Loss(lambda value, _: torch.as_tensor(value), output_transform=value_and_samples, batch_size=len)
+    return Loss(
+        lambda value, _: torch.as_tensor(value), output_transform=value_and_samples, batch_size=len
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,7 @@ class RobustnessReport:
             run has them all.
         class_names: names of the classes.
         summary_writer: where the images go.
+        settings: plain values of the run, by name, that the JSON file keeps beside the curves.
     """
 
     columns = ("epoch", "norm", "eps", "accuracy", "low", "high", "n")
@@ -126,11 +127,13 @@ class RobustnessReport:
         *,
         class_names: Sequence[str],
         summary_writer: SummaryWriter,
+        settings: Mapping[str, Any],
     ) -> None:
         self.curve_handler = curve_handler
         self.output_dir = Path(output_dir)
         self.class_names = tuple(class_names)
         self.summary_writer = summary_writer
+        self.settings = dict(settings)
         self._examples: dict[int, Tensor] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -177,6 +180,7 @@ class RobustnessReport:
     def _write_files(self, curves: dict[int, dict[str, Any]]) -> None:
         handler = self.curve_handler
         report = {
+            "settings": self.settings,
             "attack": {
                 "name": "pgd",
                 "norm": handler.norm.name,

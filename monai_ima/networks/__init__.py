@@ -2,5 +2,6 @@
 
 from monai_ima.networks.normalized import Normalized
 from monai_ima.networks.resnet import resnet18_in
+from monai_ima.networks.small_cnn import small_cnn
 
-__all__ = ["Normalized", "resnet18_in"]
+__all__ = ["Normalized", "resnet18_in", "small_cnn"]

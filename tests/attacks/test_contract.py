@@ -1,0 +1,202 @@
+"""What holds for every attack."""
+
+import copy
+
+import pytest
+import torch
+from linear import linear_model
+from torch import nn
+
+from monai_ima.attacks import bpgd, get_norm, pgd
+from monai_ima.losses import cross_entropy
+
+ATTACKS = [pgd, bpgd]
+NORMS = ["linf", "l2"]
+pytestmark = [pytest.mark.parametrize("attack", ATTACKS), pytest.mark.parametrize("norm", NORMS)]
+
+
+def conv_net(dtype=torch.float32):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(4 * 6 * 7, 3),
+    ).to(dtype)
+
+
+def batch(count, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.rand(count, 1, 6, 7, generator=generator, dtype=torch.float64).to(dtype)
+    return inputs, torch.arange(count) % 3
+
+
+@pytest.mark.parametrize("random_start", [False, True])
+def test_result_lies_in_ball_and_bounds(attack, norm, random_start):
+    model, (inputs, labels) = conv_net(), batch(11)
+    eps = torch.linspace(0, 2, 11)
+    result = attack(
+        model,
+        inputs,
+        labels,
+        eps=eps,
+        norm=norm,
+        random_start=random_start,
+        bounds=(0.0, 1.0),
+    )
+    assert result.inputs.shape == inputs.shape
+    assert result.inputs.min() >= 0
+    assert result.inputs.max() <= 1
+    torch.testing.assert_close(result.distance, get_norm(norm).length(result.inputs - inputs))
+    assert (result.distance <= eps + 1e-6).all()
+    assert not result.inputs.requires_grad
+
+
+def test_success_means_crossed(attack, norm):
+    model, (inputs, _) = conv_net().eval(), batch(11)
+    labels = model(inputs).argmax(dim=1)
+    extra = {"side": "outside"} if attack is bpgd else {}
+    result = attack(model, inputs, labels, eps=torch.linspace(0, 1, 11), norm=norm, **extra)
+    assert torch.equal(model(result.inputs).argmax(dim=1) != labels, result.success)
+    assert 0 < result.success.sum() < len(labels)
+
+
+def test_model_is_left_as_found(attack, norm):
+    model, (inputs, labels) = conv_net().train(), batch(11)
+    model[1].eval()
+    model[5].bias.requires_grad_(False)
+    model(inputs).sum().backward()
+    before = copy.deepcopy(model.state_dict())
+    gradients = [p.grad.clone() if p.grad is not None else None for p in model.parameters()]
+    trainable = [p.requires_grad for p in model.parameters()]
+    attack(model, inputs, labels, eps=0.5, norm=norm)
+    assert [module.training for module in model] == [True, False, True, True, True, True]
+    assert [p.requires_grad for p in model.parameters()] == trainable
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        assert gradient is parameter.grad is None or torch.equal(parameter.grad, gradient)
+
+
+def test_model_is_left_as_found_after_an_error(attack, norm):
+    model, (inputs, _) = conv_net().train(), batch(3)
+    with pytest.raises(ValueError, match="labels from 0 to 2, got 0 to 7"):
+        attack(model, inputs, torch.tensor([0, 1, 7]), eps=0.5, norm=norm)
+    assert all(module.training for module in model)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_gradient_of_a_forward_pass_before_the_attack_survives_it(attack, norm):
+    model, (inputs, labels) = conv_net().eval(), batch(5)
+    model(inputs).sum().backward()
+    expected = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    logits = model(inputs)
+    attack(model, inputs, labels, eps=0.5, norm=norm)
+    logits.sum().backward()
+    for parameter, gradient in zip(model.parameters(), expected, strict=True):
+        assert torch.equal(parameter.grad, gradient)
+
+
+def test_same_generator_same_result(attack, norm):
+    model, (inputs, labels) = conv_net(), batch(5)
+
+    def run(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return attack(
+            model,
+            inputs,
+            labels,
+            eps=0.05,
+            norm=norm,
+            steps=2,
+            random_start=True,
+            generator=generator,
+        )
+
+    assert torch.equal(run(0).inputs, run(0).inputs)
+    assert not torch.equal(run(0).inputs, run(1).inputs)
+
+
+def test_each_sample_is_attacked_alone(attack, norm):
+    model, (inputs, labels) = conv_net(torch.float64), batch(5, torch.float64)
+    eps = torch.linspace(0.1, 0.5, 5, dtype=torch.float64)
+    extra = {"random_start": False}
+    together = attack(model, inputs, labels, eps=eps, norm=norm, **extra)
+    for i in range(5):
+        alone = attack(
+            model, inputs[i : i + 1], labels[i : i + 1], eps=float(eps[i]), norm=norm, **extra
+        )
+        torch.testing.assert_close(alone.inputs[0], together.inputs[i])
+        assert alone.success.item() == together.success[i].item()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_small_batches(attack, norm, count):
+    model = nn.Sequential(nn.InstanceNorm2d(1), nn.Flatten(), nn.Linear(42, 3))
+    result = attack(model, *batch(count), eps=0.1, norm=norm)
+    assert [len(part) for part in result] == [count] * 3
+
+
+def test_float64_stays_float64(attack, norm):
+    result = attack(conv_net(torch.float64), *batch(5, torch.float64), eps=0.1, norm=norm)
+    assert result.inputs.dtype == result.distance.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "context",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
+    ids=["no_grad", "inference_mode", "autocast"],
+)
+def test_surroundings_make_no_difference(attack, norm, context):
+    model, (inputs, labels) = conv_net(), batch(7)
+    expected = attack(model, inputs, labels, eps=0.1, norm=norm, random_start=False)
+    with context():
+        found = attack(
+            model, inputs.clone(), labels.clone(), eps=0.1, norm=norm, random_start=False
+        )
+    assert torch.equal(found.inputs, expected.inputs)
+
+
+def test_any_callable_and_any_loss(attack, norm):
+    model, (inputs, labels) = linear_model((1, 6, 7)), batch(6)
+    labels = model(inputs).argmax(dim=1)
+    expected = attack(model, inputs, labels, eps=0.01, norm=norm, random_start=False)
+    found = attack(
+        lambda x: model(x) + 0,
+        inputs,
+        labels,
+        eps=0.01,
+        norm=norm,
+        random_start=False,
+        loss=cross_entropy,
+    )
+    torch.testing.assert_close(found.inputs, expected.inputs)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"inputs": torch.zeros(3, 1, 6, 7, dtype=torch.int64)}, TypeError, "floating point"),
+        ({"labels": torch.zeros(3)}, TypeError, "class indices"),
+        ({"labels": torch.zeros(4, dtype=torch.int64)}, ValueError, r"\(3, 1, 6, 7\) and \(4,\)"),
+        ({"inputs": torch.full((3, 1, 6, 7), 1.5)}, ValueError, "within bounds.*1.5"),
+        ({"inputs": torch.full((3, 1, 6, 7), torch.nan)}, ValueError, "finite inputs, got NaN"),
+        ({"bounds": (1.0, 0.0)}, ValueError, "low < high"),
+        ({"eps": -0.1}, ValueError, "eps to be finite and not negative, got -0.1"),
+        ({"eps": torch.tensor([0.1, 0.2])}, ValueError, r"eps .* shape \(3,\), got shape \(2,\)"),
+        ({"step_size": torch.nan}, ValueError, "step_size to be finite"),
+        ({"steps": 0}, ValueError, "steps to be a whole number >= 1, got 0"),
+        ({"steps": 2.5}, ValueError, "steps to be a whole number >= 1, got 2.5"),
+        ({"norm": "l7"}, ValueError, "got 'l7'"),
+        ({"model": lambda x: x.flatten(1).sum(dim=1)}, ValueError, r"shape \(3, classes\)"),
+        ({"model": lambda x: x.flatten(1) * torch.nan}, ValueError, "NaN logits"),
+    ],
+)
+def test_bad_arguments_end_in_words(attack, norm, change, error, message):
+    inputs, labels = batch(3)
+    arguments = {"model": conv_net(), "inputs": inputs, "labels": labels, "eps": 0.1, "norm": norm}
+    with pytest.raises(error, match=message):
+        attack(**arguments | change)

@@ -1,0 +1,14 @@
+import warnings
+
+import pytest
+import torch
+
+with warnings.catch_warnings():
+    # Ignite's handlers import this part of torch, which uses what torch itself has deprecated.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import torch.distributed.optim
+
+
+@pytest.fixture(autouse=True)
+def _same_seed_for_every_test():
+    torch.manual_seed(0)

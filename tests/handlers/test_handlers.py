@@ -1,0 +1,477 @@
+import copy
+import csv
+import json
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from linear import exact_distance, linear_model
+from monai.engines import SupervisedEvaluator
+from torch import nn
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+
+from monai_ima.engines import RobustTrainer
+from monai_ima.handlers import (
+    EpochSeedHandler,
+    MarginUpdateHandler,
+    RobustnessCurveHandler,
+    RobustnessReport,
+    RunCheckpoint,
+    ValidateAtEnd,
+)
+from monai_ima.handlers.files import write_whole
+from monai_ima.margins import MarginStore
+from monai_ima.objectives import IMA, CrossEntropy
+from monai_ima.robustness import sweep
+
+CPU = torch.device("cpu")
+SHAPE = (1, 4, 5)
+
+
+def dataset(images, labels):
+    return [
+        {"image": image, "label": label, "index": index}
+        for index, (image, label) in enumerate(zip(images, labels, strict=True))
+    ]
+
+
+def trainer(network, data, handlers, *, epochs=1, objective=None, learning_rate=0.0):
+    return RobustTrainer(
+        objective=objective or CrossEntropy(),
+        device=CPU,
+        max_epochs=epochs,
+        train_data_loader=DataLoader(data, batch_size=3, shuffle=True),
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=0.9),
+        train_handlers=handlers,
+    )
+
+
+def evaluator(network, data, handlers=(), **kwargs):
+    return SupervisedEvaluator(
+        device=CPU,
+        val_data_loader=DataLoader(data, batch_size=4),
+        network=network,
+        val_handlers=list(handlers),
+        **kwargs,
+    )
+
+
+# Margins
+
+
+def threshold_at_half():
+    """Class 1 where the only value is above 0.5: the distance to the boundary is plain to see."""
+    network = nn.Linear(1, 2)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[0.0], [1.0]]))
+        network.bias.copy_(torch.tensor([0.5, 0.0]))
+    return network
+
+
+@pytest.mark.parametrize(
+    ("interval", "epochs", "updates"), [(1, 1, 1), (1, 3, 3), (2, 3, 1), (2, 1, 0)]
+)
+def test_margins_grow_by_delta_at_every_update(interval, epochs, updates):
+    objective = IMA(MarginStore(5, delta=0.01, eps_max=0.2), norm="linf", beta=0.5)
+    data = dataset(torch.full((5, 1), 0.1), torch.zeros(5).long())
+    handler = MarginUpdateHandler(objective, DataLoader(data, batch_size=2), interval)
+
+    trainer(threshold_at_half(), data, [handler], epochs=epochs).run()
+
+    torch.testing.assert_close(objective.margins.margins, torch.full((5,), 0.01 * (1 + updates)))
+
+
+def test_margin_metrics_by_hand():
+    #                       met at 0.15, not met, at the bound, misclassified
+    values = torch.tensor([[0.35], [0.9], [0.01], [0.7]])
+    labels = torch.tensor([0, 1, 0, 0])
+    margins = MarginStore(4, delta=0.1, eps_max=0.5)
+    margins.margins.copy_(torch.tensor([0.3, 0.2, 0.45, 0.4]))
+    objective = IMA(margins, norm="linf", beta=0.5, bisections=20)
+    data, writer = dataset(values, labels), Mock(spec=SummaryWriter)
+    loader = DataLoader([data[index] for index in (0, 3, 2, 1)], batch_size=3)
+    engine = trainer(
+        threshold_at_half(), data, [MarginUpdateHandler(objective, loader, summary_writer=writer)]
+    )
+    engine.run()
+
+    expected = torch.tensor([0.15, 0.3, 0.5, 0.1])
+    torch.testing.assert_close(margins.margins, expected)
+    found = {name: engine.state.metrics[name] for name in engine.state.metrics if "margin" in name}
+    assert found == pytest.approx(
+        {
+            "margin/mean": 1.05 / 4,
+            "margin/q05": 0.1 + 0.15 * 0.05,
+            "margin/q95": 0.3 + 0.85 * 0.2,
+            "margin/crossed_fraction": 1 / 4,
+            "margin/at_bound_fraction": 1 / 4,
+        },
+        abs=1e-6,
+    )
+    (name, histogram, epoch), _ = writer.add_histogram.call_args
+    assert (name, epoch) == ("margin/histogram", 1)
+    torch.testing.assert_close(histogram, expected)
+
+
+def test_a_margin_interval_below_one_is_refused():
+    with pytest.raises(ValueError, match="interval of at least 1 epoch, got 0"):
+        MarginUpdateHandler(Mock(spec=IMA), [], interval=0)
+
+
+# When to validate
+
+
+@pytest.mark.parametrize(
+    ("interval", "due"), [(0, [7]), (1, [1, 2, 3, 4, 5, 6, 7]), (2, [2, 4, 6, 7]), (3, [3, 6, 7])]
+)
+def test_validation_is_due_every_interval_and_after_the_last_epoch(interval, due):
+    network, data = linear_model(SHAPE), dataset(torch.rand(3, *SHAPE), torch.arange(3) % 2)
+    validator, epochs = evaluator(network, data), []
+    validator.add_event_handler(Events.COMPLETED, lambda engine: epochs.append(engine.state.epoch))
+
+    trainer(network, data, [ValidateAtEnd(validator, interval)], epochs=7).run()
+
+    assert epochs == due
+
+
+def test_a_negative_validation_interval_is_refused():
+    with pytest.raises(ValueError, match="interval of 0 or more epochs, got -1"):
+        ValidateAtEnd(evaluator(linear_model(SHAPE), []), -1)
+
+
+# Seeds
+
+
+def drawn(seed, epochs, *, after=0, noise=0):
+    """Orders of the samples in the epochs of a run, continued after an epoch if asked for."""
+    torch.rand(noise)
+    orders = {}
+    data = dataset(torch.rand(9, *SHAPE), torch.arange(9) % 2)
+
+    def note(engine):
+        order = [int(sample["index"]) for sample in engine.state.batch]
+        orders.setdefault(engine.state.epoch, []).extend(order)
+
+    engine = trainer(linear_model(SHAPE), data, [EpochSeedHandler(seed)], epochs=epochs)
+    engine.add_event_handler(Events.STARTED, lambda engine: setattr(engine.state, "epoch", after))
+    engine.add_event_handler(Events.ITERATION_COMPLETED, note)
+    engine.run()
+    return orders
+
+
+def test_two_runs_draw_the_same_orders_and_a_continued_one_goes_on_with_them():
+    straight = drawn(7, epochs=5)
+
+    assert list(straight) == [1, 2, 3, 4, 5]
+    assert all(sorted(order) == list(range(9)) for order in straight.values())
+    assert len({tuple(order) for order in straight.values()}) == 5
+    assert drawn(7, epochs=5, noise=3) == straight
+    assert drawn(7, epochs=5, after=3, noise=4) == {epoch: straight[epoch] for epoch in (4, 5)}
+    assert drawn(8, epochs=5) != straight
+
+
+# Checkpoints
+
+
+class Run:
+    """A small IMA run that can be stopped and resumed; its validation metric is given."""
+
+    def __init__(self, folder, *, resume=False, scores=(), **identity):
+        self.network = linear_model(SHAPE, classes=3)
+        self.margins = MarginStore(8, delta=0.02, eps_max=0.3)
+        objective = IMA(self.margins, norm="l2", beta=0.5, steps=3, margin_steps=5)
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand(8, *SHAPE, generator=generator)
+        data = dataset(images, linear_model(SHAPE, classes=3, seed=1)(images).argmax(dim=1))
+        self.validator = Engine(lambda *_: None)
+        self.scores = scores
+        self.checkpoint = RunCheckpoint(
+            folder,
+            network=self.network,
+            state={"objective": objective},
+            identity={"norm": "l2", "seed": 0} | identity,
+            evaluator=self.validator,
+            key_metric="score",
+            resume=resume,
+        )
+        handlers = [
+            EpochSeedHandler(0),
+            MarginUpdateHandler(objective, DataLoader(data, batch_size=4)),
+            SimpleNamespace(
+                attach=lambda engine: engine.add_event_handler(
+                    Events.EPOCH_COMPLETED, self.validate
+                )
+            ),
+            self.checkpoint,
+        ]
+        self.trainer = trainer(self.network, data, handlers, objective=objective, learning_rate=0.1)
+        self.checkpoint.objects["optimizer"] = self.trainer.optimizer
+
+    def validate(self, engine):
+        score = dict(enumerate(self.scores, start=1)).get(engine.state.epoch)
+        if score is not None:
+            self.validator.state.epoch = engine.state.epoch
+            self.validator.state.metrics = {"score": score}
+
+    def to(self, epoch):
+        self.trainer.state.max_epochs = epoch
+        self.trainer.run()
+        return self
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+def assert_same(states, others):
+    assert states.keys() == others.keys()
+    for name, tensor in states.items():
+        assert torch.equal(tensor, others[name]), name
+
+
+def test_a_run_leaves_its_last_weights_its_best_and_a_checkpoint(tmp_path):
+    folder = tmp_path / "new" / "run"
+    run, weights = Run(folder, scores=[None, 0.7, 0.5, 0.7, 0.6]), {}
+    run.trainer.add_event_handler(
+        Events.EPOCH_COMPLETED,
+        lambda engine: weights.update(
+            {engine.state.epoch: copy.deepcopy(run.network.state_dict())}
+        ),
+    )
+    run.to(5)
+
+    assert {path.name for path in folder.iterdir()} == {
+        "model.pt",
+        "model_best.pt",
+        "checkpoint.pt",
+    }
+    assert_same(load(folder / "model.pt"), weights[5])
+    assert_same(load(folder / "model_best.pt"), weights[2])  # as good is not better
+    checkpoint = load(folder / "checkpoint.pt")
+    assert (checkpoint["epoch"], checkpoint["iteration"]) == (5, 15)
+    assert checkpoint["best"] == {"value": 0.7, "epoch": 2}
+    assert checkpoint["identity"] == {"norm": "l2", "seed": 0}
+    assert_same(checkpoint["objects"]["network"], weights[5])
+    assert torch.equal(checkpoint["objects"]["objective"]["margins.margins"], run.margins.margins)
+    assert checkpoint["objects"]["optimizer"]["state"][0]["momentum_buffer"].shape == (3, 20)
+
+
+def test_a_resumed_run_ends_where_the_uninterrupted_one_ends(tmp_path):
+    scores = [0.1, 0.9, 0.3, 0.2]
+    straight = Run(tmp_path / "straight", scores=scores).to(4)
+    Run(tmp_path / "resumed", scores=scores).to(2)
+    resumed = Run(tmp_path / "resumed", scores=scores, resume=True).to(4)
+
+    assert (resumed.trainer.state.epoch, resumed.trainer.state.iteration) == (4, 12)
+    assert_same(resumed.network.state_dict(), straight.network.state_dict())
+    assert torch.equal(resumed.margins.margins, straight.margins.margins)
+    assert len(straight.margins.margins.unique()) > 2
+    for name in ("model.pt", "model_best.pt"):
+        assert_same(load(tmp_path / "resumed" / name), load(tmp_path / "straight" / name))
+    assert load(tmp_path / "resumed" / "checkpoint.pt")["best"] == {"value": 0.9, "epoch": 2}
+
+
+def test_resuming_a_finished_run_trains_no_more(tmp_path):
+    finished = Run(tmp_path).to(2)
+    again = Run(tmp_path, resume=True).to(2)
+
+    assert_same(again.network.state_dict(), finished.network.state_dict())
+    assert again.trainer.state.epoch == 2
+
+
+def test_nothing_to_resume_from_is_said_with_the_way_out(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint\.pt to resume from, found none; set"):
+        Run(tmp_path, resume=True).to(1)
+
+
+def test_the_checkpoint_of_another_run_is_refused_naming_the_difference(tmp_path):
+    Run(tmp_path).to(1)
+    other = Run(tmp_path, resume=True, seed=5)
+    before = copy.deepcopy(other.network.state_dict())
+
+    with pytest.raises(ValueError, match=r"same seed as in .*checkpoint\.pt, 0, got 5; resume"):
+        other.to(2)
+    assert_same(other.network.state_dict(), before)
+
+
+@pytest.mark.parametrize("old", [b"whole", None])
+def test_an_interrupted_writer_leaves_what_was_there(tmp_path, old):
+    path = tmp_path / "file.png"
+    if old is not None:
+        path.write_bytes(old)
+
+    def write(unfinished):
+        assert unfinished.suffix == ".png"  # savefig reads the format from it
+        unfinished.write_bytes(b"ha")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, write)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == (
+        {} if old is None else {"file.png": old}
+    )
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(tmp_path, monkeypatch):
+    run = Run(tmp_path).to(1)
+    save = torch.save
+
+    def full_disk(content, path):
+        save(content, path)
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        run.to(2)
+
+    assert load(tmp_path / "checkpoint.pt")["epoch"] == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"model.pt", "checkpoint.pt"}
+
+
+# Robustness
+
+
+@pytest.fixture(scope="module")
+def linear_data():
+    network = linear_model(SHAPE)
+    images = torch.rand(21, *SHAPE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        network[1].bias -= network(images).mean(dim=0)  # so that both classes occur
+        labels = network(images).argmax(dim=1)
+    labels[:2] = 1 - labels[:2]
+    return network, images, labels
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_curve_of_a_stock_evaluator_is_exact_for_a_linear_model(linear_data, norm):
+    network, images, labels = linear_data
+    distance = exact_distance(network, images, labels, norm)
+    between = distance.sort().values.unfold(0, 2, 1).mean(dim=1)
+    eps = between[[7, 15]].tolist()
+    handler = RobustnessCurveHandler(eps, norm, bounds=(-10, 10), restarts=1, tag="robust")
+    engine = evaluator(network, dataset(images, labels), [handler])
+    engine.run()
+
+    curve = handler.curve
+    assert torch.equal(curve.labels, labels)
+    assert ((distance[:, None] / curve.eps[1:] - 1).abs() > 1e-3).all()
+    assert torch.equal(curve.robust, distance[:, None] > curve.eps)
+    assert engine.state.metrics == pytest.approx(
+        {
+            "robust/eps_0": (distance > 0).double().mean().item(),
+            **{f"robust/eps_{e:g}": (distance > e).double().mean().item() for e in eps},
+            "robust/auc": curve.auc(),
+        }
+    )
+
+
+def test_each_evaluation_meets_the_same_attack(linear_data):
+    network, images, labels = linear_data
+    handler = RobustnessCurveHandler([0.02, 0.04], "linf", steps=1, restarts=1, seed=3)
+    engine = evaluator(network, dataset(images, labels), [handler])
+    curves = []
+    for epoch in (1, 2):
+        engine.run(epoch)
+        curves.append(handler.curve.robust)
+
+    generator = torch.Generator().manual_seed(3)
+    expected = [
+        sweep(
+            network,
+            images[part],
+            labels[part],
+            eps=handler.eps,
+            norm="linf",
+            steps=1,
+            restarts=1,
+            generator=generator,
+        )
+        for part in torch.arange(21).split(4)
+    ]
+    assert torch.equal(curves[0], torch.cat(expected))
+    assert torch.equal(curves[1], curves[0])
+
+
+@pytest.fixture(scope="module")
+def reported(linear_data, tmp_path_factory):
+    """A report of three evaluations: at epochs 1 and 2, and again at 2 with a better network."""
+    network, images, _ = linear_data
+    curve_handler = RobustnessCurveHandler([0.01, 0.05], "linf", steps=5, restarts=1, seed=4)
+    folder, writer = tmp_path_factory.mktemp("runs") / "run", Mock(spec=SummaryWriter)
+    report = RobustnessReport(
+        curve_handler,
+        folder,
+        class_names=["healthy", "ill"],
+        settings={"beta": 0.5},
+        summary_writer=writer,
+    )
+    curves = []
+    for epoch, right in ((1, 5), (2, 9), (2, 15)):
+        said = network(images).argmax(dim=1)
+        given = torch.where(torch.arange(21) < right, said, 1 - said)
+        evaluator(network, dataset(images, given), [curve_handler, report]).run(epoch)
+        curves.append(curve_handler.curve)
+    return folder, curves, writer
+
+
+def test_report_keeps_earlier_epochs_and_replaces_the_same_one(reported):
+    folder, (first, _, last), _ = reported
+    with (folder / "robustness.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+
+    assert header == ["epoch", "norm", "eps", "accuracy", "low", "high", "n"]
+    assert [[*row[:1], *map(float, row[2:])] for row in rows] == [
+        pytest.approx([epoch, eps, accuracy, low, high, 21])
+        for epoch, curve in (("1", first), ("2", last))
+        for eps, accuracy, (low, high) in zip(
+            curve.eps.tolist(), curve.accuracy.tolist(), curve.interval.tolist(), strict=True
+        )
+    ]
+    assert {row[1] for row in rows} == {"linf"}
+    assert [float(row[3]) for row in rows if row[2] == "0.0"] == pytest.approx([5 / 21, 15 / 21])
+
+
+def test_report_holds_curves_and_settings(reported):
+    folder, (first, _, last), _ = reported
+    report = json.loads((folder / "robustness.json").read_text())
+
+    assert report["curves"] == [{"epoch": 1, **first.to_dict()}, {"epoch": 2, **last.to_dict()}]
+    assert (report["classes"], report["settings"]) == (["healthy", "ill"], {"beta": 0.5})
+    attack = report["attack"]
+    assert [attack[name] for name in ("norm", "steps", "restarts", "seed", "bounds")] == (
+        ["linf", 5, 1, 4, [0, 1]]
+    )
+
+
+def test_report_draws_a_figure_and_tensorboard_images(reported):
+    folder, _, writer = reported
+
+    assert {path.name for path in folder.iterdir()} == {
+        f"robustness.{kind}" for kind in ("csv", "json", "png")
+    }
+    assert (folder / "robustness.png").read_bytes().startswith(b"\x89PNG")
+    shown = [(call.args[0], call.args[2]) for call in writer.add_image.call_args_list]
+    assert shown == [
+        (f"robustness/{what}", epoch) for epoch in (1, 2, 2) for what in ("curve", "examples")
+    ]
+    for call in writer.add_image.call_args_list:
+        assert call.args[1].std() > 1  # not a blank page
+
+
+def test_a_report_without_its_curve_says_where_to_put_it(linear_data, tmp_path):
+    network, images, labels = linear_data
+    curve_handler = RobustnessCurveHandler([0.1], "l2")
+    report = RobustnessReport(
+        curve_handler,
+        tmp_path,
+        class_names="ab",
+        settings={},
+        summary_writer=Mock(spec=SummaryWriter),
+    )
+
+    with pytest.raises(RuntimeError, match="curve's handler before its report"):
+        evaluator(network, dataset(images, labels), [report]).run()

@@ -1,0 +1,159 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from linear import exact_distance, linear_model
+from small_net import blobs, trained_mlp
+from torch import nn
+
+from monai_ima.attacks import bpgd
+from monai_ima.margins import MarginStore
+from monai_ima.objectives import IMA, CrossEntropy
+
+SHAPES = [(1, 30), (2, 5, 7), (1, 4, 5, 3)]
+NORMS = ["linf", "l2"]
+WIDE = (-1e3, 1e3)
+
+
+def batch(shape, count=9, classes=3):
+    """A linear model that gets some of the labels right, with the parts an objective takes."""
+    model = linear_model(shape, classes=classes)
+    inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(2))
+    labels = model(inputs).argmax(dim=1)
+    labels[::3] = (labels[::3] + 1) % classes
+    index = torch.arange(count).flip(0)
+    return model, inputs, labels, index
+
+
+def ima(count, norm="linf", **options):
+    margins = MarginStore(count, delta=0.01, eps_max=0.5)
+    margins.margins[:] = torch.linspace(0.01, 0.5, count)
+    return IMA(margins, norm=norm, bounds=WIDE, **({"beta": 0.3} | options))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("objective", ["ce", "ima"])
+def test_loss_and_gradients_are_finite(shape, norm, objective):
+    model, inputs, labels, index = batch(shape)
+    method = CrossEntropy() if objective == "ce" else ima(9, norm)
+    result = method(model, inputs, labels, index)
+    result.loss.backward()
+    assert torch.isfinite(result.loss)
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+    assert set(result.terms) == set(method.terms)
+    torch.testing.assert_close(result.logits, model(inputs))
+
+
+def test_ima_loss_by_hand():
+    model, inputs, labels, index = batch((1, 30))
+    objective = ima(9)
+    result = objective(model, inputs, labels, index)
+    correct = model(inputs).argmax(dim=1) == labels
+    assert 0 < correct.sum() < 9
+    eps = torch.linspace(0.01, 0.5, 9).flip(0)[correct]
+    noisy = bpgd(model, inputs[correct], labels[correct], eps=eps, norm="linf", bounds=WIDE)
+    assert 0 < noisy.success.sum() < correct.sum()
+    losses = F.cross_entropy(model(inputs), labels, reduction="none")
+    wrong, right = losses[~correct].sum() / 9, losses[correct].sum() / 9
+    noise = F.cross_entropy(model(noisy.inputs), labels[correct], reduction="sum") / 9
+    torch.testing.assert_close(result.loss, 0.7 * (wrong + right) + 0.3 * noise)
+    expected = {
+        "loss_clean": wrong + right,
+        "loss_wrong": wrong,
+        "loss_correct": right,
+        "loss_noisy": noise,
+    }
+    torch.testing.assert_close(result.terms, {name: v.detach() for name, v in expected.items()})
+
+    crossed = ima(9, noisy="crossed")(model, inputs, labels, index)
+    on_boundary = F.cross_entropy(
+        model(noisy.inputs[noisy.success]), labels[correct][noisy.success], reduction="sum"
+    )
+    torch.testing.assert_close(crossed.loss, 0.7 * (wrong + right) + 0.3 * on_boundary / 9)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_ima_without_a_correct_sample_is_a_share_of_ce(norm):
+    model, inputs, labels, index = batch((1, 30))
+    labels = (model(inputs).argmax(dim=1) + 1) % 3
+    loss = ima(9, norm)(model, inputs, labels, index).loss
+    torch.testing.assert_close(loss, 0.7 * CrossEntropy()(model, inputs, labels, index).loss)
+
+
+def test_ima_with_beta_0_is_ce():
+    model, inputs, labels, index = batch((1, 30))
+    loss = ima(9, beta=0.0)(model, inputs, labels, index).loss
+    torch.testing.assert_close(loss, F.cross_entropy(model(inputs), labels))
+
+
+def test_no_gradient_flows_through_the_attack():
+    model, inputs, labels, index = batch((1, 30))
+    correct = model(inputs).argmax(dim=1) == labels
+    eps = torch.linspace(0.01, 0.5, 9).flip(0)[correct]
+    noisy = bpgd(model, inputs[correct], labels[correct], eps=eps, norm="linf", bounds=WIDE).inputs
+    ima(9, beta=1.0)(model, inputs, labels, index).loss.backward()
+    found = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    (F.cross_entropy(model(noisy), labels[correct], reduction="sum") / 9).backward()
+    for parameter, gradient in zip(model.parameters(), found, strict=True):
+        torch.testing.assert_close(gradient, parameter.grad)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_update_margins_is_algorithm_2(norm):
+    model, inputs, labels, index = batch((1, 30), classes=2)
+    objective = ima(9, norm)
+    before = objective.margins.margins.clone()
+    crossed = objective.update_margins(model, inputs, labels, index)
+    distance = exact_distance(model, inputs, labels, norm)
+    eps = before[index]
+    correct = distance > 0
+    assert torch.equal(crossed, correct & (distance < eps))
+    expected = torch.where(crossed, distance, eps + 0.01)
+    expected = torch.where(correct, expected, 0.01).clamp(0.01, 0.5)
+    torch.testing.assert_close(objective.margins[index], expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_margins_shrink_when_the_boundary_comes_near(norm):
+    """Of a trained net whose margins start too large, all that cross shrink below it."""
+    inputs, labels = blobs(120)
+    model = trained_mlp(inputs, labels)
+    margins = MarginStore(120, delta=0.001, eps_max=2.0)
+    margins.margins[:] = 0.3 if norm == "linf" else 1.0
+    before = margins.margins.clone()
+    crossed = IMA(margins, norm=norm, beta=0.5).update_margins(
+        model, inputs, labels, torch.arange(120)
+    )
+    assert crossed.all()
+    assert (margins.margins < before).all()
+    assert (margins.margins / before).mean() < 0.97
+
+
+def test_margins_are_part_of_the_state():
+    objective, other = ima(9), ima(9)
+    objective.margins.margins[3] = 0.123
+    other.load_state_dict(objective.state_dict())
+    assert torch.equal(other.margins.margins, objective.margins.margins)
+    assert CrossEntropy().state_dict() == {}
+
+
+def test_network_in_train_mode_stays_there_and_its_statistics_see_clean_and_noisy_only():
+    model = nn.Sequential(nn.BatchNorm1d(1), nn.Flatten(), nn.Linear(30, 3)).train()
+    inputs, labels = torch.rand(9, 1, 30), torch.arange(9) % 3
+    ima(9)(model, inputs, labels, torch.arange(9))
+    assert model.training
+    assert model[0].num_batches_tracked == 2  # the clean and the noisy samples, not the attack
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta": 1.5}, "beta from 0 to 1, got 1.5"),
+        ({"noisy": "all"}, r"noisy to be one of \('correct', 'crossed'\), got 'all'"),
+        ({"norm": "l7"}, "got 'l7'"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ima(9, **options)

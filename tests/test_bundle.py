@@ -1,0 +1,177 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from monai_ima.bundle import check_keys, prepare_output_dir, summary
+from monai_ima.robustness import RobustnessCurve
+
+FILES = ("model.pt", "model_best.pt", "checkpoint.pt", "robustness.csv")
+
+
+def test_summary_holds_every_level_and_every_file(tmp_path):
+    curve = RobustnessCurve(
+        torch.tensor([0, 0.025, 0.2]),
+        torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1]]).bool(),
+        torch.tensor([0, 1, 0, 1]),
+        "linf",
+    )
+    lines = summary(curve, tmp_path).splitlines()
+    words = [line.split() for line in lines]
+
+    assert ["eps", "(linf)", "accuracy", "95", "%", "interval"] in words
+    assert ["0", "0.750", "0.301", "to", "0.954"] in words
+    assert ["0.025", "0.500", "0.150", "to", "0.850"] in words
+    assert ["0.2", "0.250", "0.046", "to", "0.699"] in words
+    assert ["area", f"{curve.auc():.3f}", "(n", "=", "4)"] in words
+    assert set(FILES) <= {line.split()[0].removeprefix(f"{tmp_path}/") for line in lines if line}
+    assert lines[-1] == f"tensorboard --logdir {tmp_path}"
+
+
+# The folder of a run
+
+
+def leave_a_run(folder, content):
+    for name in (*FILES, "robustness.json", "robustness.png", "events.out.tfevents.1.host"):
+        (folder / name).write_text(content)
+
+
+def tree(folder):
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_new_folder_is_made_and_left_empty(tmp_path):
+    folder = tmp_path / "runs" / "new"
+
+    assert prepare_output_dir(str(folder)) == folder
+    assert list(folder.iterdir()) == []
+
+
+def test_files_of_earlier_runs_are_moved_aside_and_others_stay(tmp_path, caplog):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "model.pt.txt").write_text("mine")
+    for content in ("first", "second"):
+        leave_a_run(tmp_path, content)
+        prepare_output_dir(tmp_path)
+
+    found = tree(tmp_path)
+    assert {found.pop("notes.txt"), found.pop("model.pt.txt")} == {"mine"}
+    assert len(found) == 14
+    for name, content in found.items():
+        assert name.startswith({"first": "previous-1/", "second": "previous-2/"}[content])
+    assert f"{tmp_path} held a run; its files are now in {tmp_path}/previous-2" in caplog.text
+
+
+def test_a_resumed_run_keeps_its_files(tmp_path):
+    leave_a_run(tmp_path, "going on")
+    before = tree(tmp_path)
+
+    prepare_output_dir(tmp_path, resume=True)
+
+    assert tree(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_with_the_way_out(tmp_path):
+    (tmp_path / "file").write_text("mine")
+
+    for folder in (tmp_path / "file" / "run", tmp_path / "file"):
+        with pytest.raises(OSError, match=rf"written to, got {folder}: .*--output_dir"):
+            prepare_output_dir(folder)
+    assert tree(tmp_path) == {"file": "mine"}
+
+
+# Mistyped settings
+
+CONFIG = {
+    "imports": ["$import monai_ima"],
+    "max_epochs": 20,
+    "noise_levels": [0.1, 0.2],
+    "beta": 0.5,  # read by some methods only
+    "_note": "not a setting",
+    "train": {"epochs": "@max_epochs", "levels": "$len(@noise_levels)"},
+    "initialize": ["$monai_ima.bundle.check_keys()"],
+    "run": ["$@train::epochs"],
+}
+
+
+def initialize(tmp_path, *overrides, **settings):
+    """As ``monai.bundle run initialize --config_file a.json,b.json --key value`` does."""
+    files = []
+    for number, config in enumerate((CONFIG, *overrides)):
+        files.append(tmp_path / f"{number}.json")
+        files[-1].write_text(json.dumps(config))
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    parser.update(settings)
+    return parser.get_parsed_content("initialize")
+
+
+@pytest.mark.parametrize(
+    ("override", "settings"),
+    [
+        ({}, {}),
+        ({"max_epochs": 3}, {"beta": 1}),
+        ({"train::epochs": 4, "run": ["$@train::epochs + @max_epochs"]}, {}),
+        ({"extra": 1, "train::extra": "@extra"}, {}),
+        ({"+noise_levels": [0.3]}, {"_comment": 1}),
+    ],
+)
+def test_known_settings_pass(tmp_path, override, settings):
+    assert initialize(tmp_path, override, **settings) == [None]
+
+
+@pytest.mark.parametrize(
+    ("override", "settings", "message"),
+    [
+        ({}, {"max_epoch": 3}, "got max_epoch; did you mean max_epochs"),
+        ({"noise_level": [0.1]}, {}, "got noise_level; did you mean noise_levels"),
+        ({"bta": 1}, {"zmax_epochs": 1}, "got bta, zmax_epochs; did you mean beta, max_epochs"),
+    ],
+)
+def test_a_mistyped_setting_is_named_with_the_nearest_known(tmp_path, override, settings, message):
+    with pytest.raises(RuntimeError) as error:
+        initialize(tmp_path, override, **settings)
+
+    cause = error.value
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    assert type(cause) is ValueError
+    assert message in str(cause)
+
+
+def test_check_keys_outside_of_a_config_says_so():
+    with pytest.raises(RuntimeError, match="in a MONAI config only"):
+        check_keys()
+
+
+# Errors
+
+
+def test_the_first_cause_is_the_last_line():
+    program = """
+from monai_ima.bundle import say_errors_last
+
+say_errors_last()
+try:
+    try:
+        raise ValueError("expected beta from 0 to 1, got 7")
+    except ValueError as error:
+        raise KeyError("wrapped") from error
+except KeyError as error:
+    raise RuntimeError("wrapped again") from error
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 1
+    assert "RuntimeError: wrapped again" in ended.stderr  # the traceback is there as well
+    assert ended.stderr.splitlines()[-1].endswith("expected beta from 0 to 1, got 7")
+    assert "wrapped" not in ended.stderr.splitlines()[-1]
