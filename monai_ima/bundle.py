@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import logging
 import sys
 from pathlib import Path
@@ -13,25 +14,37 @@ from typing import Any
 from monai.bundle.reference_resolver import ReferenceResolver
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_ima.robustness import RobustnessCurve
-
 _logger = logging.getLogger(__name__)
 
-# Keys of every bundle's train.json that not every objective reads, or that MONAI reads by name.
+# Keys of a bundle's train.json to which an overriding section may hold the only reference, or that
+# MONAI reads by name.
 _KEYS = (
     "attack_steps",
     "beta",
     "bisections",
     "bundle_root",
+    "cache_rate",
+    "datalist_file",
+    "dataset_dir",
     "delta",
     "eps_max",
+    "eval_restarts",
+    "eval_steps",
     "finalize",
+    "fractions",
     "imports",
     "initialize",
+    "learning_rate",
     "margin_interval",
     "margin_steps",
     "margins",
+    "num_workers",
+    "patient_pattern",
+    "resume",
+    "robust_interval",
     "run",
+    "samples_per_class",
+    "val_interval",
 )
 
 _RUN_FILES = (
@@ -46,7 +59,7 @@ _RUN_FILES = (
 
 
 def say_errors_last() -> None:
-    """After the traceback of an error that ends the program, repeat its first cause in one line.
+    """After the traceback of an error that ends the program, repeat in one line what went wrong.
 
     MONAI wraps what goes wrong in a config into errors of its own, which end in the text of the
     expression; what the user should read then stands a screen further up.
@@ -56,12 +69,25 @@ def say_errors_last() -> None:
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
         sys.__excepthook__(kind, error, traceback)
-        cause = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        sys.stderr.write(f"\nStopped: {cause}\n")
+        if not isinstance(error, Exception):  # Ctrl-C says enough
+            return
+        chain: list[BaseException] = [error]
+        while chain[-1].__cause__ is not None:
+            chain.append(chain[-1].__cause__)
+        cause = next(filter(_is_ours, chain), chain[-1])
+        sys.stderr.write(f"\nStopped: {type(cause).__name__}: {cause}\n")
 
     sys.excepthook = hook
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether the error was raised by this package, which says what to do."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and traceback.tb_frame.f_globals["__name__"].startswith(
+        "monai_ima"
+    )
 
 
 def check_keys() -> None:
@@ -164,21 +190,22 @@ def add_layout(summary_writer: SummaryWriter) -> None:
     )
 
 
-def summary(curve: RobustnessCurve, output_dir: str | Path) -> str:
-    """The end of a run in words: its curve as a table, and where everything was written.
+def summary(output_dir: str | Path) -> str:
+    """The end of a run in words: its last curve as a table, and where everything was written.
 
     Args:
-        curve: of the last epoch.
         output_dir: folder of the run.
     """
-    lines = ["", f"{'eps (' + curve.norm + ')':>12}  accuracy  95 % interval"]
-    for eps, accuracy, (low, high) in zip(
-        curve.eps.tolist(), curve.accuracy.tolist(), curve.interval.tolist(), strict=True
-    ):
-        lines.append(f"{eps:12g}  {accuracy:8.3f}  {low:.3f} to {high:.3f}")
-    lines.append(f"{'area':>12}  {curve.auc():8.3f}  (n = {len(curve.robust)})")
-    lines.append("")
     folder = Path(output_dir)
+    curve = json.loads((folder / "robustness.json").read_text())["curves"][-1]
+    lines = ["", f"{'eps (' + curve['norm'] + ')':>12}  accuracy  95 % interval"]
+    columns = (curve[name] for name in ("eps", "accuracy", "low", "high"))
+    lines.extend(
+        f"{eps:12g}  {accuracy:8.3f}  {low:.3f} to {high:.3f}"
+        for eps, accuracy, low, high in zip(*columns, strict=True)
+    )
+    lines.append(f"{'area':>12}  {curve['auc']:8.3f}  (n = {curve['n']}, epoch {curve['epoch']})")
+    lines.append("")
     lines.extend(
         f"{folder / name}  {what}"
         for name, what in {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class RobustnessCurve:
 
     @property
     def per_class(self) -> Tensor:
-        """``(C, L)`` accuracy among the samples of each class, NaN for a class without samples."""
+        """``(C, L)`` accuracy in each class up to the largest label, NaN for one without samples."""
         classes = range(int(self.labels.max()) + 1)
         return torch.stack([self.robust[self.labels == c].double().mean(dim=0) for c in classes])
 
@@ -49,7 +50,7 @@ class RobustnessCurve:
         return float(torch.trapezoid(self.accuracy, self.eps.double()) / self.eps[-1])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a JSON file."""
+        """Plain values for a JSON file, which knows no NaN: ``None`` stands for it."""
         low, high = self.interval.unbind(dim=1)
         return {
             "norm": self.norm,
@@ -59,7 +60,10 @@ class RobustnessCurve:
             "accuracy": self.accuracy.tolist(),
             "low": low.tolist(),
             "high": high.tolist(),
-            "per_class": self.per_class.tolist(),
+            "per_class": [
+                [None if math.isnan(value) else value for value in values]
+                for values in self.per_class.tolist()
+            ],
         }
 
 
@@ -134,7 +138,7 @@ def noise_levels(eps: Sequence[float] | Tensor) -> Tensor:
     levels = torch.as_tensor(eps, dtype=torch.float64)
     increasing = levels.ndim == 1 and len(levels) > 0 and bool((levels.diff() > 0).all())
     if not increasing or levels[0] < 0 or levels[-1] <= 0 or not levels.isfinite().all():
-        raise ValueError(f"expected noise levels to be positive and increasing, got {list(eps)}")
+        raise ValueError(f"expected noise levels to be positive and increasing, got {eps}")
     return levels if levels[0] == 0 else torch.cat([levels.new_zeros(1), levels])
 
 

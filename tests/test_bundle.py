@@ -19,14 +19,16 @@ def test_summary_holds_every_level_and_every_file(tmp_path):
         torch.tensor([0, 1, 0, 1]),
         "linf",
     )
-    lines = summary(curve, tmp_path).splitlines()
+    report = {"curves": [{"epoch": 2, "eps": [9]}, {"epoch": 4, **curve.to_dict()}]}
+    (tmp_path / "robustness.json").write_text(json.dumps(report))
+    lines = summary(tmp_path).splitlines()
     words = [line.split() for line in lines]
 
     assert ["eps", "(linf)", "accuracy", "95", "%", "interval"] in words
     assert ["0", "0.750", "0.301", "to", "0.954"] in words
     assert ["0.025", "0.500", "0.150", "to", "0.850"] in words
     assert ["0.2", "0.250", "0.046", "to", "0.699"] in words
-    assert ["area", f"{curve.auc():.3f}", "(n", "=", "4)"] in words
+    assert ["area", f"{curve.auc():.3f}", "(n", "=", "4,", "epoch", "4)"] in words
     assert set(FILES) <= {line.split()[0].removeprefix(f"{tmp_path}/") for line in lines if line}
     assert lines[-1] == f"tensorboard --logdir {tmp_path}"
 

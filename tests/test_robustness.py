@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -273,3 +274,20 @@ def test_no_restart_is_refused():
             norm="l2",
             restarts=0,
         )
+
+
+def test_json_of_a_class_without_samples_is_valid():
+    robust = torch.ones(2, 2).bool()
+    curve = RobustnessCurve(torch.tensor([0, 0.1]), robust, torch.tensor([0, 2]), "l2")
+    text = json.dumps(curve.to_dict(), allow_nan=False)
+    assert json.loads(text)["per_class"] == [[1, 1], [None, None], [1, 1]]
+
+
+def test_a_single_level_without_brackets_is_refused():
+    with pytest.raises(ValueError, match=r"positive and increasing, got 0\.2"):
+        noise_levels(0.2)
+
+
+def test_sweep_refuses_labels_in_columns():
+    with pytest.raises(ValueError, match=r"labels \(N,\), got \(3, 2\) and \(3, 1\)"):
+        sweep(linear_model((2,)), torch.rand(3, 2), torch.zeros(3, 1).long(), eps=[0.1], norm="l2")

@@ -131,5 +131,6 @@ def misclassified(model: Model, inputs: Tensor, labels: Tensor) -> Tensor:
         inputs: ``(N, *)`` samples.
         labels: ``(N,)`` true class indices.
     """
+    inputs = checked_inputs(inputs, labels, bounds=None)
     with attacking(model, inputs), torch.no_grad():
         return checked_logits(model(inputs), labels).argmax(dim=1) != labels

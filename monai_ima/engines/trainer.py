@@ -38,10 +38,12 @@ class RobustTrainer(SupervisedTrainer):
         for name in ("loss_function", "inferer", "iteration_update", "compile"):
             if kwargs.get(name):
                 raise ValueError(f"RobustTrainer takes an objective, not {name}; leave {name} out")
+        if not kwargs.get("decollate", True):
+            raise ValueError("RobustTrainer averages over decollated samples; leave decollate out")
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             raise ValueError("RobustTrainer runs in one process, not in a distributed group")
         self.objective = objective
-        kwargs.setdefault("prepare_batch", PrepareBatchExtraInput({"index": "index"}))
+        kwargs.setdefault("prepare_batch", _PrepareIndexedBatch({"index": "index"}))
         kwargs["train_handlers"] = kwargs.get("train_handlers") or ()
         super().__init__(loss_function=_no_loss_function, **kwargs)
 
@@ -101,6 +103,16 @@ class RobustTrainer(SupervisedTrainer):
         iteration = (self.state.iteration - 1) % epoch_length
         steps = self.accumulation_steps
         return iteration % steps == 0, (iteration + 1) % steps == 0 or iteration + 1 == epoch_length
+
+
+class _PrepareIndexedBatch(PrepareBatchExtraInput):
+    def __call__(self, batchdata: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if "index" not in batchdata:
+            raise ValueError(
+                "expected batches with image, label and index, the sample's place in the training "
+                f"datalist, got {', '.join(map(str, batchdata))}; add the index to each sample"
+            )
+        return super().__call__(batchdata, *args, **kwargs)
 
 
 def _no_loss_function(*_: Any) -> NoReturn:

@@ -103,7 +103,7 @@ class RunCheckpoint:
                 )
         for name, part in self.objects.items():
             part.load_state_dict(checkpoint["objects"][name])
-        if engine.scaler is not None:
+        if engine.scaler is not None and "scaler" in checkpoint:
             engine.scaler.load_state_dict(checkpoint["scaler"])
         self.best = checkpoint["best"]
         engine.state.epoch = checkpoint["epoch"]

@@ -36,6 +36,7 @@ class ProgressHandler:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         engine.add_event_handler(Events.COMPLETED, self.completed)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self.failed)
 
     def started(self, engine: SupervisedTrainer) -> None:
         self._redirection.enter_context(logging_redirect_tqdm())
@@ -65,3 +66,8 @@ class ProgressHandler:
         if self.bar is not None:
             self.bar.close()
         self._redirection.close()
+
+    def failed(self, engine: Engine, error: BaseException) -> None:
+        """Leave the console to the error."""
+        self.completed(engine)
+        raise error

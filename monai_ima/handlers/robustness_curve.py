@@ -12,6 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
+from monai.networks import eval_mode
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -166,7 +167,7 @@ class RobustnessReport:
         self.summary_writer.add_image(
             "robustness/curve", as_image(figure), epoch, dataformats="HWC"
         )
-        if self._examples:
+        if any(image.ndim == 3 for image in self._examples.values()):  # (C, H, W) can be shown
             self._write_examples(engine)
         self.summary_writer.flush()
 
@@ -229,7 +230,7 @@ class RobustnessReport:
             bounds=handler.bounds,
             generator=torch.Generator(inputs.device).manual_seed(handler.seed),
         ).inputs
-        with torch.no_grad():
+        with eval_mode(engine.network):  # at the end of an epoch MONAI has left eval mode
             before, after = (
                 engine.network(images).softmax(dim=1).cpu() for images in (inputs, attacked)
             )
@@ -240,7 +241,7 @@ class RobustnessReport:
             after,
             labels.cpu(),
             class_names=self.class_names,
-            title=f"100-PGD at {handler.norm.name} {eps:g}",
+            title=f"{handler.steps}-PGD at {handler.norm.name} {eps:g}",
         )
         self.summary_writer.add_image(
             "robustness/examples", as_image(figure), engine.state.epoch, dataformats="HWC"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from ignite.engine import Engine, Events
+from monai.data.utils import set_rnd
+from monai.engines import SupervisedTrainer
 from monai.utils import set_determinism
+
+_LONGEST_RUN = 100_003  # in epochs: no two seeds share the draws of an epoch
 
 
 class EpochSeedHandler:
-    """Seed every random generator with ``seed + epoch`` as an epoch starts.
+    """Seed the random generators, and those of the training transforms, as an epoch starts.
 
     The order of the samples and every other draw of an epoch then depend on the seed and the epoch
     only, not on what ran before: there is no generator state for a checkpoint to keep.
@@ -22,5 +26,7 @@ class EpochSeedHandler:
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
-        set_determinism(seed=self.seed + engine.state.epoch)
+    def __call__(self, engine: SupervisedTrainer) -> None:
+        seed = self.seed * _LONGEST_RUN + engine.state.epoch
+        set_determinism(seed)
+        set_rnd(getattr(engine.data_loader, "dataset", None), seed)

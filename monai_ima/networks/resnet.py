@@ -31,7 +31,8 @@ def resnet18_in(in_channels: int = 1, num_classes: int = 4, spatial_dims: int = 
         spatial_dims: 1, 2 or 3.
 
     Shape:
-        inputs ``(N, in_channels, *)`` in [0, 1] with spatial sizes above 32, logits ``(N, num_classes)``.
+        inputs ``(N, in_channels, *)`` in [0, 1] with spatial sizes of 64 and more (in 1-D, 128), logits
+        ``(N, num_classes)``: the last instance norm needs several values to normalise over.
 
     Source:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016, with the stem of stride 2

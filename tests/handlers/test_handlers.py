@@ -8,7 +8,9 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from linear import exact_distance, linear_model
+from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
+from monai.transforms import RandGaussianNoised
 from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -147,13 +149,16 @@ def test_a_negative_validation_interval_is_refused():
 
 
 def drawn(seed, epochs, *, after=0, noise=0):
-    """Orders of the samples in the epochs of a run, continued after an epoch if asked for."""
+    """Samples with their augmentation, in the order of each epoch of a run continued after one."""
     torch.rand(noise)
     orders = {}
-    data = dataset(torch.rand(9, *SHAPE), torch.arange(9) % 2)
+    data = Dataset(
+        dataset(torch.zeros(9, *SHAPE), torch.arange(9) % 2),
+        RandGaussianNoised("image", prob=1.0),
+    )
 
     def note(engine):
-        order = [int(sample["index"]) for sample in engine.state.batch]
+        order = [(int(s["index"]), s["image"].sum().item()) for s in engine.state.batch]
         orders.setdefault(engine.state.epoch, []).extend(order)
 
     engine = trainer(linear_model(SHAPE), data, [EpochSeedHandler(seed)], epochs=epochs)
@@ -167,7 +172,7 @@ def test_two_runs_draw_the_same_orders_and_a_continued_one_goes_on_with_them():
     straight = drawn(7, epochs=5)
 
     assert list(straight) == [1, 2, 3, 4, 5]
-    assert all(sorted(order) == list(range(9)) for order in straight.values())
+    assert all(sorted(i for i, _ in order) == list(range(9)) for order in straight.values())
     assert len({tuple(order) for order in straight.values()}) == 5
     assert drawn(7, epochs=5, noise=3) == straight
     assert drawn(7, epochs=5, after=3, noise=4) == {epoch: straight[epoch] for epoch in (4, 5)}
@@ -348,10 +353,13 @@ def linear_data():
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_curve_of_a_stock_evaluator_is_exact_for_a_linear_model(linear_data, norm):
-    network, images, labels = linear_data
+    network, images, _ = linear_data
+    images = 2 * images - 0.5  # beyond the default bounds
+    labels = network(images).argmax(dim=1)
+    labels[:2] = 1 - labels[:2]
     distance = exact_distance(network, images, labels, norm)
     between = distance.sort().values.unfold(0, 2, 1).mean(dim=1)
-    eps = between[[7, 15]].tolist()
+    eps = between[[7, 18]].tolist()
     handler = RobustnessCurveHandler(eps, norm, bounds=(-10, 10), restarts=1, tag="robust")
     engine = evaluator(network, dataset(images, labels), [handler])
     engine.run()
@@ -475,3 +483,22 @@ def test_a_report_without_its_curve_says_where_to_put_it(linear_data, tmp_path):
 
     with pytest.raises(RuntimeError, match="curve's handler before its report"):
         evaluator(network, dataset(images, labels), [report]).run()
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (1, 4, 5), (3, 4, 5), (1, 4, 5, 6)], ids=str)
+def test_a_report_leaves_the_network_as_found_and_takes_any_shape(tmp_path, shape):
+    network = nn.Sequential(
+        nn.Flatten(), nn.Unflatten(1, (1, -1)), nn.BatchNorm1d(1), linear_model(shape)
+    )
+    images, labels = torch.rand(6, *shape), torch.tensor([0, 1] * 3)
+    curve = RobustnessCurveHandler([0.05], "linf", steps=2, restarts=1)
+    report = RobustnessReport(
+        curve, tmp_path, class_names="ab", settings={}, summary_writer=Mock(spec=SummaryWriter)
+    )
+    data = [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
+    SupervisedEvaluator(
+        torch.device("cpu"), DataLoader(data, 3), network.train(), val_handlers=[curve, report]
+    ).run()
+
+    assert network[2].num_batches_tracked == 0
+    assert all(module.training for module in network.modules())

@@ -1,0 +1,275 @@
+"""The commands of the README, small."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import create_workflow
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_ima.data import write_synthetic_oct
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ROOT / "bundles" / "oct_ima" / "train.json"
+CE = ROOT / "bundles" / "objectives" / "ce.json"
+SMALL = {
+    "image_size": [32, 32],
+    "max_epochs": 2,
+    "attack_steps": 3,
+    "margin_steps": 4,
+    "margin_interval": 1,
+    "robust_interval": 1,
+    "eval_steps": 3,
+    "device": "cpu",
+}
+CONFIGS = {"ima": [str(TRAIN)], "ce": [str(TRAIN), str(CE)]}
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "oct"
+    return write_synthetic_oct(folder, patients_per_class=5, images_per_patient=2, seed=0)
+
+
+def command(folder, images, method="ima", **overrides):
+    """The shell command of a small run, as a user types it."""
+    settings = SMALL | {"dataset_dir": str(images), "output_dir": str(folder)} | overrides
+    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    return [
+        *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
+        *("--config_file", str(CONFIGS[method]), *flags),
+    ]
+
+
+def run(*arguments, **overrides):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command(*arguments, **overrides),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        check=False,
+    )
+
+
+def stopped(ended):
+    """The line at the end of a failed run that says in words what went wrong."""
+    assert ended.returncode != 0
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("Stopped: ")]
+    return line
+
+
+@pytest.fixture(scope="module", params=["linf", "l2"])
+def finished(request, images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / request.param
+    ended = run(folder, images, norm=request.param, max_epochs=3, robust_interval=2)
+    assert ended.returncode == 0, ended.stderr
+    return request.param, folder, ended.stdout
+
+
+def test_run_leaves_every_file(finished):
+    norm, folder, _ = finished
+    for name in ("model.pt", "model_best.pt"):
+        weights = torch.load(folder / name, weights_only=True)
+        assert all(isinstance(value, torch.Tensor) for value in weights.values())
+    checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert checkpoint["epoch"] == 3
+    margins = checkpoint["objects"]["objective"]["margins.margins"]
+    report = json.loads((folder / "robustness.json").read_text())
+    assert len(margins) == report["settings"]["training_samples"]
+    assert report["attack"]["norm"] == report["settings"]["norm"] == norm
+    assert report["classes"] == ["CNV", "DME", "DRUSEN", "NORMAL"]
+    with Image.open(folder / "robustness.png") as figure:
+        assert figure.width > 500
+
+
+def test_csv_has_the_curves_of_the_interval_and_of_the_end(finished):
+    norm, folder, _ = finished
+    with (folder / "robustness.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "norm", "eps", "accuracy", "low", "high", "n"]
+    levels = ["0.0", "0.005", "0.01", "0.015", "0.02", "0.03"]
+    assert [(row["epoch"], row["eps"]) for row in rows] == [
+        (epoch, eps) for epoch in ("2", "3") for eps in levels
+    ]
+    assert {row["norm"] for row in rows} == {norm}
+    for row in rows:
+        low, accuracy, high = (float(row[name]) for name in ("low", "accuracy", "high"))
+        assert 0 <= low <= accuracy <= high <= 1
+
+
+def test_console_shows_epochs_curve_and_where_all_is(finished):
+    _, folder, stdout = finished
+    lines = [line for line in stdout.splitlines() if re.search(r"epoch \d/3", line)]
+    assert len(lines) == 3
+    for name in ("train_loss_clean", "train_loss_noisy", "margin/mean", "val_accuracy"):
+        assert all(name in line for line in lines)
+    table = stdout[stdout.index("95 % interval") :]
+    for text in ("0.005", "area", "model.pt", "checkpoint.pt", f"tensorboard --logdir {folder}"):
+        assert text in table
+
+
+def test_event_file_has_every_tag_with_the_numbers_of_the_csv(finished):
+    _, folder, _ = finished
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0}).Reload()
+    tags = events.Tags()
+    with (folder / "robustness.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        found = {
+            event.step: event.value
+            for event in events.Scalars(f"robust_accuracy/eps_{float(row['eps']):g}")
+        }
+        assert found[int(row["epoch"])] == pytest.approx(float(row["accuracy"]))
+    per_epoch = [
+        "train_loss", "train_loss_clean", "train_loss_noisy", "train_accuracy", "val_accuracy",
+        "margin/mean", "margin/q05", "margin/q95", "margin/crossed_fraction",
+        "margin/at_bound_fraction",
+    ]  # fmt: skip
+    for tag in per_epoch:
+        assert [event.step for event in events.Scalars(tag)] == [1, 2, 3], tag
+    assert [event.step for event in events.Scalars("robust_accuracy/auc")] == [2, 3]
+    assert [event.step for event in events.Histograms("margin/histogram")] == [1, 2, 3]
+    assert {"robustness/curve", "robustness/examples"} <= set(tags["images"])
+    assert "custom_scalars__config__" in tags["tensors"]
+
+
+def test_margins_in_the_events_are_those_of_the_checkpoint(finished):
+    _, folder, _ = finished
+    checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+    margins = checkpoint["objects"]["objective"]["margins.margins"]
+    events = EventAccumulator(str(folder)).Reload()
+    assert events.Scalars("margin/mean")[-1].value == pytest.approx(margins.mean().item())
+
+
+def test_ce_override_trains_without_margins(images, tmp_path):
+    ended = run(tmp_path, images, "ce", max_epochs=1)
+    assert ended.returncode == 0, ended.stderr
+    events = EventAccumulator(str(tmp_path)).Reload().Tags()
+    assert "train_loss_clean" in events["scalars"]
+    assert not [tag for tag in events["scalars"] if tag.startswith("margin/")]
+
+
+@pytest.mark.slow
+def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path):
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    settings = {"max_epochs": 6, "robust_interval": 2}
+    assert run(straight, images, **settings).returncode == 0
+
+    process = subprocess.Popen(
+        command(broken, images, **settings),
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not (broken / "robustness.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    reached = torch.load(broken / "checkpoint.pt", weights_only=True)["epoch"]
+    assert 1 <= reached < 6
+
+    ended = run(broken, images, **settings, resume=True)
+    assert ended.returncode == 0, ended.stderr
+    assert f"resumed after epoch {reached}" in ended.stdout
+    first, second = (
+        torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (straight, broken)
+    )
+    assert_equal(first, second)
+    for name in ("model.pt", "model_best.pt"):
+        assert_equal(*(torch.load(f / name, weights_only=True) for f in (straight, broken)))
+    for name in ("robustness.csv", "robustness.json"):
+        assert (straight / name).read_bytes() == (broken / name).read_bytes()
+
+
+def assert_equal(first, second):
+    """Equal to the last bit."""
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for name in first:
+            assert_equal(first[name], second[name])
+    elif isinstance(first, list):
+        for one, other in zip(first, second, strict=True):
+            assert_equal(one, other)
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    else:
+        assert first == second
+
+
+@pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
+def test_monai_finds_its_properties():
+    workflow = create_workflow(config_file=str(TRAIN), workflow_type="train")
+    required = {name for name, p in workflow.properties.items() if p["required"]}
+    assert {"trainer", "train_dataset", "network_def"} <= required | set(workflow.properties)
+    ids = [p["id"].replace("#", "::") for name, p in workflow.properties.items() if p["required"]]
+    assert [id_ for id_ in ids if id_ not in workflow.parser] == []
+
+
+def truncated_image(folder):
+    path = next((folder / "DME").glob("*.png"))
+    path.write_bytes(path.read_bytes()[:3000])
+    return path.name
+
+
+def nan_image(folder):
+    import nibabel
+
+    old = next((folder / "CNV").glob("*.png"))
+    new = old.with_suffix(".nii")
+    nibabel.save(nibabel.Nifti1Image(np.full((40, 40), np.nan, np.float32), np.eye(4)), new)
+    old.unlink()
+    return new.name
+
+
+@pytest.mark.parametrize("spoil", [truncated_image, nan_image])
+def test_bad_image_is_named_before_training(spoil, tmp_path):
+    folder = write_synthetic_oct(tmp_path / "oct", patients_per_class=3, images_per_patient=1)
+    name = spoil(folder)
+    ended = run(tmp_path / "run", folder)
+    assert name in stopped(ended)
+    assert not (tmp_path / "run" / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"eps_mx": 0.1}, "got eps_mx; did you mean eps_max?"),
+        ({"dataset_dir": "nowhere"}, "nowhere"),
+        ({"eps_max": -1}, "expected 0 < delta <= eps_max"),
+        ({"delta": 0}, "expected 0 < delta <= eps_max, got delta=0"),
+        ({"noise_levels": [0.2, 0.1]}, r"increasing, got [0.2, 0.1]"),
+        ({"norm": "l7"}, "expected norm to be one of ['l2', 'linf'], got 'l7'"),
+        ({"num_classes": 3}, "classes"),
+        ({"output_dir": "README.md/run"}, "choose another with --output_dir"),
+        ({"resume": True}, "checkpoint.pt to resume from, found none"),
+        ({"learning_rate": 1e20}, "expected a finite loss"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_bad_settings_end_in_words(images, tmp_path, overrides, message):
+    ended = run(tmp_path / "run", images, **overrides)
+    assert message in stopped(ended)
+
+
+def test_second_run_moves_the_first_aside_and_resume_refuses_other_settings(images, tmp_path):
+    assert run(tmp_path, images, max_epochs=1).returncode == 0
+    weights = (tmp_path / "model.pt").read_bytes()
+    ended = run(tmp_path, images, max_epochs=2, resume=True, norm="l2")
+    assert "expected the same norm" in stopped(ended)
+    assert (tmp_path / "model.pt").read_bytes() == weights
+    assert run(tmp_path, images, max_epochs=1, seed=1).returncode == 0
+    assert (tmp_path / "previous-1" / "model.pt").read_bytes() == weights
