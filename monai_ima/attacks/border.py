@@ -119,7 +119,10 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
             f"got {labels.min().item()} to {labels.max().item()}"
         )
     if logits.isnan().any():
-        raise ValueError("the model returned NaN logits; its weights or the inputs are not finite")
+        raise ValueError(
+            "expected the model to return finite logits, got NaN; its weights are not finite, as "
+            "after a training that diverged: lower the learning rate"
+        )
     return logits
 
 

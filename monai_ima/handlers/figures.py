@@ -20,13 +20,14 @@ def curve_figure(curves: Mapping[int, Mapping[str, Any]]) -> Figure:
     Args:
         curves: epoch to ``RobustnessCurve.to_dict()``, in order.
     """
-    figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(5.2, 3.8), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     *earlier, last = curves
     for epoch in earlier:
         axes.plot(curves[epoch]["eps"], curves[epoch]["accuracy"], color="0.8", lw=1)
     if earlier:
-        axes.plot([], [], color="0.8", lw=1, label=f"epochs {earlier[0]} to {earlier[-1]}")
+        label = "epoch " + ", ".join(map(str, earlier))
+        axes.plot([], [], color="0.8", lw=1, label=label if len(earlier) < 6 else "earlier epochs")
     curve = curves[last]
     axes.fill_between(curve["eps"], curve["low"], curve["high"], color="C3", alpha=0.15, lw=0)
     axes.plot(
@@ -79,7 +80,7 @@ def examples_figure(
     gain = 0.5 / max(float(perturbation.abs().max()), 1e-12)
     shown = [clean, 0.5 + gain * perturbation, attacked]
     headings = ["clean", f"perturbation x {gain:.0f}", "attacked"]
-    figure = Figure(figsize=(7.2, 0.5 + 2.3 * len(clean)), dpi=100, layout="constrained")
+    figure = Figure(figsize=(5.0, 0.4 + 1.75 * len(clean)), dpi=120, layout="constrained")
     figure.suptitle(title, fontsize="medium")
     grid = figure.subplots(len(clean), len(shown), squeeze=False)
     for row, label in enumerate(labels.tolist()):

@@ -192,7 +192,7 @@ def test_any_callable_and_any_loss(attack, norm):
         ({"steps": 2.5}, ValueError, "steps to be a whole number >= 1, got 2.5"),
         ({"norm": "l7"}, ValueError, "got 'l7'"),
         ({"model": lambda x: x.flatten(1).sum(dim=1)}, ValueError, r"shape \(3, classes\)"),
-        ({"model": lambda x: x.flatten(1) * torch.nan}, ValueError, "NaN logits"),
+        ({"model": lambda x: x.flatten(1) * torch.nan}, ValueError, "finite logits, got NaN"),
     ],
 )
 def test_bad_arguments_end_in_words(attack, norm, change, error, message):
