@@ -6,9 +6,11 @@ from monai_ima.handlers.margin_update import MarginUpdateHandler
 from monai_ima.handlers.progress import ProgressHandler
 from monai_ima.handlers.robustness_curve import RobustnessCurveHandler, RobustnessReport
 from monai_ima.handlers.seed import EpochSeedHandler
+from monai_ima.handlers.slot import HandlerSlot
 
 __all__ = [
     "EpochSeedHandler",
+    "HandlerSlot",
     "MarginUpdateHandler",
     "ProgressHandler",
     "RobustnessCurveHandler",

@@ -32,7 +32,8 @@ SMALL = {
     "eval_steps": 3,
     "device": "cpu",
 }
-CONFIGS = {"ima": [str(TRAIN)], "ce": [str(TRAIN), str(CE)]}
+PAPER = TRAIN.with_name("paper.json")
+CONFIGS = {"ima": [str(TRAIN)], "ce": [str(TRAIN), str(CE)], "paper": [str(TRAIN), str(PAPER)]}
 
 
 @pytest.fixture(scope="session")
@@ -161,6 +162,16 @@ def test_ce_override_trains_without_margins(images, tmp_path):
     assert not [tag for tag in events["scalars"] if tag.startswith("margin/")]
 
 
+def test_paper_setting_runs_small(images, tmp_path):
+    sizes = {"image_size": [64, 64], "max_epochs": 1, "noise_levels": [0.1], "eval_steps": 1}
+    ended = run(tmp_path, images, "paper", **sizes)
+    assert ended.returncode == 0, ended.stderr
+    settings = json.loads((tmp_path / "robustness.json").read_text())["settings"]
+    assert settings["beta"] == 0.01
+    names = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert "network.layer4.1.conv2.weight" in names
+
+
 @pytest.mark.slow
 def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path):
     straight, broken = tmp_path / "straight", tmp_path / "broken"
@@ -276,3 +287,28 @@ def test_second_run_moves_the_first_aside_and_resume_refuses_other_settings(imag
     assert (tmp_path / "model.pt").read_bytes() == weights
     assert run(tmp_path, images, max_epochs=1, seed=1).returncode == 0
     assert (tmp_path / "previous-1" / "model.pt").read_bytes() == weights
+
+
+@pytest.mark.slow
+def test_ima_raises_the_curve_at_little_cost_in_clean_accuracy(tmp_path):
+    """The claim of the README's first table, on one seed, with the default sizes."""
+    images = write_synthetic_oct(tmp_path / "oct", patients_per_class=80, images_per_patient=3)
+    accuracy = {}
+    for method, configs in (("ce", [TRAIN, CE]), ("ima", [TRAIN])):
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
+                *("--config_file", str([str(path) for path in configs])),
+                *("--dataset_dir", str(images), "--output_dir", str(tmp_path / method)),
+                *("--robust_interval", "0"),
+            ],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        curve = json.loads((tmp_path / method / "robustness.json").read_text())["curves"][-1]
+        accuracy[method] = dict(zip(curve["eps"], curve["accuracy"], strict=True))
+    assert accuracy["ima"][0.015] >= accuracy["ce"][0.015] + 0.2
+    assert accuracy["ima"][0.0] >= accuracy["ce"][0.0] - 0.05
