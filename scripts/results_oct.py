@@ -4,7 +4,8 @@
     python scripts/results_oct.py --name kermany --dataset_dir FOLDER --max_epochs 40
 
 A run whose file is there is not repeated. At the end the table of all runs of that name is printed,
-in Markdown: ``python scripts/results_oct.py --name kermany --seeds`` prints it alone.
+in Markdown, and their curves are drawn beside the files; without a number after ``--seeds``, nothing
+else happens.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {
@@ -42,7 +45,9 @@ def main() -> None:
                 result = train(method, [*overrides, "--seed", str(seed)])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps({"data": arguments.name, **result}, indent=2) + "\n")
-    print(table(arguments.output, arguments.name))
+    runs = read(arguments.output, arguments.name)
+    draw(runs).savefig(arguments.output / f"{arguments.name}.png")
+    print(table(runs))
 
 
 def train(method: str, overrides: list[str]) -> dict[str, Any]:
@@ -69,22 +74,42 @@ def train(method: str, overrides: list[str]) -> dict[str, Any]:
     }
 
 
-def table(folder: Path, name: str) -> str:
+def read(folder: Path, name: str) -> list[dict[str, Any]]:
+    """All runs of that name."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}_*.json"))]
+
+
+def table(runs: list[dict[str, Any]]) -> str:
     """Accuracy at each level, a line a method, the mean over its seeds with their range."""
-    runs = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}_*.json"))]
-    levels = runs[0]["curve"]["eps"]
-    lines = [
-        "| method | runs | " + " | ".join(f"{eps:g}" for eps in levels) + " | area | minutes |",
-        "|---|---" * 1 + "|---" * (len(levels) + 2) + "|",
-    ]
+    levels = [f"{eps:g}" for eps in runs[0]["curve"]["eps"]]
+    heading = ["method", "runs", *levels, "area", "minutes"]
+    lines = [heading, ["---"] * len(heading)]
     for method in CONFIGS:
         same = [run for run in runs if run["method"] == method]
         columns = zip(*(run["curve"]["accuracy"] for run in same), strict=True)
-        cells = [spread(column) for column in columns]
-        cells += [spread([run["curve"]["auc"] for run in same])]
-        cells += [f"{mean(run['seconds'] for run in same) / 60:.1f}"]
-        lines.append(f"| {method} | {len(same)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        area = spread([run["curve"]["auc"] for run in same])
+        minutes = f"{mean(run['seconds'] for run in same) / 60:.1f}"
+        lines.append([method, str(len(same)), *map(spread, columns), area, minutes])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def draw(runs: list[dict[str, Any]]) -> Figure:
+    """Accuracy against the noise level, a line a run."""
+    figure = Figure(figsize=(5.2, 3.4), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for color, method in zip(("0.5", "C3"), CONFIGS, strict=True):
+        curves = [run["curve"] for run in runs if run["method"] == method]
+        for number, curve in enumerate(curves):
+            label = f"{method}, n = {curve['n']}" if number == 0 else None
+            axes.plot(curve["eps"], curve["accuracy"], "o-", color=color, label=label, alpha=0.8)
+            axes.fill_between(curve["eps"], curve["low"], curve["high"], color=color, alpha=0.08)
+    axes.set_xlabel("noise level (L∞ radius, pixels in [0, 1])")
+    axes.set_ylabel("accuracy under attack")
+    axes.set_ylim(0, 1.02)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
 
 
 def spread(values: Any) -> str:

@@ -1,0 +1,43 @@
+"""What the README says is what the files say."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["synthetic", "kermany"])
+def test_table_is_that_of_the_result_files(name):
+    script = runpy.run_path(str(ROOT / "scripts" / "results_oct.py"))
+    table = script["table"](script["read"](ROOT / "results" / "oct", name))
+    marker = f"<!-- results/oct {name} -->\n"
+    start = README.index(marker) + len(marker)
+    assert README[start:].startswith(f"{table}\n")
+
+
+def test_example_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names = {}
+    exec(example, names)  # noqa: S102  our own README
+    assert names["attacked"].success.shape == names["boundary"].distance.shape == (8,)
+    assert names["boundary"].success.dtype == torch.bool
+
+
+def test_every_linked_file_exists():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(links) > 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_setting_is_in_the_page_of_the_bundle():
+    page = (ROOT / "bundles" / "oct_ima" / "docs" / "README.md").read_text()
+    settings = re.findall(
+        r'^  "(\w+)": [^{]', (ROOT / "bundles/oct_ima/train.json").read_text(), re.MULTILINE
+    )
+    own = {"imports", "bundle_root", "method", "network", "initialize", "run"}
+    assert {s for s in settings if f"`{s}`" not in page} <= own
