@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from monai.bundle.reference_resolver import ReferenceResolver
 from torch.utils.tensorboard import SummaryWriter
 
@@ -20,6 +21,7 @@ _logger = logging.getLogger(__name__)
 # MONAI reads by name.
 _KEYS = (
     "attack_steps",
+    "augmentation",
     "beta",
     "bisections",
     "bundle_root",
@@ -37,6 +39,7 @@ _KEYS = (
     "learning_rate",
     "margin_interval",
     "margin_steps",
+    "margin_dataset",
     "margins",
     "num_workers",
     "patient_pattern",
@@ -132,19 +135,20 @@ def _config_in_evaluation() -> dict[str, Any]:
     raise RuntimeError("check_keys is called by an expression in a MONAI config only")
 
 
-def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
-    """Make the folder of a run, and move the files of an earlier run out of the way.
+def flag(name: str, value: object) -> bool:
+    """A setting that is true or false; the command line hands over the words.
 
-    A new run in the same folder would overwrite the earlier one's results and draw its curves
-    through that one's events in TensorBoard; its files go to ``previous-1``, ``previous-2``, ...
-    below the folder.
+    Raises:
+        ValueError: if it is neither.
+    """
+    word = str(value).lower()
+    if word not in ("true", "false"):
+        raise ValueError(f"expected {name} to be true or false, got {value!r}")
+    return word == "true"
 
-    Args:
-        output_dir: folder of the run.
-        resume: the run goes on with what lies there.
 
-    Returns:
-        The folder.
+def check_writable(output_dir: str | Path) -> None:
+    """Make the folder of a run, early, before hours are spent.
 
     Raises:
         OSError: if it cannot be written to.
@@ -160,6 +164,24 @@ def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
             f"expected output_dir to be a folder that can be written to, got {folder}: {error}; "
             "choose another with --output_dir"
         ) from error
+
+
+def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
+    """Move the files of an earlier run in the folder of a new one out of the way.
+
+    A new run in the same folder would overwrite the earlier one's results and draw its curves
+    through that one's events in TensorBoard; its files go to ``previous-1``, ``previous-2``, ...
+    below the folder.
+
+    Args:
+        output_dir: folder of the run.
+        resume: the run goes on with what lies there.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
     earlier = [path for pattern in _RUN_FILES for path in folder.glob(pattern)]
     if earlier and not resume:
         number = 1
@@ -171,6 +193,14 @@ def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
             path.rename(attic / path.name)
         _logger.warning("%s held a run; its files are now in %s", folder, attic)
     return folder
+
+
+def first_epoch(run_dir: Path, *, resume: bool) -> int | None:
+    """The epoch with which a resumed run goes on: TensorBoard drops what it logged from there on."""
+    if not resume or not (run_dir / "checkpoint.pt").exists():
+        return None
+    checkpoint = torch.load(run_dir / "checkpoint.pt", map_location="cpu", weights_only=True)
+    return int(checkpoint["epoch"]) + 1
 
 
 def add_layout(summary_writer: SummaryWriter) -> None:

@@ -34,7 +34,9 @@ class MarginStore(nn.Module):
             raise ValueError(f"expected at least one training sample, got {num_samples}")
         if not 0 < delta <= eps_max < math.inf:
             raise ValueError(
-                f"expected 0 < delta <= eps_max, got delta={delta} and eps_max={eps_max}"
+                f"expected 0 < delta <= eps_max, got delta={delta} and eps_max={eps_max}; eps_max "
+                "is the largest noise to defend against, delta how much of it a margin grows by at "
+                "an update, for instance eps_max / epochs"
             )
         self.delta = float(delta)
         self.eps_max = float(eps_max)

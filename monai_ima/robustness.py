@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from monai_ima.attacks import Norm, get_norm, misclassified, pgd
+from monai_ima.attacks.border import checked_count
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,7 @@ def sweep(
     Source:
         Ma and Liang, Increasing-Margin Adversarial (IMA) Training, 2020, section 3: 100-PGD, twice.
     """
-    if restarts < 1:
-        raise ValueError(f"expected restarts to be at least 1, got {restarts}")
+    checked_count("restarts", restarts, at_least=1)
     levels = noise_levels(eps)
     geometry = get_norm(norm)
     standing = ~misclassified(model, inputs, labels)
@@ -138,7 +138,10 @@ def noise_levels(eps: Sequence[float] | Tensor) -> Tensor:
     levels = torch.as_tensor(eps, dtype=torch.float64)
     increasing = levels.ndim == 1 and len(levels) > 0 and bool((levels.diff() > 0).all())
     if not increasing or levels[0] < 0 or levels[-1] <= 0 or not levels.isfinite().all():
-        raise ValueError(f"expected noise levels to be positive and increasing, got {eps}")
+        raise ValueError(
+            "expected noise levels to be positive and increasing (a first level of 0 may stand for "
+            f"clean data), got {eps}"
+        )
     return levels if levels[0] == 0 else torch.cat([levels.new_zeros(1), levels])
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from monai_ima.bundle import check_keys, prepare_output_dir, summary
+from monai_ima.bundle import check_keys, check_writable, flag, prepare_output_dir, summary
 from monai_ima.robustness import RobustnessCurve
 
 FILES = ("model.pt", "model_best.pt", "checkpoint.pt", "robustness.csv")
@@ -85,7 +85,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_with_the_way_out(tmp_path
 
     for folder in (tmp_path / "file" / "run", tmp_path / "file"):
         with pytest.raises(OSError, match=rf"written to, got {folder}: .*--output_dir"):
-            prepare_output_dir(folder)
+            check_writable(folder)
     assert tree(tmp_path) == {"file": "mine"}
 
 
@@ -177,3 +177,17 @@ except KeyError as error:
     assert "RuntimeError: wrapped again" in ended.stderr  # the traceback is there as well
     assert ended.stderr.splitlines()[-1].endswith("expected beta from 0 to 1, got 7")
     assert "wrapped" not in ended.stderr.splitlines()[-1]
+
+
+# Words of the command line
+
+
+@pytest.mark.parametrize(("value", "expected"), [("true", True), (True, True), ("False", False)])
+def test_a_flag_is_read_from_a_word(value, expected):
+    assert flag("resume", value) is expected
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_any_other_word_is_refused(value):
+    with pytest.raises(ValueError, match="expected resume to be true or false, got"):
+        flag("resume", value)

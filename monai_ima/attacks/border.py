@@ -106,7 +106,8 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
     """Hand back ``(N, C)`` logits that fit the labels.
 
     Raises:
-        ValueError: if their shape is not ``(N, C)``, a label is not below ``C``, or one is NaN.
+        ValueError: if their shape is not ``(N, C)``, a label is not below ``C``, or they are not
+            finite.
     """
     if logits.ndim != 2 or len(logits) != len(labels) or logits.shape[1] < 2:
         raise ValueError(
@@ -118,10 +119,15 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
             f"expected labels from 0 to {logits.shape[1] - 1}, "
             f"got {labels.min().item()} to {labels.max().item()}"
         )
-    if logits.isnan().any():
+    return finite_logits(logits)
+
+
+def finite_logits(logits: Tensor) -> Tensor:
+    """Hand back logits that are all finite, or raise ``ValueError``."""
+    if not logits.isfinite().all():
         raise ValueError(
-            "expected the model to return finite logits, got NaN; its weights are not finite, as "
-            "after a training that diverged: lower the learning rate"
+            "expected the model to return finite logits, got NaN or infinity, as after a training "
+            "that diverged: lower the learning rate, or look for extreme values in the weights"
         )
     return logits
 

@@ -48,7 +48,7 @@ def bpgd(
         model: callable, inputs ``(N, *)`` to logits ``(N, C)``; a module is attacked in eval mode
             and left exactly as found.
         inputs: ``(N, *)`` correctly classified samples, any number of trailing dimensions. A
-            misclassified one crosses at distance zero.
+            misclassified one crosses at distance zero (from a random start, almost).
         labels: ``(N,)`` true class indices.
         eps: margin, radius of the ball, a number or ``(N,)``, in units of ``inputs``.
         norm: ``"linf"``, ``"l2"`` or a :class:`Norm`.

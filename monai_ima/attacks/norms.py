@@ -86,12 +86,12 @@ def get_norm(norm: Norm | str) -> Norm:
     Raises:
         ValueError: if no norm has that name.
     """
-    if not isinstance(norm, str):
-        return norm
     norms: dict[str, Norm] = {"linf": Linf(), "l2": L2()}
-    if norm not in norms:
+    if isinstance(norm, str) and norm in norms:
+        return norms[norm]
+    if isinstance(norm, str) or not hasattr(norm, "project"):
         raise ValueError(f"expected norm to be one of {sorted(norms)}, got {norm!r}")
-    return norms[norm]
+    return norm
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:

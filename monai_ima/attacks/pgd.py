@@ -16,6 +16,7 @@ from monai_ima.attacks.border import (
     checked_inputs,
     checked_logits,
     checked_radius,
+    finite_logits,
 )
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.result import AttackResult
@@ -138,6 +139,12 @@ def ascend(
         logits = model(leaf)
         if iteration == 0:
             checked_logits(logits, labels)
+        if more_steps and not logits.requires_grad:
+            raise ValueError(
+                "expected logits that depend on the inputs by differentiable operations, got some "
+                "without a gradient; gradient attacks cannot tell how robust such a model is"
+            )
+        finite_logits(logits)
         correct = logits.argmax(dim=1) == targets
         current[active] = iterate
         crossed[active[~correct]] = True

@@ -76,7 +76,6 @@ class RunCheckpoint:
         self._write("model.pt", weights)
         checkpoint: dict[str, Any] = {
             "epoch": epoch,
-            "iteration": engine.state.iteration,
             "best": self.best,
             "identity": self.identity,
             "objects": {name: part.state_dict() for name, part in self.objects.items()},
@@ -107,7 +106,7 @@ class RunCheckpoint:
             engine.scaler.load_state_dict(checkpoint["scaler"])
         self.best = checkpoint["best"]
         engine.state.epoch = checkpoint["epoch"]
-        engine.state.iteration = checkpoint["iteration"]
+        engine.state.iteration = checkpoint["epoch"] * engine.state.epoch_length
         _logger.info("resumed after epoch %d from %s", engine.state.epoch, path)
 
     def _write(self, name: str, content: object) -> None:

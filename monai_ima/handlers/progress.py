@@ -32,18 +32,20 @@ class ProgressHandler:
         self._redirection = ExitStack()
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.STARTED, self.started)
+        engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         engine.add_event_handler(Events.COMPLETED, self.completed)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.failed)
 
-    def started(self, engine: SupervisedTrainer) -> None:
+    def epoch_started(self, engine: SupervisedTrainer) -> None:
+        if self.bar is not None:
+            return
         self._redirection.enter_context(logging_redirect_tqdm())
         epochs, epoch_length = engine.state.max_epochs, engine.state.epoch_length
         self.bar = tqdm(
             total=epochs * epoch_length,
-            initial=engine.state.epoch * epoch_length,
+            initial=(engine.state.epoch - 1) * epoch_length,  # a resumed run starts further on
             desc="training",
             dynamic_ncols=True,
         )

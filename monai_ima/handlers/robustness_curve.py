@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.attacks import Norm, get_norm, pgd
+from monai_ima.attacks.border import checked_count
 from monai_ima.handlers.figures import as_image, curve_figure, examples_figure
 from monai_ima.handlers.files import write_whole
 from monai_ima.robustness import RobustnessCurve, noise_levels, sweep
@@ -40,7 +41,8 @@ class RobustnessCurveHandler:
         tag: first part of the metrics' names.
 
     Raises:
-        ValueError: if the levels are not increasing, or the norm is unknown.
+        ValueError: if the levels are not increasing, the norm is unknown, or ``steps`` or
+            ``restarts`` is not a whole positive number.
     """
 
     def __init__(
@@ -56,8 +58,8 @@ class RobustnessCurveHandler:
     ) -> None:
         self.eps = noise_levels(eps)
         self.norm = get_norm(norm)
-        self.steps = steps
-        self.restarts = restarts
+        self.steps = checked_count("steps", steps, at_least=1)
+        self.restarts = checked_count("restarts", restarts, at_least=1)
         self.bounds = bounds
         self.seed = seed
         self.tag = tag

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from monai.networks.blocks import ADN, Convolution
+from monai.networks.blocks import Convolution
 from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 
@@ -34,20 +34,13 @@ def small_cnn(in_channels: int = 1, num_classes: int = 4, spatial_dims: int = 2)
     """
     channels = (8, 16, 32, 64)
 
-    def convolution(inputs: int, outputs: int, strides: int = 1) -> Convolution:
-        return Convolution(spatial_dims, inputs, outputs, strides, conv_only=True)
+    def convolution(inputs: int, outputs: int, strides: int) -> Convolution:
+        return Convolution(
+            spatial_dims, inputs, outputs, strides, act="relu", norm=("instance", {"affine": True})
+        )
 
-    def activation(outputs: int) -> ADN:
-        norm = ("instance", {"affine": True})
-        return ADN("NA", outputs, act="relu", norm=norm, norm_dim=spatial_dims)
-
-    layers: list[nn.Module] = [
-        convolution(in_channels, channels[0], strides=2),
-        activation(channels[0]),
-    ]
+    layers: list[nn.Module] = [convolution(in_channels, channels[0], 2)]
     for inputs, outputs in pairwise(channels):
-        # Pooling first leaves norm and activation a quarter of the pixels.
-        pool = Pool[Pool.MAX, spatial_dims](2)
-        layers += [convolution(inputs, outputs), pool, activation(outputs)]
+        layers += [convolution(inputs, outputs, 1), Pool[Pool.MAX, spatial_dims](2)]
     head = nn.Linear(2 * channels[-1], num_classes)
     return Normalized(nn.Sequential(*layers, _GlobalMeanAndMax(), head))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, Segment, Side, bpgd, get_norm, misclassified
+from monai_ima.attacks.border import checked_count
 from monai_ima.losses import cross_entropy
 from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult
@@ -23,6 +24,10 @@ class IMA(Objective):
     clean samples, L3 over the noisy samples that B-PGD makes of the correct ones. Each is a sum
     over its samples divided by the size of the whole batch, so that ``L1 + L2`` is the ordinary
     cross-entropy, and a batch with few correct samples does not weigh those few more.
+
+    Both losses are of the network in train mode, as it comes; it is attacked, and margins are
+    measured, in eval mode and along the soft margin (see :func:`~monai_ima.attacks.bpgd`). The
+    paper says neither; for a network without batch norm and dropout the modes are the same.
 
     Args:
         margins: margin of each training sample.
@@ -39,7 +44,8 @@ class IMA(Objective):
         side: which side of the boundary the noisy samples lie on.
 
     Raises:
-        ValueError: if ``beta`` is outside [0, 1] or an option is unknown.
+        ValueError: if ``beta`` is outside [0, 1], a number of steps is not a whole positive number,
+            or an option is unknown.
 
     Source:
         Ma and Liang, Increasing-Margin Adversarial (IMA) Training, 2020, Algorithms 1 and 2.
@@ -63,6 +69,9 @@ class IMA(Objective):
         side: Side = "on",
     ) -> None:
         super().__init__()
+        checked_count("steps", steps, at_least=1)
+        checked_count("margin_steps", margin_steps, at_least=1)
+        checked_count("bisections", bisections, at_least=0)
         if not 0 <= beta <= 1:
             raise ValueError(f"expected beta from 0 to 1, got {beta}")
         if noisy not in get_args(Noisy):

@@ -193,6 +193,9 @@ def test_any_callable_and_any_loss(attack, norm):
         ({"norm": "l7"}, ValueError, "got 'l7'"),
         ({"model": lambda x: x.flatten(1).sum(dim=1)}, ValueError, r"shape \(3, classes\)"),
         ({"model": lambda x: x.flatten(1) * torch.nan}, ValueError, "finite logits, got NaN"),
+        ({"model": lambda x: x.flatten(1)[:, :3] / 0}, ValueError, "finite logits, got NaN"),
+        ({"model": lambda x: torch.eye(3)}, ValueError, "by differentiable operations"),
+        ({"norm": 2}, ValueError, "norm to be one of .*, got 2"),
     ],
 )
 def test_bad_arguments_end_in_words(attack, norm, change, error, message):

@@ -36,6 +36,9 @@ PAPER = TRAIN.with_name("paper.json")
 CONFIGS = {"ima": [str(TRAIN)], "ce": [str(TRAIN), str(CE)], "paper": [str(TRAIN), str(PAPER)]}
 
 
+parsing_warns = pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "oct"
@@ -221,7 +224,7 @@ def assert_equal(first, second):
         assert first == second
 
 
-@pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
+@parsing_warns
 def test_monai_finds_its_properties(images, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
     workflow = create_workflow(
@@ -231,6 +234,25 @@ def test_monai_finds_its_properties(images, tmp_path, monkeypatch):
     )
     assert workflow.check_properties() == []
     assert workflow.max_epochs == 2
+
+
+@parsing_warns
+def test_augmentation_is_for_training_and_not_for_the_margins(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    override = tmp_path / "augmentation.json"
+    override.write_text('{"augmentation": {"_target_": "RandFlipd", "keys": "image", "prob": 1.0}}')
+    workflow = create_workflow(
+        config_file=[str(TRAIN), str(override)],
+        workflow_type="train",
+        **SMALL | {"dataset_dir": str(images), "output_dir": str(tmp_path)},
+    )
+    training = workflow.parser.get_parsed_content("train::dataset")
+    clean = workflow.parser.get_parsed_content("margin_dataset")
+    assert len(training) == len(clean)
+    for augmented, plain in zip(training, clean, strict=True):
+        assert augmented["index"] == plain["index"]
+        assert not torch.equal(augmented["image"], plain["image"])
+        assert torch.equal(augmented["image"].flip(1, 2), plain["image"])
 
 
 def truncated_image(folder):
@@ -265,11 +287,14 @@ def test_bad_image_is_named_before_training(spoil, tmp_path):
         ({"dataset_dir": "nowhere"}, "nowhere"),
         ({"eps_max": -1}, "expected 0 < delta <= eps_max"),
         ({"delta": 0}, "expected 0 < delta <= eps_max, got delta=0"),
-        ({"noise_levels": [0.2, 0.1]}, r"increasing, got [0.2, 0.1]"),
+        ({"noise_levels": [0.2, 0.1]}, "got [0.2, 0.1]"),
+        ({"eval_restarts": 0}, "restarts to be a whole number >= 1, got 0"),
+        ({"eps_max": "abc"}, "TypeError"),
         ({"norm": "l7"}, "expected norm to be one of ['l2', 'linf'], got 'l7'"),
         ({"num_classes": 3}, "classes"),
         ({"output_dir": "README.md/run"}, "choose another with --output_dir"),
         ({"resume": True}, "checkpoint.pt to resume from, found none"),
+        ({"resume": "maybe"}, "expected resume to be true or false, got 'maybe'"),
         ({"learning_rate": 1e20}, "lower the learning rate"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -282,10 +307,13 @@ def test_bad_settings_end_in_words(images, tmp_path, overrides, message):
 def test_second_run_moves_the_first_aside_and_resume_refuses_other_settings(images, tmp_path):
     assert run(tmp_path, images, max_epochs=1).returncode == 0
     weights = (tmp_path / "model.pt").read_bytes()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert "nowhere" in stopped(run(tmp_path, images, dataset_dir="nowhere"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
     ended = run(tmp_path, images, max_epochs=2, resume=True, norm="l2")
     assert "expected the same norm" in stopped(ended)
     assert (tmp_path / "model.pt").read_bytes() == weights
-    assert run(tmp_path, images, max_epochs=1, seed=1).returncode == 0
+    assert run(tmp_path, images, max_epochs=1, seed=1, resume=False).returncode == 0
     assert (tmp_path / "previous-1" / "model.pt").read_bytes() == weights
 
 

@@ -152,6 +152,9 @@ def test_network_in_train_mode_stays_there_and_its_statistics_see_clean_and_nois
         ({"beta": 1.5}, "beta from 0 to 1, got 1.5"),
         ({"noisy": "all"}, r"noisy to be one of \('correct', 'crossed'\), got 'all'"),
         ({"norm": "l7"}, "got 'l7'"),
+        ({"steps": 0}, "steps to be a whole number >= 1, got 0"),
+        ({"margin_steps": 2.5}, "margin_steps to be a whole number >= 1, got 2.5"),
+        ({"bisections": -1}, "bisections to be a whole number >= 0, got -1"),
     ],
 )
 def test_bad_options_are_refused(options, message):
