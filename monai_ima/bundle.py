@@ -88,9 +88,8 @@ def _is_ours(error: BaseException) -> bool:
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
-    return traceback is not None and traceback.tb_frame.f_globals["__name__"].startswith(
-        "monai_ima"
-    )
+    module = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
+    return module.startswith("monai_ima")
 
 
 def check_keys() -> None:

@@ -42,7 +42,7 @@ def main() -> None:
         for method in CONFIGS:
             path = arguments.output / f"{arguments.name}_{method}_seed{seed}.json"
             if not path.exists():
-                result = train(method, [*overrides, "--seed", str(seed)])
+                result = train(arguments.name, method, [*overrides, "--seed", str(seed)])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps({"data": arguments.name, **result}, indent=2) + "\n")
     runs = read(arguments.output, arguments.name)
@@ -50,9 +50,9 @@ def main() -> None:
     print(table(runs))
 
 
-def train(method: str, overrides: list[str]) -> dict[str, Any]:
+def train(name: str, method: str, overrides: list[str]) -> dict[str, Any]:
     """One run of the bundle, through the command that a user types."""
-    output = ROOT / "runs" / "results" / method
+    output = ROOT / "runs" / "results" / name / method
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(CONFIGS[method])]
     command += [*overrides, "--output_dir", str(output), "--robust_interval", "0"]
     start = time.perf_counter()

@@ -103,7 +103,7 @@ def test_csv_has_the_curves_of_the_interval_and_of_the_end(finished):
     with (folder / "robustness.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["epoch", "norm", "eps", "accuracy", "low", "high", "n"]
-    levels = ["0.0", "0.005", "0.01", "0.02", "0.03"]
+    levels = ["0.0", "0.0025", "0.005", "0.01", "0.015", "0.02"]
     assert [(row["epoch"], row["eps"]) for row in rows] == [
         (epoch, eps) for epoch in ("2", "3") for eps in levels
     ]
