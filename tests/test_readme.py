@@ -1,5 +1,6 @@
 """What the README says is what the files say."""
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -41,3 +42,14 @@ def test_every_setting_is_in_the_page_of_the_bundle():
     )
     own = {"imports", "bundle_root", "method", "network", "initialize", "run"}
     assert {s for s in settings if f"`{s}`" not in page} <= own
+
+
+@pytest.mark.parametrize("attack", ["pgd", "bpgd"])
+def test_speed_table_is_that_of_the_result_file(attack):
+    pytest.importorskip("foolbox", reason="the benchmark compares with it")
+    script = runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "attack_speed.py"))
+    report = json.loads((ROOT / "results" / "benchmarks" / "attack_speed.json").read_text())
+    page = (ROOT / "docs" / "speed.md").read_text()
+    marker = f"<!-- {attack} -->\n"
+    start = page.index(marker) + len(marker)
+    assert page[start:].startswith(script[f"{attack}_table"](report[attack]))
