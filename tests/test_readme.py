@@ -41,6 +41,7 @@ def test_every_setting_is_in_the_page_of_the_bundle():
         r'^  "(\w+)": [^{]', (ROOT / "bundles/oct_ima/train.json").read_text(), re.MULTILINE
     )
     own = {"imports", "bundle_root", "method", "network", "initialize", "run"}
+    own |= {"resuming", "margin_dataset"}
     assert {s for s in settings if f"`{s}`" not in page} <= own
 
 
