@@ -107,6 +107,7 @@ def draw(runs: list[dict[str, Any]]) -> Figure:
     axes.set_ylabel("accuracy under attack")
     axes.set_ylim(0, 1.02)
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure

@@ -50,6 +50,7 @@ def curve_figure(curves: Mapping[int, Mapping[str, Any]]) -> Figure:
     axes.set_title(f"Robustness, area under the curve {curve['auc']:.3f}", fontsize="medium")
     axes.set_ylim(0, 1.08)
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper right", fontsize="small", frameon=False)
     return figure
