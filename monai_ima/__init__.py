@@ -19,6 +19,7 @@ _PARTS = (
     "margins",
     "networks",
     "objectives",
+    "report",
     "robustness",
 )
 

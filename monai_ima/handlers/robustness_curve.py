@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.attacks import Norm, get_norm, pgd
 from monai_ima.attacks.border import checked_count
-from monai_ima.handlers.figures import as_image, curve_figure, examples_figure
+from monai_ima.report.figures import as_image, curve_figure, examples_figure
 from monai_ima.handlers.files import write_whole
 from monai_ima.robustness import RobustnessCurve, noise_levels, sweep
 

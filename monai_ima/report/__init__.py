@@ -1,0 +1,1 @@
+"""What a person looks at: figures and the HTML report. Nothing is computed here that a file needs."""
