@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-import logging
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +14,7 @@ import torch
 from monai.bundle.reference_resolver import ReferenceResolver
 from torch.utils.tensorboard import SummaryWriter
 
-_logger = logging.getLogger(__name__)
+from monai_ima.handlers.files import set_aside
 
 # Keys of a bundle's train.json to which an overriding section may hold the only reference, or that
 # MONAI reads by name.
@@ -92,37 +91,70 @@ def _is_ours(error: BaseException) -> bool:
     return module.startswith("monai_ima")
 
 
-def check_keys() -> None:
+def check_keys(likeness: float = 0.0) -> None:
     """Refuse a top-level key of the config that nothing refers to: a mistyped override.
 
     MONAI adds an unknown key in silence, and the run goes on without it. To be called by an
     expression in the config's ``initialize``.
 
+    Args:
+        likeness: refuse only what is as like one that means something, from 0, not at all, to 1,
+            equal; for a config that may lie over another bundle's, whose keys are its own affair.
+
     Raises:
         ValueError: naming the key, and the nearest of those that mean something.
     """
-    config = _config_in_evaluation()
+    config = _resolver().items
     keys = {_first(id_) for id_ in config if id_ and not id_.startswith("_")}
-    texts = [value for value in config.values() if isinstance(value, str)]
+    texts = [text for item in config.values() if isinstance(text := item.get_config(), str)]
     references = {
         _first(id_) for text in texts for id_ in ReferenceResolver.match_refs_pattern(text)
     }
     known = sorted(keys & references.union(_KEYS))
-    unknown = sorted(keys.difference(known))
-    if unknown:
-        near = [difflib.get_close_matches(key, known, n=1, cutoff=0) for key in unknown]
+    near = {
+        key: difflib.get_close_matches(key, known, n=1, cutoff=likeness)
+        for key in sorted(keys.difference(known))
+    }
+    if unknown := [key for key, names in near.items() if names]:
         raise ValueError(
             f"expected settings that the config knows, got {', '.join(unknown)}; "
-            f"did you mean {', '.join(names[0] for names in near)}? Known are {', '.join(known)}."
+            f"did you mean {', '.join(near[key][0] for key in unknown)}? "
+            f"Known are {', '.join(known)}."
         )
+
+
+_REQUIRED = object()
+
+
+def given(key: str, default: Any = _REQUIRED) -> Any:
+    """What another file of the config, or the command line, gives a key that this one leaves open.
+
+    A reference to a key that nobody gives would be an error of MONAI's. To be called by an
+    expression in a config.
+
+    Args:
+        key: top-level key of the config.
+        default: what is meant where nobody gives the key.
+
+    Raises:
+        ValueError: if nobody gives the key, and there is no default.
+    """
+    resolver = _resolver()
+    if key in resolver.items:
+        return resolver.get_resolved_content(key)
+    if default is _REQUIRED:
+        raise ValueError(
+            f"expected a {key}, got none; add --{key} ..., or a file that has it to --config_file"
+        )
+    return default
 
 
 def _first(id_: str) -> str:
     return id_.split(ReferenceResolver.sep, maxsplit=1)[0]
 
 
-def _config_in_evaluation() -> dict[str, Any]:
-    """Raw items of the config, by id.
+def _resolver() -> ReferenceResolver:
+    """The resolver of the config that is being evaluated.
 
     MONAI hands an expression the values that it refers to, and no reference to the config that it
     stands in; so look for the resolver among the callers.
@@ -130,8 +162,8 @@ def _config_in_evaluation() -> dict[str, Any]:
     for caller in inspect.stack():
         resolver = caller.frame.f_locals.get("self")
         if isinstance(resolver, ReferenceResolver):
-            return {id_: item.get_config() for id_, item in resolver.items.items()}
-    raise RuntimeError("check_keys is called by an expression in a MONAI config only")
+            return resolver
+    raise RuntimeError("to be called by an expression in a MONAI config only")
 
 
 def flag(name: str, value: object) -> bool:
@@ -181,16 +213,8 @@ def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = [path for pattern in _RUN_FILES for path in folder.glob(pattern)]
-    if earlier and not resume:
-        number = 1
-        while (folder / f"previous-{number}").exists():
-            number += 1
-        attic = folder / f"previous-{number}"
-        attic.mkdir()
-        for path in earlier:
-            path.rename(attic / path.name)
-        _logger.warning("%s held a run; its files are now in %s", folder, attic)
+    if not resume:
+        set_aside(folder, _RUN_FILES)
     return folder
 
 
@@ -219,6 +243,47 @@ def add_layout(summary_writer: SummaryWriter) -> None:
     )
 
 
+def evaluation_summary(output_dir: str | Path) -> str:
+    """The end of an evaluation in words: each curve, whether to believe it, where the report is.
+
+    Args:
+        output_dir: folder of the evaluation.
+    """
+    folder = Path(output_dir)
+    report = json.loads((folder / "robustness.json").read_text())
+    lines = ["", f"{report['attack']['protocol']}: {report['attack']['description']}"]
+    for curve in report["curves"]:
+        lines += ["", *_curve_lines(curve)]
+        median = curve["median_margin"]
+        lines.append(
+            f"{'half lost at':>12}  " + ("no level" if median is None else f"{median:.4g}")
+        )
+    failed = [check for check in report["checks"] if check["passed"] is False]
+    lines.append("")
+    if failed:
+        lines.append(f"DO NOT TRUST THIS CURVE: {len(failed)} checks failed")
+        lines.extend(f"  {check['norm']} {check['name']}: {check['verdict']}" for check in failed)
+    else:
+        made = sum(check["passed"] is True for check in report["checks"])
+        lines.append(f"{made} checks, none failed" if made else "no checks were made")
+    lines.append(f"{folder / 'report.html'}  the report; samples.csv has a row for each sample")
+    lines.append(f"tensorboard --logdir {folder}")
+    return "\n".join(lines)
+
+
+def _curve_lines(curve: dict[str, Any]) -> list[str]:
+    columns = (curve[name] for name in ("eps", "accuracy", "low", "high"))
+    epoch = f", epoch {curve['epoch']}" if "epoch" in curve else ""
+    return [
+        f"{'eps (' + curve['norm'] + ')':>12}  accuracy  95 % interval",
+        *(
+            f"{eps:12g}  {accuracy:8.3f}  {low:.3f} to {high:.3f}"
+            for eps, accuracy, low, high in zip(*columns, strict=True)
+        ),
+        f"{'area':>12}  {curve['auc']:8.3f}  (n = {curve['n']}{epoch})",
+    ]
+
+
 def summary(output_dir: str | Path) -> str:
     """The end of a run in words: its last curve as a table, and where everything was written.
 
@@ -227,13 +292,7 @@ def summary(output_dir: str | Path) -> str:
     """
     folder = Path(output_dir)
     curve = json.loads((folder / "robustness.json").read_text())["curves"][-1]
-    lines = ["", f"{'eps (' + curve['norm'] + ')':>12}  accuracy  95 % interval"]
-    columns = (curve[name] for name in ("eps", "accuracy", "low", "high"))
-    lines.extend(
-        f"{eps:12g}  {accuracy:8.3f}  {low:.3f} to {high:.3f}"
-        for eps, accuracy, low, high in zip(*columns, strict=True)
-    )
-    lines.append(f"{'area':>12}  {curve['auc']:8.3f}  (n = {curve['n']}, epoch {curve['epoch']})")
+    lines = ["", *_curve_lines(curve)]
     lines.append("")
     lines.extend(
         f"{folder / name}  {what}"

@@ -23,6 +23,8 @@ def attacking(model: Model, inputs: Tensor) -> Iterator[None]:
     happens. Gradients are enabled even under ``torch.no_grad``, autocast is off.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    # Frozen TorchScript has no mode.
+    modules = [module for module in modules if hasattr(module, "training")]
     parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
     modes = [module.training for module in modules]
     trainable = [parameter.requires_grad for parameter in parameters]

@@ -98,14 +98,14 @@ def bpgd(
         )
         if crossed.any():
             inside = (previous if segment == "crossing" else inputs)[crossed]
-            found[crossed] = _bisect(
+            found[crossed] = bisect(
                 model, inside, found[crossed], labels[crossed], bisections=bisections, side=side
             )
         return AttackResult(found, crossed, geometry.length(found - inputs))
 
 
 @torch.no_grad()
-def _bisect(
+def bisect(
     model: Model, inside: Tensor, outside: Tensor, labels: Tensor, *, bisections: int, side: Side
 ) -> Tensor:
     """Narrow the segments from ``inside``, classified as ``labels``, to ``outside``, which is not."""

@@ -1,6 +1,7 @@
 """Handlers: what MONAI's engines do around an iteration. They call the mathematics, never hold it."""
 
 from monai_ima.handlers.checkpoint import RunCheckpoint
+from monai_ima.handlers.evaluation import RobustnessEvaluation
 from monai_ima.handlers.interval import ValidateAtEnd
 from monai_ima.handlers.margin_update import MarginUpdateHandler
 from monai_ima.handlers.progress import ProgressHandler
@@ -14,6 +15,7 @@ __all__ = [
     "MarginUpdateHandler",
     "ProgressHandler",
     "RobustnessCurveHandler",
+    "RobustnessEvaluation",
     "RobustnessReport",
     "RunCheckpoint",
     "ValidateAtEnd",

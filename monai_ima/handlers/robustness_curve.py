@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.border import checked_count
-from monai_ima.report.figures import as_image, curve_figure, examples_figure
 from monai_ima.handlers.files import write_whole
-from monai_ima.robustness import RobustnessCurve, noise_levels, sweep
+from monai_ima.report import Example, as_image, curve_figure, example_figure
+from monai_ima.robustness import (
+    Protocol,
+    RobustnessCurve,
+    closest_errors,
+    get_protocol,
+    noise_levels,
+)
 
 
 class RobustnessCurveHandler:
@@ -34,15 +40,16 @@ class RobustnessCurveHandler:
     Args:
         eps: noise levels, increasing, in units of the inputs; level 0 is added.
         norm: ``"linf"``, ``"l2"`` or a :class:`~monai_ima.attacks.Norm`.
-        steps: gradient steps of PGD.
-        restarts: random starts of PGD.
+        protocol: ``"paper"``, or ``"screen"``, a tenth of the cost, or ``"strong"``.
+        steps: steps of the protocol's attacks, by default its own.
+        restarts: random starts of ``"paper"``, by default two.
         bounds: range of valid inputs.
-        seed: seed of the random starts.
+        seed: seed of all that is random.
         tag: first part of the metrics' names.
 
     Raises:
-        ValueError: if the levels are not increasing, the norm is unknown, or ``steps`` or
-            ``restarts`` is not a whole positive number.
+        ValueError: if the levels are not increasing, or norm, protocol or a setting of it do not
+            exist.
     """
 
     def __init__(
@@ -50,54 +57,53 @@ class RobustnessCurveHandler:
         eps: Sequence[float],
         norm: Norm | str,
         *,
-        steps: int = 100,
-        restarts: int = 2,
+        protocol: Protocol | str = "paper",
+        steps: int | None = None,
+        restarts: int | None = None,
         bounds: tuple[float, float] = (0.0, 1.0),
         seed: int = 0,
         tag: str = "robust_accuracy",
     ) -> None:
         self.eps = noise_levels(eps)
         self.norm = get_norm(norm)
-        self.steps = checked_count("steps", steps, at_least=1)
-        self.restarts = checked_count("restarts", restarts, at_least=1)
+        self.protocol = get_protocol(protocol, steps=steps, restarts=restarts)
         self.bounds = bounds
         self.seed = seed
         self.tag = tag
         self.curve: RobustnessCurve | None = None
-        self._robust: list[Tensor] = []
+        self._margins: list[Tensor] = []
         self._labels: list[Tensor] = []
-        self._generator = torch.Generator()
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self.started)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.attack)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed)
 
-    def started(self, engine: SupervisedEvaluator) -> None:
-        self._robust, self._labels = [], []
-        self._generator = torch.Generator(engine.state.device).manual_seed(self.seed)
+    def started(self, engine: SupervisedEvaluator) -> None:  # noqa: ARG002  Ignite hands the engine over
+        self._margins, self._labels = [], []
 
     def attack(self, engine: SupervisedEvaluator) -> None:
         """Attack the batch at hand."""
         labels = engine.state.output[Keys.LABEL]
-        robust = sweep(
+        seen = sum(map(len, self._labels))
+        errors = closest_errors(
             engine.network,
             engine.state.output[Keys.IMAGE],
             labels,
             eps=self.eps,
             norm=self.norm,
-            steps=self.steps,
-            restarts=self.restarts,
+            protocol=self.protocol,
             bounds=self.bounds,
-            generator=self._generator,
+            index=torch.arange(seen, seen + len(labels)),
+            seed=self.seed,
         )
-        self._robust.append(robust.cpu())
+        self._margins.append(errors.margins.cpu())
         self._labels.append(labels.cpu())
 
     def completed(self, engine: SupervisedEvaluator) -> None:
         """Make the curve of all batches, and hand its values to the engine."""
-        self.curve = RobustnessCurve(
-            self.eps, torch.cat(self._robust), torch.cat(self._labels), self.norm.name
+        self.curve = RobustnessCurve.from_margins(
+            torch.cat(self._margins), torch.cat(self._labels), eps=self.eps, norm=self.norm
         )
         for eps, accuracy in zip(self.eps.tolist(), self.curve.accuracy.tolist(), strict=True):
             engine.state.metrics[f"{self.tag}/eps_{eps:g}"] = accuracy
@@ -185,11 +191,10 @@ class RobustnessReport:
         report = {
             "settings": self.settings,
             "attack": {
-                "name": "pgd",
+                "protocol": handler.protocol.name,
+                "description": handler.protocol.description,
+                **asdict(handler.protocol),
                 "norm": handler.norm.name,
-                "steps": handler.steps,
-                "restarts": handler.restarts,
-                "step_size": "eps / 10",
                 "bounds": list(handler.bounds),
                 "seed": handler.seed,
             },
@@ -227,7 +232,6 @@ class RobustnessReport:
             labels,
             eps=eps,
             norm=handler.norm,
-            steps=handler.steps,
             step_size=eps / 10,
             bounds=handler.bounds,
             generator=torch.Generator(inputs.device).manual_seed(handler.seed),
@@ -236,14 +240,24 @@ class RobustnessReport:
             before, after = (
                 engine.network(images).softmax(dim=1).cpu() for images in (inputs, attacked)
             )
-        figure = examples_figure(
-            inputs.cpu(),
-            attacked.cpu(),
-            before,
-            after,
-            labels.cpu(),
-            class_names=self.class_names,
-            title=f"{handler.steps}-PGD at {handler.norm.name} {eps:g}",
+        examples = [
+            Example(
+                clean=clean,
+                attacked=noisy,
+                clean_probabilities=clean_probabilities,
+                attacked_probabilities=attacked_probabilities,
+                label=label,
+            )
+            for clean, noisy, clean_probabilities, attacked_probabilities, label in zip(
+                inputs.cpu(), attacked.cpu(), before, after, classes, strict=True
+            )
+        ]
+        figure = example_figure(
+            examples,
+            classes=self.class_names,
+            norm=handler.norm.name,
+            bounds=handler.bounds,
+            title=f"PGD at {handler.norm.name} {eps:g}",
         )
         self.summary_writer.add_image(
             "robustness/examples", as_image(figure), engine.state.epoch, dataformats="HWC"

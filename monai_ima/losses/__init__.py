@@ -1,5 +1,11 @@
 """Losses: functions of logits and labels, one value a sample."""
 
-from monai_ima.losses.margin import cross_entropy, soft_margin
+from monai_ima.losses.margin import (
+    cross_entropy,
+    hard_margin,
+    logit_scale,
+    soft_margin,
+    targeted_dlr,
+)
 
-__all__ = ["cross_entropy", "soft_margin"]
+__all__ = ["cross_entropy", "hard_margin", "logit_scale", "soft_margin", "targeted_dlr"]

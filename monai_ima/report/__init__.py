@@ -1,1 +1,27 @@
 """What a person looks at: figures and the HTML report. Nothing is computed here that a file needs."""
+
+from monai_ima.report.figures import (
+    Example,
+    as_image,
+    class_figure,
+    curve_figure,
+    curve_figures,
+    example_figure,
+    margin_figure,
+    robustness_figure,
+    white_noise_figure,
+)
+from monai_ima.report.html import html_report
+
+__all__ = [
+    "Example",
+    "as_image",
+    "class_figure",
+    "curve_figure",
+    "curve_figures",
+    "example_figure",
+    "html_report",
+    "margin_figure",
+    "robustness_figure",
+    "white_noise_figure",
+]

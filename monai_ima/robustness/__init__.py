@@ -1,5 +1,43 @@
 """Robustness of a classifier: how accurate it stays, and how far away the boundary is."""
 
-from monai_ima.robustness.curve import RobustnessCurve, noise_levels, sweep, wilson_interval
+from monai_ima.robustness.curve import RobustnessCurve, noise_levels, wilson_interval
+from monai_ima.robustness.passes import CountingModel
+from monai_ima.robustness.protocols import (
+    BlackBox,
+    ClosestErrors,
+    Paper,
+    Protocol,
+    Screen,
+    Strong,
+    closest_errors,
+    get_protocol,
+)
+from monai_ima.robustness.statistics import (
+    balanced_accuracy,
+    bootstrap_interval,
+    bootstrap_means,
+    macro_auroc,
+    median_margin,
+    specificity,
+)
 
-__all__ = ["RobustnessCurve", "noise_levels", "sweep", "wilson_interval"]
+__all__ = [
+    "BlackBox",
+    "ClosestErrors",
+    "CountingModel",
+    "Paper",
+    "Protocol",
+    "RobustnessCurve",
+    "Screen",
+    "Strong",
+    "balanced_accuracy",
+    "bootstrap_interval",
+    "bootstrap_means",
+    "closest_errors",
+    "get_protocol",
+    "macro_auroc",
+    "median_margin",
+    "noise_levels",
+    "specificity",
+    "wilson_interval",
+]

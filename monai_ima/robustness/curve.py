@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_ima.attacks import Norm, get_norm, misclassified, pgd
-from monai_ima.attacks.border import checked_count
+from monai_ima.attacks import Norm, get_norm
 
 
 @dataclass(frozen=True)
@@ -23,17 +22,42 @@ class RobustnessCurve:
         robust: ``(N, L)`` bool, no iterate of any restart was misclassified.
         labels: ``(N,)`` true class indices.
         norm: name of the norm that ``eps`` is measured in.
+        classes: number of classes; by default up to the largest label.
     """
 
     eps: Tensor
     robust: Tensor
     labels: Tensor
     norm: str
+    classes: int | None = None
 
     @property
     def accuracy(self) -> Tensor:
         """``(L,)`` fraction of samples that stand; at level 0 the clean accuracy."""
         return self.robust.double().mean(dim=0)
+
+    @classmethod
+    def from_margins(
+        cls,
+        margins: Tensor,
+        labels: Tensor,
+        *,
+        eps: Sequence[float] | Tensor,
+        norm: Norm | str,
+        classes: int | None = None,
+    ) -> RobustnessCurve:
+        """Curve of samples that stand at the levels below their margins.
+
+        Args:
+            margins: ``(N,)`` as :func:`~monai_ima.robustness.closest_errors` finds them.
+            labels: ``(N,)`` true class indices.
+            eps: levels, as :func:`noise_levels` takes them.
+            norm: what margins and levels are measured in.
+            classes: number of classes; by default up to the largest label.
+        """
+        levels = noise_levels(eps)
+        robust = margins[:, None].cpu() > levels
+        return cls(levels, robust, labels.cpu(), get_norm(norm).name, classes)
 
     @property
     def interval(self) -> Tensor:
@@ -42,8 +66,8 @@ class RobustnessCurve:
 
     @property
     def per_class(self) -> Tensor:
-        """``(C, L)`` accuracy in each class up to the largest label, NaN for one without samples."""
-        classes = range(int(self.labels.max()) + 1)
+        """``(C, L)`` accuracy in each class, NaN for one without samples."""
+        classes = range(self.classes or int(self.labels.max()) + 1)
         return torch.stack([self.robust[self.labels == c].double().mean(dim=0) for c in classes])
 
     def auc(self) -> float:
@@ -61,72 +85,13 @@ class RobustnessCurve:
             "accuracy": self.accuracy.tolist(),
             "low": low.tolist(),
             "high": high.tolist(),
-            "per_class": [
-                [None if math.isnan(value) else value for value in values]
-                for values in self.per_class.tolist()
-            ],
+            "per_class": without_nan(self.per_class),
         }
 
 
-def sweep(
-    model: torch.nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    *,
-    eps: Tensor,
-    norm: Norm | str,
-    steps: int = 100,
-    restarts: int = 2,
-    bounds: tuple[float, float] = (0.0, 1.0),
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Attack each sample at each level, by PGD with random starts and steps of ``eps / 10``.
-
-    A sample is robust at a level only if it is correctly classified as it is and at every iterate
-    of every restart. What fell at a level also falls at every higher one, and is attacked no more:
-    the curve cannot rise with the noise.
-
-    Args:
-        model: callable, inputs ``(N, *)`` to logits ``(N, C)``, left as found.
-        inputs: ``(N, *)`` clean samples.
-        labels: ``(N,)`` true class indices.
-        eps: ``(L,)`` levels from :func:`noise_levels`, in units of ``inputs``.
-        norm: ``"linf"``, ``"l2"`` or a :class:`~monai_ima.attacks.Norm`.
-        steps: gradient steps of a restart.
-        restarts: number of random starts.
-        bounds: range of valid inputs.
-        generator: source of the random starts.
-
-    Returns:
-        ``(N, L)`` bool, on the device of the inputs.
-
-    Source:
-        Ma and Liang, Increasing-Margin Adversarial (IMA) Training, 2020, section 3: 100-PGD, twice.
-    """
-    checked_count("restarts", restarts, at_least=1)
-    levels = noise_levels(eps)
-    geometry = get_norm(norm)
-    standing = ~misclassified(model, inputs, labels)
-    columns = [standing.clone()]
-    for level in levels[1:].tolist():
-        for _ in range(restarts):
-            (survivors,) = standing.nonzero(as_tuple=True)
-            if len(survivors) == 0:
-                break
-            attacked = pgd(
-                model,
-                inputs[survivors],
-                labels[survivors],
-                eps=level,
-                norm=geometry,
-                steps=steps,
-                step_size=level / 10,
-                bounds=bounds,
-                generator=generator,
-            )
-            standing[survivors] = ~attacked.success
-        columns.append(standing.clone())
-    return torch.stack(columns, dim=1)
+def without_nan(table: Tensor) -> list[list[float | None]]:
+    """A table for JSON, which knows no NaN: ``None`` stands for it."""
+    return [[None if math.isnan(value) else value for value in row] for row in table.tolist()]
 
 
 def noise_levels(eps: Sequence[float] | Tensor) -> Tensor:

@@ -41,6 +41,7 @@ from monai_ima.attacks import bpgd, get_norm, misclassified, pgd
 from monai_ima.data import CenterSquareCropd, LoadGreyd, load_datalist, write_synthetic_oct
 from monai_ima.losses import soft_margin
 from monai_ima.networks import small_cnn
+from monai_ima.robustness import CountingModel
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 0
@@ -70,25 +71,6 @@ class Run(NamedTuple):
     forwards: float
     gradients: float
     result: Any
-
-
-class Counted(nn.Module):
-    """A network that counts the samples it takes forward, and those a gradient comes back for."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.forwards = self.gradients = 0
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        self.forwards += len(inputs)
-        logits: Tensor = self.network(inputs)
-        if logits.requires_grad:
-            logits.register_hook(self._count_gradients)
-        return logits
-
-    def _count_gradients(self, gradient: Tensor) -> None:
-        self.gradients += len(gradient)
 
 
 def main() -> None:
@@ -149,10 +131,10 @@ def settings(rounds: int, accuracy: float) -> dict[str, Any]:
 # The network and the batch
 
 
-def prepare() -> tuple[Counted, Tensor, Tensor, float]:
+def prepare() -> tuple[CountingModel, Tensor, Tensor, float]:
     """Train the network; give it, a batch of test images it gets right, labels, test accuracy."""
-    training, test = images()
-    model = Counted(train(*training)).eval()
+    training, test = images(IMAGE_SIZE, patients_per_class=60)
+    model = CountingModel(train(*training)).eval()
     correct = ~misclassified(model, *test)
     if correct.sum() < BATCH:
         raise RuntimeError(f"expected {BATCH} correct test images, got {correct.sum()}")
@@ -160,18 +142,22 @@ def prepare() -> tuple[Counted, Tensor, Tensor, float]:
     return model, inputs, labels, correct.float().mean().item()
 
 
-def images() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def images(
+    size: tuple[int, int], *, patients_per_class: int
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Training and test images with their labels, as the OCT bundle reads them."""
     preprocessing = Compose(
         [
             LoadGreyd("image"),
             CenterSquareCropd("image"),
-            Resized("image", spatial_size=IMAGE_SIZE, mode="area"),
+            Resized("image", spatial_size=size, mode="area"),
             EnsureTyped("image", track_meta=False),
         ]
     )
     with tempfile.TemporaryDirectory() as folder:
-        write_synthetic_oct(folder, patients_per_class=60, images_per_patient=2, seed=SEED)
+        write_synthetic_oct(
+            folder, patients_per_class=patients_per_class, images_per_patient=2, seed=SEED
+        )
         datalist = load_datalist(
             folder,
             num_classes=4,
@@ -244,7 +230,7 @@ def everybody(radii: Tensor) -> float:
 
 
 def measure_pgd(
-    model: Counted, inputs: Tensor, labels: Tensor, case: Case, rounds: int
+    model: CountingModel, inputs: Tensor, labels: Tensor, case: Case, rounds: int
 ) -> list[dict[str, Any]]:
     """A row for each attack."""
     attacks = pgd_attacks(model, inputs, labels, case)
@@ -282,7 +268,9 @@ def input_gradients(frozen: nn.Module, inputs: Tensor, labels: Tensor, steps: in
     return gradient
 
 
-def pgd_attacks(model: Counted, inputs: Tensor, labels: Tensor, case: Case) -> dict[str, Attack]:
+def pgd_attacks(
+    model: CountingModel, inputs: Tensor, labels: Tensor, case: Case
+) -> dict[str, Attack]:
     """Our PGD and its peers with the same radius, steps, step size and a random start."""
     return {
         "monai_ima": partial(our_pgd, model, inputs, labels, case),
@@ -354,7 +342,7 @@ def art_pgd(model: nn.Module, inputs: Tensor, labels: Tensor, case: Case) -> Att
 
 
 def measure_bpgd(
-    model: Counted, inputs: Tensor, labels: Tensor, case: Case, rounds: int
+    model: CountingModel, inputs: Tensor, labels: Tensor, case: Case, rounds: int
 ) -> dict[str, Any]:
     """A row; both must find the same points."""
     ours = partial(our_bpgd, model, inputs, labels, case)
@@ -412,7 +400,7 @@ def plain_bpgd(
 # Measuring and printing
 
 
-def measured(attack: Attack, model: Counted) -> Run:
+def measured(attack: Attack, model: CountingModel) -> Run:
     """Run an attack once, with the same random numbers every time."""
     set_determinism(SEED)
     model.forwards = model.gradients = 0

@@ -3,15 +3,8 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
-from linear import exact_distance, linear_model
-from torch import nn
 
-from monai_ima.attacks import L2, Linf
-from monai_ima.losses import soft_margin
-from monai_ima.robustness import RobustnessCurve, noise_levels, sweep, wilson_interval
-
-WIDE = (-100.0, 100.0)
+from monai_ima.robustness import RobustnessCurve, noise_levels, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -111,171 +104,6 @@ def test_noise_levels_refuse_what_is_not_an_increasing_list(eps):
         noise_levels(eps)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("shape", [(7,), (2, 3, 5)])
-def test_sweep_finds_the_exact_robust_set_of_a_linear_model(norm, shape):
-    model = linear_model(shape)
-    inputs, labels = torch.randn(60, *shape), torch.arange(60) % 2
-    distance = exact_distance(model, inputs, labels, norm)
-    eps = noise_levels(distance[distance > 0].quantile(torch.tensor([0.2, 0.5, 0.8])).tolist())
-    clear = ((distance[:, None] / eps[1:] - 1).abs() > 0.01).all(dim=1)
-
-    robust = sweep(
-        model, inputs[clear], labels[clear], eps=eps, norm=norm, bounds=WIDE, steps=100, restarts=1
-    )
-
-    assert clear.sum() > 50
-    assert torch.equal(robust, distance[clear, None] > eps)
-    assert robust.double().mean(dim=0).diff().max() < 0  # some fall at every level
-
-
-def test_a_clean_error_is_never_robust_and_no_sample_recovers():
-    model, inputs, labels = trained_mlp()
-    labels[:9] = 1 - labels[:9]
-    wrong = model(inputs).argmax(dim=1) != labels
-
-    robust = sweep(model, inputs, labels, eps=[0.01, 0.05, 0.1, 0.2], norm="l2", steps=10)
-
-    assert wrong.sum() >= 9
-    assert torch.equal(robust[:, 0], ~wrong)
-    assert (robust.int().diff(dim=1) <= 0).all()
-
-
-def trained_mlp():
-    """Two classes of points in the unit square that no line separates, and their classifier."""
-    inputs = torch.rand(64, 2, dtype=torch.float64)
-    labels = ((inputs - 0.5).prod(dim=1) > 0).long()
-    model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2)).double()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    for _ in range(150):
-        optimizer.zero_grad()
-        F.cross_entropy(model(inputs), labels).backward()
-        optimizer.step()
-    return model, inputs, labels
-
-
-class StillLinf(Linf):
-    """Linf whose random start is the sample itself."""
-
-    def uniform(self, like, eps, generator):
-        return torch.zeros_like(like)
-
-
-class StillL2(L2):
-    uniform = StillLinf.uniform
-
-
-def stands_up_to(model, sample, label, eps, norm, steps):
-    """PGD of one sample as it is written in a textbook: is every iterate correctly classified?"""
-    iterate, radius = sample, torch.tensor([eps], dtype=sample.dtype)
-    for _ in range(steps):
-        leaf = iterate.clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(soft_margin(model(leaf), label).sum(), leaf)
-        climbed = iterate + eps / 10 * norm.direction(gradient)
-        iterate = (sample + norm.project(climbed - sample, radius)).clamp(0, 1)
-        if model(iterate).argmax(dim=1) != label:
-            return False
-    return True
-
-
-@pytest.mark.parametrize("steps", [7, 15])  # of eps / 10: not out to the surface, and along it
-@pytest.mark.parametrize("norm", [StillLinf(), StillL2()])
-def test_sweep_equals_a_loop_over_samples_levels_and_iterates(norm, steps):
-    model, inputs, labels = trained_mlp()
-    labels[:9] = 1 - labels[:9]
-    eps = [0.02, 0.05, 0.1, 0.2]
-    correct = model(inputs).argmax(dim=1) == labels
-
-    looped = torch.tensor(
-        [
-            [stands_up_to(model, sample[None], label[None], level, norm, steps) for level in eps]
-            for sample, label in zip(inputs, labels, strict=True)
-        ]
-    )
-    expected = torch.cat([correct[:, None], looped], dim=1).int().cummin(dim=1).values.bool()
-
-    assert torch.equal(sweep(model, inputs, labels, eps=eps, norm=norm, steps=steps), expected)
-    assert expected.any(dim=0).all()
-    assert not expected.all(dim=0).any()
-
-
-class Scripted(Linf):
-    """Linf whose random starts are given, in units of ``eps``."""
-
-    def __init__(self, *starts):
-        self.starts = list(starts)
-
-    def uniform(self, like, eps, generator):
-        return torch.full_like(like, self.starts.pop(0)) * eps[:, None]
-
-
-def step_at_0_585(inputs):
-    """Class 1 from there on, and flat below, where a gradient leads nowhere."""
-    return torch.cat([torch.full_like(inputs, 0.1), 10 * (inputs - 0.575).relu()], dim=1)
-
-
-@pytest.mark.parametrize(
-    ("starts", "robust"), [((0,), True), ((0, 0), True), ((0, 1), False), ((1,), False)]
-)
-def test_each_restart_attacks_what_still_stands(starts, robust):
-    norm = Scripted(*starts)
-    found = sweep(
-        step_at_0_585,
-        torch.tensor([[0.5]]),
-        torch.tensor([0]),
-        eps=[0.1],
-        norm=norm,
-        steps=3,
-        restarts=len(starts),
-    )
-
-    assert found.tolist() == [[True, robust]]
-    assert norm.starts == []
-
-
-def test_what_fell_at_a_level_is_down_at_every_higher_one_without_another_attack():
-    norm = Scripted(1, 0)  # the second start would find nothing
-    found = sweep(
-        step_at_0_585,
-        torch.tensor([[0.5]]),
-        torch.tensor([0]),
-        eps=[0.1, 0.2],
-        norm=norm,
-        steps=3,
-        restarts=1,
-    )
-
-    assert found.tolist() == [[True, False, False]]
-    assert norm.starts == [0]
-
-
-def test_the_same_generator_seed_gives_the_same_result():
-    model, inputs, labels = trained_mlp()
-
-    def found(seed):
-        generator = torch.Generator().manual_seed(seed)
-        eps = torch.linspace(0.01, 0.3, 30)
-        torch.rand(seed + 1)  # the global generator plays no part
-        return sweep(
-            model, inputs, labels, eps=eps, norm="l2", steps=1, restarts=1, generator=generator
-        )
-
-    assert torch.equal(found(0), found(0))
-    assert not torch.equal(found(0), found(1))
-
-
-def test_no_restart_is_refused():
-    with pytest.raises(ValueError, match="restarts to be a whole number >= 1, got 0"):
-        sweep(
-            linear_model((2,)),
-            torch.rand(3, 2),
-            torch.zeros(3).long(),
-            eps=[0.1],
-            norm="l2",
-            restarts=0,
-        )
-
-
 def test_json_of_a_class_without_samples_is_valid():
     robust = torch.ones(2, 2).bool()
     curve = RobustnessCurve(torch.tensor([0, 0.1]), robust, torch.tensor([0, 2]), "l2")
@@ -288,6 +116,26 @@ def test_a_single_level_without_brackets_is_refused():
         noise_levels(0.2)
 
 
-def test_sweep_refuses_labels_in_columns():
-    with pytest.raises(ValueError, match=r"labels \(N,\), got \(3, 2\) and \(3, 1\)"):
-        sweep(linear_model((2,)), torch.rand(3, 2), torch.zeros(3, 1).long(), eps=[0.1], norm="l2")
+def test_curve_of_margins_stands_below_them():
+    margins = torch.tensor([0, 0.1, 0.2, torch.inf], dtype=torch.float64)
+    curve = RobustnessCurve.from_margins(
+        margins, torch.tensor([1, 0, 1, 0]), eps=[0.1, 0.3], norm="l2"
+    )
+
+    assert curve.eps.tolist() == [0, 0.1, 0.3]
+    assert curve.robust.tolist() == [
+        [False, False, False],
+        [True, False, False],
+        [True, True, False],
+        [True, True, True],
+    ]
+    assert curve.norm == "l2"
+
+
+def test_classes_beyond_the_largest_label_have_rows_too():
+    curve = RobustnessCurve.from_margins(
+        torch.ones(2), torch.tensor([0, 1]), eps=[0.5], norm="linf", classes=3
+    )
+
+    assert len(curve.per_class) == 3
+    assert curve.per_class[2].isnan().all()

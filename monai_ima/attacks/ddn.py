@@ -1,0 +1,210 @@
+"""DDN: the nearest misclassified point in L2, by steps that decouple direction and norm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from monai_ima.attacks.border import (
+    Bounds,
+    Model,
+    attacking,
+    checked_count,
+    checked_inputs,
+    checked_logits,
+    finite_logits,
+)
+from monai_ima.attacks.norms import L2, Norm, per_sample
+from monai_ima.attacks.pgd import clipped, input_gradient
+from monai_ima.attacks.result import AttackResult
+from monai_ima.losses import hard_margin, logit_scale, soft_margin
+
+Search: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def ddn(
+    model: Model,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    steps: int = 100,
+    gamma: float = 0.05,
+    bounds: Bounds | None = (0.0, 1.0),
+) -> AttackResult:
+    """Find the nearest misclassified point in L2.
+
+    The iterate moves on a sphere around the clean sample that shrinks by ``gamma`` when the iterate
+    is misclassified and grows by ``gamma`` when it is not; the nearest misclassified iterate counts.
+    There is no quantisation. What differs from the paper makes the result independent of the units
+    of the data and of the scale of the logits:
+
+    - Until a misclassified iterate is found the sphere is as large as the linearised network at the
+      iterate says, instead of starting at 1, which no data in other units would forgive: margins
+      of 0.01 and of 5 are found alike. It grows by ``gamma`` at least, where linearity promises
+      too little, and reaches no further than the bounds, where it promises too much.
+    - The step falls from one radius of the sphere to a hundredth of it, instead of from 1 to 0.01.
+    - The soft margin takes the place of cross-entropy, which has its direction but underflows; the
+      logits are scaled by :func:`~monai_ima.losses.logit_scale`.
+
+    Args:
+        model: callable, inputs ``(N, *)`` to logits ``(N, C)``; a module is attacked in eval mode
+            and left exactly as found.
+        inputs: ``(N, *)`` clean samples, any number of trailing dimensions.
+        labels: ``(N,)`` true class indices.
+        steps: number of gradients for each correctly classified sample; a misclassified one needs
+            none, it is its own nearest at distance 0.
+        gamma: relative change of the sphere's radius, between 0 and 1.
+        bounds: range of valid inputs, kept by every iterate, or ``None``.
+
+    Returns:
+        The nearest misclassified iterate of each sample; the clean sample, at distance 0 and without
+        ``success``, where there is none.
+
+    Raises:
+        TypeError, ValueError: if an argument does not fit; the message says what was expected.
+
+    Source:
+        Rony et al., Decoupling Direction and Norm for Efficient Gradient-Based L2 Adversarial Attacks
+        and Defenses, CVPR 2019.
+    """
+    checked_count("steps", steps, at_least=1)
+    checked_gamma(gamma)
+    inputs = checked_inputs(inputs, labels, bounds)
+    norm = L2()
+
+    def search(correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        nearest = Nearest(model, inputs[correct], labels[correct], logits[correct], norm, bounds)
+        iterate, eps = nearest.clean, torch.zeros_like(nearest.distance)
+        for step in range(steps):
+            gradient, misclassified, linear = nearest.look_at(iterate)
+            grown = torch.where(nearest.found, (1 + gamma) * eps, linear.maximum((1 + gamma) * eps))
+            eps = torch.where(misclassified, (1 - gamma) * eps, grown)
+            length = per_sample(eps * annealed(1, 0.01, step / steps), gradient)
+            delta = iterate - nearest.clean + length * norm.direction(gradient)
+            on_sphere = per_sample(eps, delta) * norm.direction(delta)
+            iterate = clipped(nearest.clean + on_sphere, bounds)
+        nearest.look_at_last(iterate)
+        return nearest.inputs, nearest.found
+
+    return search_correct(model, inputs, labels, norm, search)
+
+
+class Nearest:
+    """The nearest misclassified point seen so far, for each of some correctly classified samples.
+
+    Args:
+        model: callable, inputs ``(N, *)`` to logits ``(N, C)``.
+        clean: ``(N, *)`` samples.
+        labels: ``(N,)`` class indices, those that the model gives.
+        logits: ``(N, C)`` of the clean samples.
+        norm: what is near.
+        bounds: range of valid inputs, or ``None``.
+
+    Attributes:
+        inputs: ``(N, *)`` the nearest point, the clean sample where there is none.
+        distance: ``(N,)`` its distance, infinite where there is none.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        clean: Tensor,
+        labels: Tensor,
+        logits: Tensor,
+        norm: Norm,
+        bounds: Bounds | None,
+    ) -> None:
+        self.model, self.clean, self.labels, self.norm = model, clean, labels, norm
+        self.inputs = clean
+        self.distance = torch.full_like(logits[:, 0], torch.inf, dtype=clean.dtype)
+        self._scale = logit_scale(logits)[:, None]
+        self._reach = norm.length(_farthest(clean, bounds))
+
+    @property
+    def found(self) -> Tensor:
+        """Where there is one, ``(N,)`` bool."""
+        return self.distance < torch.inf
+
+    def look_at(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Keep the nearer of these points and learn from one gradient where to go.
+
+        Returns:
+            ``(N, *)`` gradient of the soft margin, ``(N,)`` which points are misclassified, and
+            ``(N,)`` the distance from the clean sample at which a linear network with this gradient
+            would have its boundary, between a millionth of what the bounds permit and all of it.
+        """
+        leaf = points.detach().requires_grad_()
+        logits = finite_logits(self.model(leaf))
+        scaled = self._scale * logits
+        gradient = input_gradient(soft_margin(scaled, self.labels), leaf)
+        misclassified = self._keep(points, logits)
+        slope = (self.norm.direction(gradient) * gradient).flatten(1).sum(dim=1)
+        ahead = -hard_margin(scaled.detach(), self.labels) / slope
+        linear = self.norm.length(points - self.clean) + torch.where(slope > 0, ahead, torch.inf)
+        # Not zero, from which no growth leads away, where two classes are exactly level.
+        return gradient, misclassified, linear.clamp(1e-6 * self._reach, self._reach)
+
+    @torch.no_grad()
+    def look_at_last(self, points: Tensor) -> None:
+        """Keep the nearer of these points, without a gradient."""
+        self._keep(points, finite_logits(self.model(points)))
+
+    def _keep(self, points: Tensor, logits: Tensor) -> Tensor:
+        """Keep the points that are misclassified and nearer; which are misclassified, ``(N,)``."""
+        misclassified = logits.argmax(dim=1) != self.labels
+        distance = self.norm.length(points - self.clean)
+        nearer = misclassified & (distance < self.distance)
+        self.inputs = torch.where(per_sample(nearer, points), points, self.inputs)
+        self.distance = torch.where(nearer, distance, self.distance)
+        return misclassified
+
+
+def search_correct(
+    model: Model, inputs: Tensor, labels: Tensor, norm: Norm, search: Search
+) -> AttackResult:
+    """Attack the correctly classified samples; a misclassified one is an adversarial sample itself.
+
+    Args:
+        model: callable, inputs ``(N, *)`` to logits ``(N, C)``, left as found.
+        inputs: ``(N, *)`` checked samples.
+        labels: ``(N,)`` class indices.
+        norm: what the distance is measured in.
+        search: from which samples are correct, ``(N,)`` bool, and the logits of all ``(N, C)`` to
+            the points found for the correct ones, and where these are misclassified.
+    """
+    with attacking(model, inputs):
+        found, success = inputs.clone(), torch.zeros_like(labels, dtype=torch.bool)
+        if len(inputs) > 0:  # some layers refuse an empty batch
+            with torch.no_grad():
+                logits = checked_logits(model(inputs), labels)
+            success = logits.argmax(dim=1) != labels
+            correct = ~success
+            if correct.any():
+                found[correct], success[correct] = search(correct, logits)
+    return AttackResult(found, success, norm.length(found - inputs))
+
+
+def annealed(start: float, end: float, done: float) -> float:
+    """Along half a cosine from ``start`` to ``end``, where ``done`` goes from 0 to 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+
+def checked_gamma(gamma: float) -> None:
+    """Raise ``ValueError`` unless ``gamma`` lies between 0 and 1."""
+    if not 0 < gamma < 1:
+        raise ValueError(f"expected gamma to lie between 0 and 1, got {gamma!r}")
+
+
+def _farthest(clean: Tensor, bounds: Bounds | None) -> Tensor:
+    """The longest perturbation that leads to valid inputs.
+
+    Without bounds no entry moves further than beyond the sample's largest.
+    """
+    if bounds is not None:
+        return torch.maximum(clean - bounds[0], bounds[1] - clean)
+    largest = clean.flatten(1).abs().amax(dim=1)
+    return clean.abs() + per_sample(torch.where(largest == 0, 1, largest), clean)

@@ -1,0 +1,87 @@
+"""FMN: the nearest misclassified point in Linf or L2, by steps within a ball that adapts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from monai_ima.attacks.border import Bounds, Model, checked_count, checked_inputs
+from monai_ima.attacks.ddn import Nearest, annealed, checked_gamma, search_correct
+from monai_ima.attacks.norms import Norm, get_norm
+from monai_ima.attacks.pgd import advanced
+from monai_ima.attacks.result import AttackResult
+
+
+def fmn(
+    model: Model,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    norm: Norm | str,
+    steps: int = 100,
+    gamma: float = 0.05,
+    bounds: Bounds | None = (0.0, 1.0),
+) -> AttackResult:
+    """Find the nearest misclassified point, in Linf or L2.
+
+    A projected gradient ascent whose ball has its radius from what was seen last. Until a
+    misclassified iterate is found, it reaches a quarter beyond where the linearised network has its
+    boundary, and grows by ``gamma`` at least. Afterwards it shrinks by ``gamma``, below the
+    nearest found, when the iterate is misclassified, and grows by ``gamma`` when it is not, while
+    ``gamma`` falls to a 500th: the search closes in on the boundary from both sides, and there is
+    nothing left for a bisection to gain. What differs from the paper:
+
+    - The quarter: the boundary is often curved away, and would be approached but not crossed.
+    - The step is the norm's own steepest ascent (in Linf the sign) and falls from twice the ball's
+      radius to a 50th of it; in the paper it has an L2 length that falls from 1. Twice the radius
+      crosses the ball, as in APGD, and suits data in any units.
+    - The soft margin, of logits scaled by :func:`~monai_ima.losses.logit_scale`, takes the place of
+      the difference to the runner-up, which locks on to the class that is nearest at first: with it
+      this attack in Linf left up to 14 points more samples standing than 100 steps of PGD.
+
+    Args:
+        model: callable, inputs ``(N, *)`` to logits ``(N, C)``; a module is attacked in eval mode
+            and left exactly as found.
+        inputs: ``(N, *)`` clean samples, any number of trailing dimensions.
+        labels: ``(N,)`` true class indices.
+        norm: ``"linf"``, ``"l2"`` or a :class:`Norm`.
+        steps: number of gradients for each correctly classified sample; a misclassified one needs
+            none, it is its own nearest at distance 0.
+        gamma: first relative change of the ball's radius, between 0 and 1.
+        bounds: range of valid inputs, kept by every iterate, or ``None``.
+
+    Returns:
+        The nearest misclassified iterate of each sample; the clean sample, at distance 0 and without
+        ``success``, where there is none.
+
+    Raises:
+        TypeError, ValueError: if an argument does not fit; the message says what was expected.
+
+    Source:
+        Pintor et al., Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints,
+        NeurIPS 2021.
+    """
+    checked_count("steps", steps, at_least=1)
+    checked_gamma(gamma)
+    geometry = get_norm(norm)
+    inputs = checked_inputs(inputs, labels, bounds)
+
+    def search(correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        clean = inputs[correct]
+        nearest = Nearest(model, clean, labels[correct], logits[correct], geometry, bounds)
+        iterate, eps = clean, torch.zeros_like(nearest.distance)
+        for step in range(steps):
+            change = annealed(gamma, gamma / 500, step / steps)
+            gradient, misclassified, linear = nearest.look_at(iterate)
+            grown = (1 + change) * eps
+            grown = torch.where(nearest.found, grown, (1.25 * linear).maximum(grown))
+            shrunk = nearest.distance.minimum((1 - change) * eps)
+            eps = torch.where(misclassified, shrunk, grown)
+            length = eps * annealed(2, 0.02, step / steps)
+            iterate = advanced(
+                iterate, gradient, clean, step=length, eps=eps, norm=geometry, bounds=bounds
+            )
+        nearest.look_at_last(iterate)
+        return nearest.inputs, nearest.found
+
+    return search_correct(model, inputs, labels, geometry, search)

@@ -1,0 +1,137 @@
+"""What an evaluation leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from monai_ima.handlers.files import write_whole
+from monai_ima.report import (
+    Example,
+    as_image,
+    curve_figures,
+    example_figure,
+    html_report,
+    robustness_figure,
+)
+
+FILES = (
+    "progress.pt",
+    "report.html",
+    "robustness.csv",
+    "robustness.json",
+    "robustness_*.png",
+    "samples.csv",
+    "events.out.tfevents.*",
+)
+
+
+def write_evaluation(
+    folder: Path,
+    report: Mapping[str, Any],
+    *,
+    rows: Sequence[Mapping[str, Any]],
+    answers: Mapping[str, Tensor],
+    examples: Mapping[str, Sequence[Example]],
+) -> None:
+    """Write the report as HTML, JSON, CSV, PNG and TensorBoard events, each file in one step.
+
+    Args:
+        folder: where they go.
+        report: the content of ``robustness.json``.
+        rows: of ``samples.csv``, by column.
+        answers: ``labels``, ``probabilities`` of the clean samples and ``<norm>/margins``.
+        examples: samples to show, by norm.
+    """
+    labels, predictions = answers["labels"], answers["probabilities"].argmax(dim=1)
+    margins = {curve["norm"]: answers[f"{curve['norm']}/margins"] for curve in report["curves"]}
+    page = html_report(
+        report, margins=margins, labels=labels, predictions=predictions, examples=examples
+    )
+    write_csv(folder / "samples.csv", rows)
+    write_csv(folder / "robustness.csv", _levels(report["curves"]))
+    for curve in report["curves"]:
+        figure = robustness_figure(curve)
+        write_whole(folder / f"robustness_{curve['norm']}.png", figure.savefig)
+    write_whole(folder / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
+    write_whole(
+        folder / "robustness.json",
+        lambda path: path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8"),
+    )
+    with SummaryWriter(str(folder), purge_step=0) as writer:
+        for curve in report["curves"]:
+            correct = labels == predictions
+            _write_events(
+                writer,
+                curve,
+                report,
+                margins[curve["norm"]][correct],
+                examples[curve["norm"]],
+            )
+        writer.add_text("robustness/checks", _check_table(report["checks"]), 0)
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of one form, with their names above."""
+
+    def write(unfinished: Path) -> None:
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write_whole(path, write)
+
+
+def _levels(curves: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each level of each norm, with the columns that a training run's file has."""
+    return [
+        {
+            "epoch": "",
+            "norm": curve["norm"],
+            "eps": eps,
+            "accuracy": accuracy,
+            "low": low,
+            "high": high,
+            "n": curve["n"],
+            "balanced_accuracy": balanced,
+        }
+        for curve in curves
+        for eps, accuracy, low, high, balanced in zip(
+            *(curve[name] for name in ("eps", "accuracy", "low", "high", "balanced_accuracy")),
+            strict=True,
+        )
+    ]
+
+
+def _write_events(
+    writer: SummaryWriter,
+    curve: Mapping[str, Any],
+    report: Mapping[str, Any],
+    margins: Tensor,
+    examples: Sequence[Example],
+) -> None:
+    norm, classes = curve["norm"], report["classes"]
+    for eps, accuracy in zip(curve["eps"], curve["accuracy"], strict=True):
+        writer.add_scalar(f"robust_accuracy/{norm}/eps_{eps:g}", accuracy, 0)
+    writer.add_scalar(f"robust_accuracy/{norm}/auc", curve["auc"], 0)
+    figures = curve_figures(curve, classes, margins)
+    if examples:
+        figures["examples"] = example_figure(
+            examples, classes=classes, norm=norm, bounds=report["attack"]["bounds"]
+        )
+    for name, figure in figures.items():
+        writer.add_image(f"robustness/{norm}/{name}", as_image(figure), 0, dataformats="HWC")
+
+
+def _check_table(checks: Iterable[Mapping[str, Any]]) -> str:
+    words = {True: "passed", False: "**FAILED**", None: "not run"}
+    rows = [(c["norm"], c["name"], words[c["passed"]], c["verdict"]) for c in checks]
+    lines = [("norm", "check", "", "verdict"), ("---",) * 4, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,179 @@
+"""The report of an evaluation as one HTML file that loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
+
+from monai_ima.report.figures import (
+    NORM_NAMES,
+    Curve,
+    Example,
+    as_png,
+    as_svg,
+    curve_figures,
+    example_figure,
+)
+
+CHECK_QUESTIONS = {  # each such that yes is good
+    "large_eps": "Does a large enough noise break every sample?",
+    "more_iterations": "Do more iterations of the attack change little?",
+    "black_box": "Does an attack without gradients find nothing more?",
+    "strong": "Do the strongest attacks lower the curve only a little?",
+    "monotone": "Does accuracy never rise with the noise?",
+    "zero_gradient": "Does every sample have a gradient to follow?",
+    "shortcut": "Does the faster search agree with the full one?",
+}
+
+
+def html_report(
+    report: Mapping[str, Any],
+    *,
+    margins: Mapping[str, Tensor],
+    labels: Tensor,
+    predictions: Tensor,
+    examples: Mapping[str, Sequence[Example]],
+) -> str:
+    """The page that a person reads: the answer in words, whether to trust it, then the evidence.
+
+    Args:
+        report: the content of ``robustness.json``.
+        margins: by norm, ``(N,)`` distances to the closest misclassified point found, 0 for a
+            sample misclassified as it is, infinite where none was found.
+        labels: ``(N,)`` true class indices.
+        predictions: ``(N,)`` class indices that the model gives the clean samples.
+        examples: by norm, samples to show; may be empty.
+
+    Returns:
+        HTML. The same arguments give the same bytes.
+
+    Raises:
+        ValueError: if a curve has no margins, or they are not one for each label and prediction.
+    """
+    for curve in report["curves"]:
+        found = margins.get(curve["norm"])
+        if found is None or not found.shape == labels.shape == predictions.shape:
+            shape = None if found is None else tuple(found.shape)
+            raise ValueError(
+                f"expected margins of norm {curve['norm']!r}, labels and predictions of one shape "
+                f"(N,), got {shape}, {tuple(labels.shape)} and {tuple(predictions.shape)}; "
+                "pass one value a sample of the evaluation"
+            )
+    correct = labels == predictions
+    bounds = report["attack"]["bounds"]
+    sections = [
+        {
+            "curve": curve,
+            "norm": NORM_NAMES.get(curve["norm"], curve["norm"]),
+            "answer": answer(curve),
+            "figures": _figures(curve, report["classes"], margins[curve["norm"]][correct]),
+            "examples": _pictures(
+                examples.get(curve["norm"], ()), report["classes"], curve["norm"], bounds
+            ),
+        }
+        for curve in report["curves"]
+    ]
+    return _ENVIRONMENT.get_template("report.html.j2").render(
+        report=report, sections=sections, norms=NORM_NAMES, questions=CHECK_QUESTIONS
+    )
+
+
+def answer(curve: Curve) -> str:
+    """What one norm's curve says, in a sentence."""
+    eps, accuracy, median = curve["eps"], curve["accuracy"], curve["median_margin"]
+    if accuracy[0] == 0:
+        return "No sample is classified correctly even without noise: there is no robustness to measure."
+    unit = f"({NORM_NAMES.get(curve['norm'], curve['norm'])}, in units of the input)"
+    levels = range(1, len(eps))
+    if median is None:
+        level = levels[-1]
+        loss = (
+            "More than half of the correctly classified samples stand at the largest noise tried, "
+            f"{eps[level]:g} {unit}"
+        )
+    else:
+        level = min(levels, key=lambda level: abs(eps[level] - median))
+        loss = (
+            f"Half of the correctly classified samples are lost at a noise of {median:.3g} {unit}"
+        )
+    change = (
+        f"falls from {accuracy[0]:.2f} to {accuracy[level]:.2f}"
+        if accuracy[level] < accuracy[0]
+        else f"stays at {accuracy[level]:.2f}"
+    )
+    interval = f"95 % {curve['low'][level]:.2f} to {curve['high'][level]:.2f}"
+    return f"{loss}; at {eps[level]:g} accuracy {change} ({interval})."
+
+
+def _figures(curve: Curve, classes: Sequence[str], margins: Tensor) -> dict[str, str]:
+    figures = curve_figures(curve, classes, margins)
+    return {name: _data_uri("svg+xml", as_svg(figure)) for name, figure in figures.items()}
+
+
+def _pictures(
+    examples: Sequence[Example],
+    classes: Sequence[str],
+    norm: str,
+    bounds: tuple[float, float] | None,
+) -> dict[str, list[dict[str, str]]]:
+    """By kind, an image of each example and the words that stand for it."""
+    by_kind: dict[str, list[dict[str, str]]] = {}
+    for example in examples:
+        figure = example_figure([example], classes=classes, norm=norm, bounds=bounds)
+        before, after = (
+            f"{classes[int(p.argmax())]} {float(p.max()):.2f}"
+            for p in (example.clean_probabilities, example.attacked_probabilities)
+        )
+        # Lines stay sharp as SVG; of pictures, it would hold every pixel of the original.
+        is_signal = example.clean.ndim < 3
+        uri = (
+            _data_uri("svg+xml", as_svg(figure))
+            if is_signal
+            else _data_uri("png", as_png(figure, grey=len(example.clean) != 3))
+        )
+        words = (
+            f"{example.id}, true class {classes[example.label]}: clean {before}, attacked {after}"
+        )
+        by_kind.setdefault(example.kind, []).append({"uri": uri, "words": words})
+    return by_kind
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _plain(value: Any, digits: int = 6) -> str:
+    """A plain value of a JSON file, in words."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_plain(part, digits)}" for key, part in value.items())
+    if isinstance(value, Sequence):
+        return ", ".join(_plain(part, digits) for part in value)
+    return str(value)
+
+
+def _fixed(value: float | None) -> str:
+    """A number of a table to three decimals; a dash where it is not defined."""
+    return "\N{EN DASH}" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("monai_ima", "report"),
+    autoescape=True,  # by file name it would be off: the name ends in j2
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {"plain": _plain, "fixed": _fixed}

@@ -1,0 +1,282 @@
+"""Is the number believable? Signs that an attack failed, and not that a model is robust."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_ima.attacks import Norm, square
+from monai_ima.attacks.border import Bounds, Model, attacking
+from monai_ima.attacks.pgd import input_gradient
+from monai_ima.losses import soft_margin
+from monai_ima.robustness.protocols import Paper, Protocol, Strong, closest_errors
+from monai_ima.robustness.seeds import seeded
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Samples on which an evaluation is checked, and what it found for them.
+
+    Attributes:
+        model: callable, inputs ``(N, *)`` to logits ``(N, C)``.
+        inputs: ``(N, *)`` clean samples.
+        labels: ``(N,)`` true class indices.
+        index: ``(N,)`` numbers of the samples in the data set.
+        margins: ``(N,)`` what the protocol found.
+        eps: ``(L,)`` levels, the first 0.
+        norm, bounds, protocol, seed, batch_size: as in
+            :func:`~monai_ima.robustness.closest_errors`.
+    """
+
+    model: Model
+    inputs: Tensor
+    labels: Tensor
+    index: Tensor
+    margins: Tensor
+    eps: Tensor
+    norm: Norm
+    bounds: Bounds | None
+    protocol: Protocol
+    seed: int
+    batch_size: int
+
+    def standing(self, eps: float) -> Tensor:
+        """Samples ``(N,)`` bool that are robust at this level."""
+        return self.margins > eps
+
+    def only(self, rows: Tensor) -> Subset:
+        """Some of the samples."""
+        names = ("inputs", "labels", "index", "margins")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+    def margins_under(self, protocol: Protocol, eps: list[float] | Tensor) -> Tensor:
+        """Margins ``(N,)`` that another protocol finds."""
+        return closest_errors(
+            self.model,
+            self.inputs,
+            self.labels,
+            eps=eps,
+            norm=self.norm,
+            protocol=protocol,
+            bounds=self.bounds,
+            index=self.index,
+            seed=self.seed,
+            batch_size=self.batch_size,
+        ).margins
+
+    def counts(self, margins: Tensor) -> Tensor:
+        """Samples ``(L,)`` with margins above each level."""
+        return (margins[:, None] > self.eps).sum(dim=0)
+
+    def middle(self) -> float:
+        """The positive level at which most nearly half of the correct samples fall."""
+        counts = self.counts(self.margins)
+        distance = (counts[1:] - counts[0] / 2).abs()
+        # The largest of those equally near: a curve that never falls is looked at where it should.
+        return float(self.eps[1:][distance == distance.min()][-1])
+
+    def few(self, fraction: float) -> int:
+        """That fraction of the samples, rounded up."""
+        return math.ceil(fraction * len(self.labels))
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found.
+
+    Attributes:
+        name: of the check.
+        passed: whether the curve is believable by it; ``None`` where it was not run.
+        verdict: what was found, in words.
+        figures: plain values, by name.
+    """
+
+    name: str
+    passed: bool | None
+    verdict: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        return asdict(self)
+
+
+def large_eps(subset: Subset) -> Check:
+    """A ball as large as the whole range of inputs holds an error of every sample."""
+    low, high = subset.bounds or tuple(b.item() for b in subset.inputs.aminmax())
+    whole = float(subset.norm.length(torch.full_like(subset.inputs[:1], high - low)))
+    eps = [whole * share for share in (0.125, 0.25, 0.5, 1.0)]
+    margins = subset.margins_under(Paper(), eps)
+    accuracy = [float((margins > level).double().mean()) for level in eps]
+    left = int((margins > eps[-1]).sum())
+    passed = left <= subset.few(0.01)
+    return Check(
+        "large_eps",
+        passed,
+        f"at a noise of {whole:g}, with which an attack may replace the whole input, "
+        + (
+            "no sample stands"
+            if left == 0
+            else f"{left} of {len(margins)} samples still stand"
+            + ("" if passed else ": the attack is blind, the gradients are masked")
+        ),
+        {"eps": eps, "accuracy": accuracy},
+    )
+
+
+def more_iterations(subset: Subset) -> Check:
+    """Ten times as many steps from the same starts find little more."""
+    eps = subset.middle()
+    standing = subset.margins > 0
+    counts = {}
+    for steps in (10, 100, 1000):
+        left = standing.nonzero()[:, 0]
+        standing[left] = subset.only(left).margins_under(Paper(steps), [eps]) > eps
+        counts[steps] = int(standing.sum())
+    passed = counts[100] - counts[1000] <= subset.few(0.02)
+    accuracy = {steps: count / len(standing) for steps, count in counts.items()}
+    return Check(
+        "more_iterations",
+        passed,
+        f"at {eps:g}, 10, 100 and 1000 steps leave {accuracy[10]:.3f}, {accuracy[100]:.3f} and "
+        f"{accuracy[1000]:.3f} of the samples: "
+        + ("the attack has converged" if passed else "the attack has not converged"),
+        {"eps": eps, "steps": list(accuracy), "accuracy": list(accuracy.values())},
+    )
+
+
+def black_box(subset: Subset, *, queries: int = 1000) -> Check:
+    """A random search, which sees no gradient, breaks nothing that the gradients left standing."""
+    eps = subset.middle()
+    rows = subset.standing(eps).nonzero()[:, 0]
+    broken = 0
+    for places in rows.split(subset.batch_size) if len(rows) else ():
+        result = square(
+            subset.model,
+            subset.inputs[places],
+            subset.labels[places],
+            eps=eps,
+            norm=subset.norm,
+            queries=queries,
+            bounds=subset.bounds,
+            generator=seeded(subset.seed, "black box", device=subset.inputs.device),
+        )
+        broken += int(result.success.sum())
+    passed = broken <= subset.few(0.02)
+    return Check(
+        "black_box",
+        passed,
+        f"at {eps:g}, a random search with {queries} queries breaks {broken} of the {len(rows)} "
+        "samples that the attack left standing"
+        + ("" if passed else ": an attack that sees gradients should not be the weaker one"),
+        {"eps": eps, "standing": len(rows), "broken": broken, "queries": queries},
+    )
+
+
+def strong(subset: Subset) -> Check:
+    """The strongest attacks lower the curve by a few points at most."""
+    if isinstance(subset.protocol, Strong):
+        weaker, stronger = subset.margins_under(Paper(), subset.eps), subset.margins
+    else:
+        weaker, stronger = subset.margins, subset.margins_under(Strong(), subset.eps)
+    ours, theirs = subset.counts(weaker), subset.counts(stronger)
+    level = (ours - theirs).argmax()
+    drop, n = max(0, int((ours - theirs)[level])), len(subset.labels)
+    name = "paper" if isinstance(subset.protocol, Strong) else subset.protocol.name
+    passed = isinstance(subset.protocol, Strong) or drop <= subset.few(0.1)
+    return Check(
+        "strong",
+        passed,
+        f"the protocol strong lowers the curve of {name} by {100 * drop / n:.1f} points at most"
+        + (f", at {float(subset.eps[level]):g}" if drop > 0 else "")
+        + ("" if passed else ", which is more than 10: publish the curve of strong instead"),
+        {
+            "eps": subset.eps.tolist(),
+            name: (ours / n).tolist(),
+            "strong": (theirs / n).tolist(),
+            "points": (100 * (ours - theirs) / n).tolist(),
+        },
+    )
+
+
+def monotone(subset: Subset) -> Check:
+    """Attacked at each level by itself, accuracy does not rise with the noise."""
+    protocol = Paper(steps=20, restarts=1)
+    levels = subset.eps.tolist()
+    standing = [subset.margins > 0]
+    standing += [subset.margins_under(protocol, [level]) > level for level in levels[1:]]
+    counts = torch.stack(standing).sum(dim=1)
+    rise = max(0, int((counts[1:] - counts.cummin(dim=0).values[:-1]).max()))
+    passed = rise <= subset.few(0.02)
+    return Check(
+        "monotone",
+        passed,
+        "attacked at each level by itself, accuracy "
+        + ("does not rise with the noise" if rise == 0 else f"rises by {rise} samples")
+        + ("" if passed else ": stronger noise should not be less harmful"),
+        {"eps": levels, "accuracy": (counts / len(subset.labels)).tolist()},
+    )
+
+
+def zero_gradient(zeros: Tensor, correct: Tensor) -> Check:
+    """The input has a say in the logits wherever a gradient is taken.
+
+    Args:
+        zeros: ``(N,)`` bool, the sample's gradient is exactly zero, see :func:`zero_gradients`.
+        correct: ``(N,)`` bool, the sample is correctly classified.
+    """
+    count, n = int((zeros & correct).sum()), int(correct.sum())
+    passed = count <= 0.01 * n
+    return Check(
+        "zero_gradient",
+        passed,
+        f"{count} of {n} correctly classified samples have a gradient of exactly zero"
+        + ("" if passed else ": an attack that follows it goes nowhere"),
+        {"samples": count},
+    )
+
+
+def shortcut(subset: Subset) -> Check:
+    """What the shortcut takes on trust is so."""
+    if not isinstance(subset.protocol, Paper) or not subset.protocol.shortcut:
+        return Check("shortcut", None, "not run: every level was attacked")
+    everywhere = replace(subset.protocol, shortcut=False)
+    ours = subset.counts(subset.margins)
+    whole = subset.counts(subset.margins_under(everywhere, subset.eps))
+    level = (ours - whole).abs().argmax()
+    difference, n = int((whole - ours)[level]), len(subset.labels)
+    return Check(
+        "shortcut",
+        -difference <= subset.few(0.02),
+        f"attacking every level gives a curve that differs by {100 * difference / n:+.1f} points at "
+        f"most, at {float(subset.eps[level]):g}",
+        {
+            "eps": subset.eps.tolist(),
+            "accuracy": (ours / n).tolist(),
+            "every_level": (whole / n).tolist(),
+        },
+    )
+
+
+def zero_gradients(model: Model, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Samples ``(N,)`` bool whose soft margin has a gradient of exactly zero."""
+    leaf = inputs.detach().requires_grad_()
+    with attacking(model, inputs):
+        gradient = input_gradient(soft_margin(model(leaf), labels), leaf)
+    return (gradient == 0).flatten(1).all(dim=1)
+
+
+ON_SUBSET: dict[str, Callable[[Subset], Check]] = {
+    check.__name__: check
+    for check in (large_eps, more_iterations, black_box, strong, monotone, shortcut)
+}
+
+
+def without_gradients(name: str) -> Check:
+    """A check that an evaluation by a black box leaves out."""
+    return Check(name, None, "not run: the attack takes no gradients, and is weak for that reason")

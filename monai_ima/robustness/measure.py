@@ -1,0 +1,237 @@
+"""All that an evaluation asks of each sample in one norm, and what it makes of the answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_ima.attacks import Norm, pgd
+from monai_ima.attacks.border import Bounds, Model, attacking, checked_inputs
+from monai_ima.robustness.checks import zero_gradients
+from monai_ima.robustness.curve import RobustnessCurve, without_nan
+from monai_ima.robustness.noise import white_noise_errors
+from monai_ima.robustness.passes import CountingModel
+from monai_ima.robustness.protocols import BlackBox, ClosestErrors, Protocol, closest_errors
+from monai_ima.robustness.seeds import seeded
+from monai_ima.robustness.statistics import (
+    balanced_accuracy,
+    bootstrap_interval,
+    macro_auroc,
+    median_margin,
+    specificity,
+)
+
+Answers = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is asked of each sample in one norm.
+
+    Args:
+        eps: ``(L,)`` levels from :func:`~monai_ima.robustness.noise_levels`.
+        norm: what they are measured in.
+        protocol: attacks that look for the closest error.
+        bounds: range of valid inputs, or ``None``.
+        seed: seed of all that is random.
+        batch_size: samples that are attacked together.
+        noise_draws: draws of white noise at each level; ``0`` leaves it out.
+        auroc_steps: steps of the PGD, driven to its end at each level, whose probabilities make the
+            area under the ROC curve; ``0`` leaves it out.
+    """
+
+    eps: Tensor
+    norm: Norm
+    protocol: Protocol
+    bounds: Bounds | None
+    seed: int
+    batch_size: int
+    noise_draws: int
+    auroc_steps: int
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Plain values that the answers depend on."""
+        return {
+            **vars(self),
+            "eps": self.eps.tolist(),
+            "norm": self.norm.name,
+            "protocol": repr(self.protocol),
+        }
+
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether the protocol does, and the model therefore can."""
+        return not isinstance(self.protocol, BlackBox)
+
+    def __call__(
+        self, model: Model, inputs: Tensor, labels: Tensor, index: Tensor
+    ) -> tuple[Answers, ClosestErrors]:
+        """Ask about some samples.
+
+        Args:
+            model: callable, inputs ``(N, *)`` to logits ``(N, C)``.
+            inputs: ``(N, *)`` clean samples.
+            labels: ``(N,)`` true class indices.
+            index: ``(N,)`` numbers of the samples in the data set.
+
+        Returns:
+            Answers by name, whose first dimension is that of the samples, on the CPU, so that those
+            of several calls can be put together; and the closest errors themselves.
+        """
+        inputs = checked_inputs(inputs, labels, self.bounds)
+        counting = CountingModel(model)
+        errors = closest_errors(
+            counting,
+            inputs,
+            labels,
+            eps=self.eps,
+            norm=self.norm,
+            protocol=self.protocol,
+            bounds=self.bounds,
+            index=index,
+            seed=self.seed,
+            batch_size=self.batch_size,
+        )
+        n = len(inputs)
+        answers = {
+            "margins": errors.margins,
+            "broken_as": self._batched(predicted, model, errors.inputs),
+            # of the whole call, shared out among its samples
+            "forwards": torch.full((n,), counting.forwards / n, dtype=torch.float64),
+            "gradients": torch.full((n,), counting.gradients / n, dtype=torch.float64),
+        }
+        if self.takes_gradients:
+            answers["zero_gradient"] = self._batched(zero_gradients, model, inputs, labels)
+        if self.takes_gradients and self.auroc_steps:
+            answers["probabilities"] = self._batched(self._attacked, model, inputs, labels)
+        if self.noise_draws:
+            for noise in ("uniform", "gaussian"):
+                answers[noise] = self._batched(
+                    lambda *arguments, noise=noise: white_noise_errors(
+                        *arguments[:3],
+                        noise=noise,
+                        eps=self.eps,
+                        norm=self.norm,
+                        draws=self.noise_draws,
+                        bounds=self.bounds,
+                        index=arguments[3],
+                        seed=self.seed,
+                    ),
+                    model,
+                    inputs,
+                    labels,
+                    index,
+                )
+        return {name: values.cpu() for name, values in answers.items()}, errors
+
+    def _batched(self, function: Any, model: Model, *tensors: Tensor) -> Tensor:
+        batches = zip(*(values.split(self.batch_size) for values in tensors), strict=True)
+        return torch.cat([function(model, *batch) for batch in batches])
+
+    def _attacked(self, model: Model, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Probabilities ``(N, L, C)`` at the end of PGD at each level."""
+        ends = [inputs]
+        ends += [self.pushed(model, inputs, labels, eps=level) for level in self.eps[1:].tolist()]
+        return torch.stack([probabilities(model, end) for end in ends], dim=1)
+
+    def pushed(
+        self, model: Model, inputs: Tensor, labels: Tensor, *, eps: float | None = None
+    ) -> Tensor:
+        """Samples ``(N, *)`` at the end of PGD, as far up as it gets; by default at the last level."""
+        return pgd(
+            model,
+            inputs,
+            labels,
+            eps=float(self.eps[-1]) if eps is None else eps,
+            norm=self.norm,
+            steps=self.auroc_steps or 20,
+            random_start=False,
+            until="end",
+            bounds=self.bounds,
+        ).inputs
+
+    def summary(
+        self,
+        answers: Answers,
+        labels: Tensor,
+        predictions: Tensor,
+        classes: int,
+        patients: Tensor | None,
+    ) -> dict[str, Any]:
+        """The curve and all that belongs to it, in plain values for a JSON file.
+
+        Args:
+            answers: of all samples.
+            labels: ``(N,)`` true class indices.
+            predictions: ``(N,)`` classes given to the clean samples.
+            classes: number of classes.
+            patients: ``(N,)`` numbers of the samples' patients, or ``None``.
+        """
+        margins, correct = answers["margins"], predictions == labels
+        curve = RobustnessCurve.from_margins(
+            margins, labels, eps=self.eps, norm=self.norm, classes=classes
+        )
+        eps = curve.eps
+        # Each sample's own accuracies, and its own area: their means are the curve's.
+        robust = curve.robust.double()
+        area = torch.trapezoid(robust, eps, dim=1) / eps[-1]
+        ends = bootstrap_interval(
+            torch.cat([robust, area[:, None]], dim=1),
+            patients,
+            generator=seeded(self.seed, "bootstrap"),
+        )
+        given = torch.where(curve.robust, labels[:, None], answers["broken_as"][:, None])
+        given = torch.where(correct[:, None], given, predictions[:, None])
+        by_patient = patients is not None
+        return {
+            **curve.to_dict(),
+            "patient_low": ends[:-1, 0].tolist() if by_patient else None,
+            "patient_high": ends[:-1, 1].tolist() if by_patient else None,
+            "auc_low": float(ends[-1, 0]),
+            "auc_high": float(ends[-1, 1]),
+            "balanced_accuracy": balanced_accuracy(curve.per_class).tolist(),
+            "specificity": without_nan(specificity(given, labels, classes)),
+            "auroc": self._auroc(answers, labels),
+            "auroc_steps": self.auroc_steps,
+            "median_margin": median_margin(margins, correct),
+            "white_noise": self._white_noise(answers, correct),
+            "forwards": float(answers["forwards"].mean()),
+            "gradients": float(answers["gradients"].mean()),
+            "zero_gradients": (
+                int((answers["zero_gradient"] & correct).sum())
+                if "zero_gradient" in answers
+                else None
+            ),
+        }
+
+    def _auroc(self, answers: Answers, labels: Tensor) -> list[float | None] | None:
+        if "probabilities" not in answers:
+            return None
+        return [macro_auroc(level, labels) for level in answers["probabilities"].unbind(dim=1)]
+
+    def _white_noise(self, answers: Answers, correct: Tensor) -> dict[str, Any] | None:
+        if not self.noise_draws or not correct.any():
+            return None
+        shares = {}
+        for noise in ("uniform", "gaussian"):
+            flips = answers[noise][correct].double()
+            shares[noise] = {
+                "samples": (flips > 0).double().mean(dim=0).tolist(),
+                "draws": (flips / self.noise_draws).mean(dim=0).tolist(),
+            }
+        return {"draws": self.noise_draws, **shares}
+
+
+def probabilities(model: Model, inputs: Tensor) -> Tensor:
+    """Probabilities ``(N, C)`` that a model, in eval mode, gives the classes."""
+    with attacking(model, inputs), torch.no_grad():
+        return model(inputs).softmax(dim=1)
+
+
+def predicted(model: Model, inputs: Tensor) -> Tensor:
+    """Class ``(N,)`` that a model, in eval mode, gives to each sample."""
+    return probabilities(model, inputs).argmax(dim=1)

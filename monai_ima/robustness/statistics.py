@@ -1,0 +1,178 @@
+"""How sure a measured robustness is, and what a clinic asks beside the accuracy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from monai_ima.attacks.border import checked_count
+
+# Groups drawn at once: some 100 MB, whatever the number of draws and samples.
+_CHUNK = 2**22
+
+
+def bootstrap_means(
+    values: Tensor,
+    groups: Tensor | None = None,
+    *,
+    draws: int = 1000,
+    generator: torch.Generator,
+) -> Tensor:
+    """Means over samples, of data sets in which whole groups were drawn with replacement.
+
+    Images of one patient resemble each other, so that an interval that takes them for independent
+    is too narrow; the patients are independent. What is not itself a mean over samples follows from
+    such means: the area under a curve is the mean of the samples' own areas, and means of one call
+    belong to the same draws, so that their difference is a paired one.
+
+    Args:
+        values: ``(N, *)`` any quantities of the samples.
+        groups: ``(N,)`` whole numbers, equal for samples of the same group, as of a patient;
+            ``None``: each sample is its own.
+        draws: number of data sets.
+        generator: source of the draws.
+
+    Returns:
+        ``(draws, *)`` float64, on the device of the generator.
+
+    Raises:
+        ValueError: if there is no sample, no draw, or ``groups`` does not name a group for each.
+
+    Source:
+        Field and Welsh, Bootstrapping Clustered Data, 2007 (the cluster bootstrap).
+    """
+    checked_count("draws", draws, at_least=1)
+    n = len(values)
+    if n == 0:
+        raise ValueError("expected at least one sample to draw from, got none")
+    if groups is None:
+        groups = torch.arange(n, device=values.device)
+    if groups.shape != (n,) or groups.is_floating_point():
+        raise ValueError(
+            f"expected groups to be whole numbers of shape ({n},), one for each sample, "
+            f"got {groups.dtype} of shape {tuple(groups.shape)}"
+        )
+    names, group = torch.unique(groups, return_inverse=True)
+    columns = torch.cat([values.reshape(n, -1).double(), values.new_ones(n, 1).double()], dim=1)
+    sums = columns.new_zeros(len(names), columns.shape[1]).index_add_(0, group, columns)
+    sums = sums.to(generator.device)
+
+    drawn = []
+    rows = max(1, _CHUNK // len(names))
+    for start in range(0, draws, rows):
+        shape = (min(rows, draws - start), len(names))
+        picked = torch.randint(len(names), shape, generator=generator, device=generator.device)
+        times = torch.zeros_like(picked).scatter_add_(1, picked, torch.ones_like(picked))
+        drawn.append(times.double() @ sums)
+    totals = torch.cat(drawn)
+    return (totals[:, :-1] / totals[:, -1:]).reshape(draws, *values.shape[1:])
+
+
+def bootstrap_interval(
+    values: Tensor,
+    groups: Tensor | None = None,
+    *,
+    draws: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator,
+) -> Tensor:
+    """Percentile interval of means over samples, from :func:`bootstrap_means`.
+
+    It has no width where all values are the same, as of an accuracy of 0 or 1.
+
+    Args:
+        values: ``(N, *)`` any quantities of the samples.
+        groups: ``(N,)`` whole numbers, equal for samples of the same patient.
+        draws: number of data sets.
+        level: how often such intervals hold the true mean.
+        generator: source of the draws.
+
+    Returns:
+        ``(*, 2)`` float64, the lower and the upper end, on the device of the generator.
+
+    Source:
+        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    means = bootstrap_means(values, groups, draws=draws, generator=generator)
+    ends = means.new_tensor([(1 - level) / 2, (1 + level) / 2])
+    return means.quantile(ends, dim=0).movedim(0, -1)
+
+
+def balanced_accuracy(per_class: Tensor) -> Tensor:
+    """Mean of the accuracies in each class, ``(C, L)`` to ``(L,)``, but those that are NaN."""
+    return per_class.nanmean(dim=0)
+
+
+def specificity(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Share of the samples of other classes that are not taken for a class.
+
+    Args:
+        predicted: ``(N, L)`` class given to each sample at each level.
+        labels: ``(N,)`` true class indices.
+        classes: number C of classes.
+
+    Returns:
+        ``(C, L)`` float64, NaN for a class beside which there are no samples.
+    """
+    return torch.stack([(predicted[labels != c] != c).double().mean(dim=0) for c in range(classes)])
+
+
+def macro_auroc(probabilities: Tensor, labels: Tensor) -> float | None:
+    """Area under the ROC curve, one class against the rest, averaged over the classes.
+
+    It is the probability that a sample of the class scores higher than one of another, ties
+    counted as half. A class of no or of all samples is left out.
+
+    Args:
+        probabilities: ``(N, C)`` scores of the classes, compared within a class only.
+        labels: ``(N,)`` true class indices.
+
+    Returns:
+        From 0 to 1; ``None`` if every class is left out.
+
+    Raises:
+        ValueError: if a score is NaN, which has no rank.
+
+    Source:
+        Hanley and McNeil, The Meaning and Use of the Area under a ROC Curve, 1982.
+    """
+    if probabilities.isnan().any():
+        raise ValueError("expected scores that can be ranked, got NaN")
+    areas = []
+    for c, scores in enumerate(probabilities.unbind(dim=1)):
+        positive = labels == c
+        positives = int(positive.sum())
+        negatives = len(labels) - positives
+        if positives and negatives:
+            rank_sum = float(_ranks(scores)[positive].sum())
+            above = rank_sum - positives * (positives + 1) / 2
+            areas.append(above / (positives * negatives))
+    return sum(areas) / len(areas) if areas else None
+
+
+def _ranks(scores: Tensor) -> Tensor:
+    """Ranks ``(N,)`` from 1 up, float64; equal scores share the mean of theirs."""
+    _, value, counts = torch.unique(scores, return_inverse=True, return_counts=True)
+    counts = counts.double()
+    ranks: Tensor = counts.cumsum(dim=0) - (counts - 1) / 2
+    return ranks[value]
+
+
+def median_margin(margins: Tensor, correct: Tensor) -> float | None:
+    """The noise at which half of the correctly classified samples are lost.
+
+    Args:
+        margins: ``(N,)`` distances to the closest misclassified points, inf where none was found.
+        correct: ``(N,)`` bool, the clean sample is correctly classified.
+
+    Returns:
+        The lower median over the correct samples, in units of the inputs; ``None`` if it is
+        infinite, as more than half were never broken, or if no sample is correct.
+
+    Raises:
+        ValueError: if a margin is NaN.
+    """
+    if margins.isnan().any():
+        raise ValueError("expected margins to be numbers, inf where nothing was found, got NaN")
+    median = margins[correct].median()  # NaN of no sample
+    return float(median) if median.isfinite() else None

@@ -1,0 +1,698 @@
+"""The whole evaluation on models whose decision boundaries are known."""
+
+import csv
+import json
+import logging
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from linear import exact_distance, linear_model
+from monai.data import DataLoader, Dataset, MetaTensor
+from monai.engines import SupervisedEvaluator
+from monai.transforms import Lambdad
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from monai_ima.handlers import RobustnessEvaluation, evaluation
+from monai_ima.robustness import BlackBox, Paper, Screen
+from monai_ima.robustness.measure import Measure
+
+CPU = torch.device("cpu")
+CLASSES = ["CNV", "DME", "NORMAL"]
+LEVELS = {"linf": [0.02, 0.05, 0.12], "l2": [0.1, 0.2, 0.3]}
+REPORT = ("report.html", "robustness.json", "samples.csv")
+
+
+def listed(model, shape=(1, 4, 5), n=20):
+    """Samples of which the model gets all but the first three right, three of each patient."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand(n, *shape, generator=generator)
+    labels = model(inputs).argmax(dim=1).tolist()
+    labels[:3] = [(label + 1) % 3 for label in labels[:3]]
+    return [
+        {"image": image, "label": label, "id": f"{place}.png", "patient": f"p{place // 3}"}
+        for place, (image, label) in enumerate(zip(inputs, labels, strict=True))
+    ]
+
+
+def handler(folder, samples, **settings):
+    """Without what takes time, unless it is asked for."""
+    quick = {
+        "noise_levels": {"linf": LEVELS["linf"]},
+        "class_names": CLASSES,
+        "protocol": Screen(steps=10),
+        "chunk_size": 6,
+        "check_samples": 0,
+        "noise_draws": 0,
+        "auroc_steps": 0,
+    }
+    return RobustnessEvaluation(samples=samples, output_dir=folder, **quick | settings)
+
+
+def run(model, data, evaluation, *, batch_size=4, **loader):
+    evaluator = SupervisedEvaluator(
+        device=CPU,
+        val_data_loader=DataLoader(data, batch_size=batch_size, **loader),
+        network=model,
+        val_handlers=[evaluation],
+    )
+    evaluator.run()
+    return evaluator
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What would be written, in place of the files: drawing them takes seconds."""
+    found = SimpleNamespace()
+
+    def keep(folder, report, **rest):
+        vars(found).update(rest, report=json.loads(json.dumps(report, allow_nan=False)))
+
+    monkeypatch.setattr(evaluation, "write_evaluation", keep)
+    return found
+
+
+@pytest.fixture
+def attacked(monkeypatch):
+    """The samples that were attacked, call by call; ``attacked.until`` calls are let through."""
+    calls, measure = SimpleNamespace(places=[], until=math.inf), Measure.__call__
+
+    def counted(self, model, inputs, labels, index):
+        if len(calls.places) == calls.until:
+            raise KeyboardInterrupt
+        calls.places.append(index.tolist())
+        return measure(self, model, inputs, labels, index)
+
+    monkeypatch.setattr(Measure, "__call__", counted)
+    return calls
+
+
+def tree(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# --- what is left behind --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation") / "new"
+    model = linear_model((1, 4, 5), classes=3)
+    samples = listed(model)
+    whole = handler(
+        folder,
+        samples,
+        noise_levels=LEVELS,
+        protocol=Paper(steps=40),
+        check_samples=4,
+        noise_draws=2,
+        auroc_steps=3,
+        settings={"model": "a.pt"},
+    )
+    evaluator = run(model, samples, whole)
+    return SimpleNamespace(folder=folder, model=model, samples=samples, evaluator=evaluator)
+
+
+def no_constant(name):
+    raise AssertionError(f"{name} is no JSON")
+
+
+def report_in(folder):
+    return json.loads((folder / "robustness.json").read_text(), parse_constant=no_constant)
+
+
+def rows_in(folder, name="samples.csv"):
+    with (folder / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_file_is_there(finished):
+    names = {path.name.split(".out.")[0] for path in finished.folder.iterdir()}
+    assert names == {
+        "report.html", "robustness.json", "robustness.csv", "robustness_linf.png",
+        "robustness_l2.png", "samples.csv", "events", "progress.pt",
+    }  # fmt: skip
+
+
+def test_a_row_a_sample_in_the_order_of_the_list(finished):
+    rows = rows_in(finished.folder)
+    names = [f"{what}_{norm}" for norm in LEVELS for what in ("broke_at", "broken_as", "margin")]
+    assert list(rows[0]) == ["id", "patient", "label", "prediction", *names]
+    for row, sample in zip(rows, finished.samples, strict=True):
+        assert (row["id"], row["patient"]) == (sample["id"], sample["patient"])
+        assert row["label"] == CLASSES[sample["label"]]
+        prediction = finished.model(sample["image"][None]).argmax()
+        assert row["prediction"] == CLASSES[prediction]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_rows_add_up_to_the_curve(finished, norm):
+    rows, report = rows_in(finished.folder), report_in(finished.folder)
+    (curve,) = [curve for curve in report["curves"] if curve["norm"] == norm]
+    assert report["n"] == curve["n"] == len(rows) == 20
+    assert curve["eps"] == [0, *LEVELS[norm]]
+    labels = [row["label"] for row in rows]
+    assert report["class_counts"] == [labels.count(name) for name in CLASSES]
+    for level, eps in enumerate(curve["eps"]):
+        stands = [
+            row[f"broke_at_{norm}"] in ("", *map(str, curve["eps"][level + 1 :])) for row in rows
+        ]
+        by_margin = [float(row[f"margin_{norm}"] or math.inf) > eps for row in rows]
+        assert stands == by_margin
+        assert sum(stands) / len(rows) == curve["accuracy"][level]
+        given = [
+            row["label"] if stood else row["prediction"] if eps == 0 else row[f"broken_as_{norm}"]
+            for row, stood in zip(rows, stands, strict=True)
+        ]
+        for number, name in enumerate(CLASSES):
+            own = [stood for stood, label in zip(stands, labels, strict=True) if label == name]
+            assert sum(own) / len(own) == pytest.approx(curve["per_class"][number][level])
+            others = [g != name for g, label in zip(given, labels, strict=True) if label != name]
+            specificity = sum(others) / len(others)
+            assert specificity == pytest.approx(curve["specificity"][number][level])
+    assert 0 < curve["accuracy"][-1] < curve["accuracy"][1] < curve["accuracy"][0] == 17 / 20
+
+
+def test_misclassified_and_unbroken_rows(finished):
+    for row in rows_in(finished.folder):
+        for norm, levels in LEVELS.items():
+            at, given, margin = (row[f"{n}_{norm}"] for n in ("broke_at", "broken_as", "margin"))
+            if row["prediction"] != row["label"]:
+                assert (at, given, margin) == ("0.0", row["prediction"], "0.0")
+            elif at == "":
+                assert (given, margin) == ("", "")
+            else:
+                assert given in {*CLASSES} - {row["label"]}
+                assert 0 < float(margin) <= float(at) <= levels[-1]
+
+
+def test_the_report_as_json(finished):
+    report = report_in(finished.folder)
+
+    assert list(report) == [
+        "settings", "versions", "attack", "classes", "n", "patients", "class_counts", "curves",
+        "checks",
+    ]  # fmt: skip
+    assert report["settings"] == {"model": "a.pt"}
+    assert set(report["versions"]) == {"monai_ima", "torch", "monai", "python"}
+    attack = {"protocol": "paper", "steps": 40, "bounds": [0, 1], "seed": 0, "outputs": "logits"}
+    assert attack.items() <= report["attack"].items()
+    assert report["attack"]["description"].startswith("40-step PGD with 2 random starts")
+    assert (report["classes"], report["n"], report["patients"]) == (CLASSES, 20, 7)
+    assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
+    for curve in report["curves"]:
+        assert set(curve) == {
+            "norm", "n", "eps", "accuracy", "low", "high", "patient_low", "patient_high", "auc",
+            "auc_low", "auc_high", "balanced_accuracy", "per_class", "specificity", "auroc",
+            "auroc_steps", "median_margin", "white_noise", "forwards", "gradients",
+            "zero_gradients",
+        }  # fmt: skip
+        assert {len(curve[name]) for name in ("low", "high", "patient_low", "auroc")} == {4}
+        assert 0 <= curve["auc_low"] <= curve["auc"] <= curve["auc_high"] <= 1
+        # at each of three levels at most: 2 restarts of 40 steps
+        assert 0 < curve["gradients"] < 3 * 2 * 40
+        assert curve["white_noise"]["draws"] == 2
+    for norm in LEVELS:
+        checks = {check["name"]: check for check in report["checks"] if check["norm"] == norm}
+        assert list(checks) == [
+            "large_eps", "more_iterations", "black_box", "strong", "monotone", "shortcut",
+            "zero_gradient",
+        ]  # fmt: skip
+        assert checks.pop("shortcut")["passed"] is None
+        assert {check["passed"] for check in checks.values()} == {True}
+        assert all(
+            set(c) == {"name", "norm", "passed", "verdict", "figures"} for c in checks.values()
+        )
+
+
+def test_the_checks_are_made_on_as_many_samples_as_asked_for(finished):
+    report = report_in(finished.folder)
+    assert report["attack"]["check_samples"] == 4
+    for check in report["checks"]:
+        for accuracy in check["figures"].get("accuracy", ()):
+            assert 4 * accuracy == int(4 * accuracy)
+
+
+def test_metrics_of_the_engine_and_csv_are_the_curve(finished):
+    metrics = finished.evaluator.state.metrics
+    levels = rows_in(finished.folder, "robustness.csv")
+    assert list(levels[0])[:7] == ["epoch", "norm", "eps", "accuracy", "low", "high", "n"]
+    for curve in report_in(finished.folder)["curves"]:
+        norm = curve["norm"]
+        assert metrics[f"robust_accuracy/{norm}/auc"] == curve["auc"]
+        own = [row for row in levels if row["norm"] == norm]
+        assert [float(row["eps"]) for row in own] == curve["eps"]
+        for row, eps, accuracy in zip(own, curve["eps"], curve["accuracy"], strict=True):
+            assert float(row["accuracy"]) == accuracy
+            assert metrics[f"robust_accuracy/{norm}/eps_{eps:g}"] == accuracy
+
+
+def test_events_have_the_numbers_the_figures_and_the_checks(finished):
+    events = EventAccumulator(str(finished.folder), size_guidance={"images": 0}).Reload()
+    for curve in report_in(finished.folder)["curves"]:
+        tag = f"robust_accuracy/{curve['norm']}"
+        for eps, accuracy in zip(curve["eps"], curve["accuracy"], strict=True):
+            (event,) = events.Scalars(f"{tag}/eps_{eps:g}")
+            assert (event.step, event.value) == (0, pytest.approx(accuracy))
+        assert events.Scalars(f"{tag}/auc")[0].value == pytest.approx(curve["auc"])
+        for figure in ("curve", "classes", "margins", "white_noise", "examples"):
+            (image,) = events.Images(f"robustness/{curve['norm']}/{figure}")
+            assert image.width > 300
+    (text,) = events.Tensors("robustness/checks/text_summary")
+    table = text.tensor_proto.string_val[0].decode()
+    assert table.count("passed") == 12
+    assert "not run" in table
+
+
+def test_the_page_shows_the_most_fragile_and_the_hardest_samples(finished):
+    page = (finished.folder / "report.html").read_text()
+    margins = sorted(
+        (float(row["margin_l2"] or math.inf), row["id"])
+        for row in rows_in(finished.folder)
+        if row["prediction"] == row["label"]
+    )
+    assert math.isinf(margins[-4][0])
+    for _, name in (*margins[:4], *[one for one in margins if math.isinf(one[0])][:4]):
+        assert f"{name}, true class" in page
+    assert "a.pt" in page
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 9), (1, 2, 3, 4)], ids=str)
+def test_inputs_of_any_shape(tmp_path, shape):
+    model = linear_model(shape, classes=3)
+    samples = listed(model, shape, n=7)
+    evaluator = run(model, samples, handler(tmp_path, samples), batch_size=3)
+
+    accuracy = report_in(tmp_path)["curves"][0]["accuracy"]
+    assert accuracy[0] == evaluator.state.metrics["robust_accuracy/linf/eps_0"] == 4 / 7
+    assert "<img" in (tmp_path / "report.html").read_text()
+
+
+def test_margins_are_those_of_a_linear_model(tmp_path, written):
+    model = linear_model((1, 4, 5), classes=3)
+    samples = listed(model)
+    run(model, samples, handler(tmp_path, samples, protocol=Screen(), bounds=None))
+
+    inputs = torch.stack([sample["image"] for sample in samples])
+    labels = torch.tensor([sample["label"] for sample in samples])
+    exact = exact_distance(model, inputs, labels, "linf").double()
+    margins = torch.tensor([row["margin_linf"] for row in written.rows]).double()
+    torch.testing.assert_close(margins, exact, rtol=0.02, atol=1e-6)
+
+
+def test_the_network_is_left_as_found(tmp_path, written):
+    model = nn.Sequential(
+        nn.Flatten(), nn.BatchNorm1d(20), nn.Dropout(0.5), nn.Linear(20, 3, bias=False)
+    )
+    model[3].weight.requires_grad_(False)
+    samples = listed(model.eval())
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run(model, samples, handler(tmp_path, samples, check_samples=3, noise_draws=1, auroc_steps=2))
+
+    assert all(module.training for module in model.modules())
+    assert [p.requires_grad for p in model.parameters()] == [True, True, False]
+    assert all(parameter.grad is None for parameter in model.parameters())
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert written.report["curves"][0]["accuracy"][0] == 17 / 20  # in eval mode
+
+
+# --- interrupted ----------------------------------------------------------------------------------
+
+WHOLE = {"check_samples": 3, "noise_draws": 1, "auroc_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def problem():
+    model = linear_model((1, 4, 5), classes=3)
+    return model, listed(model)
+
+
+@pytest.fixture
+def few_checks(monkeypatch):
+    """The names of the checks that were made; ``few_checks.until`` of them are let through."""
+    made = SimpleNamespace(names=[], until=math.inf)
+
+    def counted(check):
+        def counting(subset):
+            if len(made.names) == made.until:
+                raise KeyboardInterrupt
+            made.names.append(check.__name__)
+            return check(subset)
+
+        return counting
+
+    checks = {name: evaluation.ON_SUBSET[name] for name in ("large_eps", "strong")}
+    monkeypatch.setattr(
+        evaluation, "ON_SUBSET", {name: counted(check) for name, check in checks.items()}
+    )
+    return made
+
+
+def test_an_interrupted_evaluation_ends_as_one_run_through(
+    tmp_path, problem, attacked, few_checks, caplog
+):
+    model, samples = problem
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    run(model, samples, handler(straight, samples, **WHOLE))
+    chunks = [list(range(8)), list(range(8, 16)), list(range(16, 20))]
+    assert attacked.places == chunks
+    assert few_checks.names == ["large_eps", "strong"]
+
+    attacked.places, few_checks.names = [], []
+    for chunks_made, checks_made in ((2, 0), (3, 1), (3, 2)):
+        attacked.until, few_checks.until = chunks_made, checks_made
+        if checks_made == 2:
+            break
+        with pytest.raises(KeyboardInterrupt):
+            run(model, samples, handler(broken, samples, **WHOLE))
+        assert [path.name for path in broken.iterdir()] == ["progress.pt"]
+    run(model, samples, handler(broken, samples, **WHOLE))
+
+    assert attacked.places == chunks
+    assert few_checks.names == ["large_eps", "strong"]
+    assert "going on after 16 samples that are finished" in caplog.text
+    for name in REPORT:
+        assert (straight / name).read_bytes() == (broken / name).read_bytes()
+
+    # A complete evaluation only writes its report again.
+    for name in REPORT:
+        (broken / name).unlink()
+    run(model, samples, handler(broken, samples, **WHOLE))
+    assert attacked.places == chunks
+    for name in REPORT:
+        assert (straight / name).read_bytes() == (broken / name).read_bytes()
+    events = EventAccumulator(str(broken)).Reload()
+    assert len(events.Scalars("robust_accuracy/linf/auc")) == 1
+    assert not (broken / "previous-1").exists()
+
+
+def other_weights(model, samples):
+    model = linear_model((1, 4, 5), classes=3)
+    with torch.no_grad():
+        model[1].bias[0] += 0.01
+    return model, samples, {}
+
+
+def other_label(model, samples):
+    label = (samples[9]["label"] + 1) % 3
+    return model, [*samples[:9], samples[9] | {"label": label}, *samples[10:]], {}
+
+
+def other_images(model, samples):
+    return model, [sample | {"image": 0.9 * sample["image"]} for sample in samples], {}
+
+
+def fewer_samples(model, samples):
+    return model, samples[:18], {}
+
+
+def other_settings(**settings):
+    return lambda model, samples: (model, samples, settings)
+
+
+CHANGES = {
+    "weights": other_weights,
+    "a label": other_label,
+    "images": other_images,
+    "fewer": fewer_samples,
+    "levels": other_settings(noise_levels={"linf": [0.02]}),
+    "norm": other_settings(noise_levels={"l2": [0.02]}),
+    "protocol": other_settings(protocol=Screen(steps=9)),
+    "bounds": other_settings(bounds=(-1.0, 1.0)),
+    "seed": other_settings(seed=1, noise_draws=1),
+    "class names": other_settings(class_names=["a", "b", "c"]),
+    "batch size": other_settings(batch_size=7),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_another_evaluation_starts_anew(tmp_path, problem, attacked, written, change):
+    model, samples = problem
+    folder = tmp_path / "evaluation"
+    attacked.until = 2
+    with pytest.raises(KeyboardInterrupt):
+        run(model, samples, handler(folder, samples))
+    (folder / "report.html").write_text("earlier")
+    before = tree(folder)
+
+    attacked.places, attacked.until = [], math.inf
+    model, samples, settings = CHANGES[change](model, samples)
+    run(model, samples, handler(folder, samples, **settings))
+    assert sum(map(len, attacked.places)) == len(samples)
+    assert tree(folder / "previous-1") == before
+    rows = written.rows
+    run(model, samples, handler(tmp_path / "fresh", samples, **settings))
+    assert rows == written.rows
+
+
+def test_a_changed_image_among_the_finished_ones_is_told(tmp_path, problem, attacked, written):
+    model, samples = problem
+    attacked.until = 2
+    with pytest.raises(KeyboardInterrupt):
+        run(model, samples, handler(tmp_path, samples))
+    before = tree(tmp_path)
+
+    changed = [*samples[:9], samples[9] | {"image": samples[9]["image"].flip(1)}, *samples[10:]]
+    with pytest.raises(
+        ValueError, match=r"progress.pt has begun, got another image 9.png; .*folder"
+    ):
+        run(model, changed, handler(tmp_path, changed))
+    assert tree(tmp_path) == before
+
+
+def test_another_batch_of_the_loader_loses_no_sample(tmp_path, problem, attacked, written):
+    model, samples = problem
+    attacked.until = 1
+    with pytest.raises(KeyboardInterrupt):
+        run(model, samples, handler(tmp_path / "broken", samples))
+
+    attacked.until = math.inf
+    run(model, samples, handler(tmp_path / "broken", samples), batch_size=5)
+    assert attacked.places == [[*range(8)], [*range(8, 15)], [*range(15, 20)]]
+    rows = written.rows
+    run(model, samples, handler(tmp_path / "straight", samples))
+    assert [row["id"] for row in rows] == [sample["id"] for sample in samples]
+    assert rows == written.rows
+
+
+def test_what_cannot_be_read_is_set_aside(tmp_path, problem, attacked, written, caplog):
+    model, samples = problem
+    (tmp_path / "progress.pt").write_bytes(b"cut short")
+    run(model, samples, handler(tmp_path, samples))
+
+    assert sum(map(len, attacked.places)) == 20
+    assert "progress.pt cannot be read; the evaluation starts anew" in caplog.text
+    assert (tmp_path / "previous-1" / "progress.pt").read_bytes() == b"cut short"
+
+
+# --- samples of all kinds -------------------------------------------------------------------------
+
+
+def test_samples_without_names_and_patients(tmp_path, problem, written):
+    model, samples = problem
+    bare = [{"image": sample["image"], "label": sample["label"]} for sample in samples]
+    run(model, bare, handler(tmp_path, bare))
+
+    assert [row["id"] for row in written.rows] == [str(place) for place in range(20)]
+    assert {row["patient"] for row in written.rows} == {""}
+    assert written.report["patients"] is None
+    assert written.report["curves"][0]["patient_low"] is None
+    assert {example.patient for example in written.examples["linf"]} == {None}
+
+
+def test_names_are_ids_or_paths_and_patients_may_be_numbers(tmp_path, problem, written):
+    model, samples = problem
+    images = {f"{place}/a.png": sample["image"] for place, sample in enumerate(samples)}
+    paths = [
+        {"image": path, "label": sample["label"], "patient": place // 3}
+        for place, (path, sample) in enumerate(zip(images, samples, strict=True))
+    ]
+    data = Dataset(paths, Lambdad("image", images.get))
+    run(model, data, handler(tmp_path, paths))
+    assert [row["id"] for row in written.rows] == list(images)
+    assert [row["patient"] for row in written.rows][:4] == ["0", "0", "0", "1"]
+    assert written.report["patients"] == 7
+
+    numbered = [path | {"id": 100 + place} for place, path in enumerate(paths)]
+    run(model, data, handler(tmp_path, numbered))
+    assert [row["id"] for row in written.rows][:2] == ["100", "101"]
+
+
+def test_some_patients_unknown_is_as_all_unknown(tmp_path, problem, written):
+    model, samples = problem
+    samples = [samples[0] | {"patient": ""}, *samples[1:]]
+    run(model, samples, handler(tmp_path, samples))
+    assert written.report["patients"] is None
+    assert [row["patient"] for row in written.rows][:2] == ["", "p0"]
+
+
+def test_meta_tensors_are_plain_tensors_to_the_attacks(tmp_path, problem, written, attacked):
+    model, samples = problem
+    run(model, samples, handler(tmp_path / "plain", samples))
+    plain = written.rows
+    data = [sample | {"image": MetaTensor(sample["image"])} for sample in samples]
+    run(model, data, handler(tmp_path / "meta", data, check_samples=2))
+
+    assert written.rows == plain
+    assert {type(example.attacked) for example in written.examples["linf"]} == {torch.Tensor}
+
+
+def test_nobody_correct_and_a_class_without_samples(tmp_path, problem):
+    model, samples = problem
+    samples = [sample for sample in samples if model(sample["image"][None]).argmax() != 2]
+    wrong = [
+        sample | {"label": 1 - int(model(sample["image"][None]).argmax())} for sample in samples
+    ]
+    run(model, wrong, handler(tmp_path, wrong, check_samples=2, noise_draws=1, auroc_steps=1))
+
+    (curve,) = report_in(tmp_path)["curves"]
+    assert curve["accuracy"] == [0] * 4
+    assert curve["per_class"][2] == [None] * 4
+    assert (curve["median_margin"], curve["white_noise"]) == (None, None)
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+class Rounded(nn.Sequential):
+    """Nothing leads back from the outputs to the inputs."""
+
+    def forward(self, inputs):
+        return super().forward(inputs).detach()
+
+
+def test_without_gradients_a_black_box_goes_on(tmp_path, problem, written, caplog):
+    model, samples = Rounded(problem[0]), problem[1]
+    with pytest.raises(ValueError, match="evaluate it under the protocol 'blackbox'"):
+        run(model, samples, handler(tmp_path, samples, check_samples=3))
+    assert tree(tmp_path) == {}
+
+    box = handler(tmp_path, samples, protocol=BlackBox(30), **WHOLE)
+    run(model, samples, box)
+    (curve,) = written.report["curves"]
+    assert curve["accuracy"][0] == 17 / 20 > curve["accuracy"][-1]
+    assert (curve["gradients"], curve["auroc"], curve["zero_gradients"]) == (0, None, None)
+    assert {check["passed"] for check in written.report["checks"]} == {None}
+    assert len(written.report["checks"]) == 7
+
+
+def outputs(function):
+    """A linear model whose logits go through a function."""
+
+    class Changed(nn.Sequential):
+        def forward(self, inputs):
+            return function(super().forward(inputs))
+
+    return Changed(linear_model((1, 4, 5), classes=3))
+
+
+BAD_MODELS = {
+    "width": (lambda logits: logits[:, :2], r"shape \(4, 3\), for the classes CNV, DME, NORMAL, "),
+    "map": (lambda logits: logits[..., None], r"got \(4, 3, 1\); correct network_def or the cl"),
+    "tuple": (lambda logits: (logits, None), r"logits of shape \(4, 3\), .* got tuple"),
+    "NaN": (lambda logits: logits * math.nan, r"return finite logits, got NaN or infinity"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MODELS)
+def test_a_model_that_does_not_fit_is_refused(tmp_path, problem, case):
+    function, message = BAD_MODELS[case]
+    with pytest.raises(ValueError, match=message):
+        run(outputs(function), problem[1], handler(tmp_path, problem[1]))
+    assert tree(tmp_path) == {}
+
+
+BAD_DATA = {
+    "order": (lambda samples: samples[::-1], {}, r"in their order, got others from .*; turn shuff"),
+    "swapped": (
+        lambda samples: [*samples[:18], samples[19], samples[18]],
+        {},
+        r"in their order, got others from sample 16 on; turn shuffling off",
+    ),
+    "dropped": (
+        lambda samples: samples,
+        {"batch_size": 6, "drop_last": True},
+        r"listed samples, g",
+    ),
+    "more": (lambda samples: [*samples, samples[0]], {}, r"got others from sample 20 on"),
+    "unlabelled": (
+        lambda samples: [{"image": sample["image"]} for sample in samples],
+        {},
+        r"samples with labels, got some without; .*add the labels",
+    ),
+    "outside": (
+        lambda samples: [s | {"image": 255 * s["image"]} for s in samples],
+        {},
+        r"within bounds \(0.0, 1.0\), got values from 0.\d+ to 25\d.\d+; scale the data",
+    ),
+    "NaN": (
+        lambda samples: [s | {"image": s["image"] * math.nan} for s in samples],
+        {},
+        r"finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_data_that_do_not_fit_are_refused(tmp_path, problem, case):
+    change, loader, message = BAD_DATA[case]
+    model, samples = problem
+    with pytest.raises(ValueError, match=message):
+        run(model, change(samples), handler(tmp_path, samples), **loader)
+    assert not {path.name for path in tmp_path.iterdir()} - {"progress.pt"}
+
+
+def test_what_is_refused_moves_nothing(tmp_path, problem, written, caplog):
+    model, samples = problem
+    run(model, samples, handler(tmp_path, samples))
+    (tmp_path / "report.html").write_text("earlier")
+    before = tree(tmp_path)
+    with pytest.raises(ValueError, match="within the bounds' range, got the level 2 where a noise"):
+        run(model, samples, handler(tmp_path, samples, noise_levels={"linf": [0.1, 2]}))
+    with pytest.raises(ValueError, match="blackbox"):
+        run(Rounded(model), samples, handler(tmp_path, samples, seed=1))
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"noise_levels": [0.1, 0.2]}, r"by norm, like .*, got \[0.1, 0.2\]"),
+        ({"noise_levels": {}}, r"noise levels by norm"),
+        ({"noise_levels": {"l7": [0.1]}}, r"norm to be one of \['l2', 'linf'\], got 'l7'"),
+        ({"noise_levels": {"linf": [0.2, 0.1]}}, r"increasing .*got \[0.2, 0.1\]"),
+        ({"noise_levels": {"linf": [math.nan]}}, r"positive and increasing"),
+        ({"protocol": "papre"}, r"protocol to be one of .*, got 'papre'"),
+        ({"samples": []}, r"samples to evaluate, got none; is the data set empty\?"),
+        ({"batch_size": 0}, r"batch_size to be a whole number >= 1, got 0"),
+        ({"chunk_size": 0}, r"chunk_size to be a whole number >= 1, got 0"),
+        ({"check_samples": -1}, r"check_samples to be a whole number >= 0, got -1"),
+        ({"noise_draws": 1.5}, r"noise_draws to be a whole number >= 0, got 1.5"),
+        ({"auroc_steps": -1}, r"auroc_steps to be a whole number >= 0, got -1"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path, problem, settings, message):
+    arguments = {"noise_levels": {"linf": [0.1]}, "samples": problem[1]} | settings
+    with pytest.raises(ValueError, match=message):
+        RobustnessEvaluation(**arguments, class_names=CLASSES, output_dir=tmp_path)
+
+
+def test_probabilities_are_told_from_logits(tmp_path, problem, written, caplog):
+    model, samples = problem
+    run(model, samples, handler(tmp_path / "logits", samples))
+    assert "PROBABILITIES" not in caplog.text
+    assert written.report["attack"]["outputs"] == "logits"
+
+    run(outputs(lambda logits: logits.softmax(dim=1)), samples, handler(tmp_path / "p", samples))
+    (record,) = [record for record in caplog.records if "PROBABILITIES" in record.message]
+    assert record.levelno == logging.WARNING
+    assert "Give a network that returns logits" in record.message
+    assert written.report["attack"]["outputs"] == "probabilities"

@@ -1,0 +1,248 @@
+"""Figures hold the numbers that they are given."""
+
+import math
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.text import Text
+from PIL import Image
+from report.synthetic import attacked, ecg_example, oct_example, synthetic_report, volume_example
+
+from monai_ima.data.synthetic_oct import CLASSES
+from monai_ima.report import (
+    class_figure,
+    example_figure,
+    margin_figure,
+    robustness_figure,
+    white_noise_figure,
+)
+from monai_ima.report.figures import as_png, as_svg
+
+FIVE = ("N", "S", "V", "F", "Q")
+
+
+def texts(figure):
+    return {text.get_text() for text in figure.findobj(Text)}
+
+
+def line(axes, label):
+    (found,) = (line for line in axes.get_lines() if line.get_label() == label)
+    return found.get_xdata(), found.get_ydata()
+
+
+def curve_of(**settings):
+    report, *_ = synthetic_report(norms=("linf",), **settings)
+    return report["curves"][0]
+
+
+def test_robustness_figure_draws_curve_balanced_accuracy_chance_and_median():
+    curve = curve_of()
+    figure = robustness_figure(curve, label="ours")
+    (axes,) = figure.axes
+    for label, key in (("ours, band 95 %", "accuracy"), ("balanced accuracy", "balanced_accuracy")):
+        x, y = line(axes, label)
+        assert x.tolist() == curve["eps"]
+        assert y.tolist() == curve[key]
+    assert list(line(axes, "chance 0.25")[1]) == [0.25, 0.25]
+    median = curve["median_margin"]
+    assert list(line(axes, f"median margin {median:.3g}")[0]) == [median, median]
+    assert "noise level (L∞ radius, in units of the input)" in texts(figure)
+
+
+def test_robustness_figure_draws_both_intervals():
+    curve = curve_of()
+    band, bars = robustness_figure(curve).axes[0].collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(min(curve["low"]))
+    assert heights.max() == pytest.approx(max(curve["high"]))
+    assert [tuple(bar[:, 1]) for bar in bars.get_segments()] == list(
+        zip(curve["patient_low"], curve["patient_high"], strict=True)
+    )
+
+
+def test_robustness_figure_without_patients_and_median_has_neither():
+    curve = curve_of() | {"patient_low": None, "patient_high": None, "median_margin": None}
+    figure = robustness_figure(curve)
+    assert len(figure.axes[0].collections) == 1
+    assert not any("median" in text or "patients" in text for text in texts(figure))
+
+
+@pytest.mark.parametrize("classes", [2, 20])
+def test_class_figure_draws_each_class_in_both_panels(classes):
+    names = [f"class {c}" for c in range(classes)]
+    curve = curve_of(classes=names, n=60)
+    figure = class_figure(curve, names)
+    for axes, key in zip(figure.axes, ("per_class", "specificity"), strict=True):
+        lines = [drawn.get_ydata() for drawn in axes.get_lines()]
+        np.testing.assert_array_equal(lines, np.array(curve[key], dtype=float))
+        looks = {(drawn.get_color(), drawn.get_marker()) for drawn in axes.get_lines()}
+        assert len(looks) == classes
+        assert {drawn.get_linestyle() for drawn in axes.get_lines()} == {"-"}
+    assert set(names) <= texts(figure)
+
+
+def test_class_figure_leaves_out_a_class_without_samples():
+    curve = curve_of()
+    curve["per_class"][1] = [None] * len(curve["eps"])
+    figure = class_figure(curve, CLASSES)
+    assert np.isnan(figure.axes[0].get_lines()[1].get_ydata()).all()
+    figure.draw_without_rendering()
+
+
+def test_class_names_are_drawn_as_they_are():
+    names = ["costs $1 and $2", "_hidden", "a name that is much too long for any legend"]
+    figure = class_figure(curve_of(classes=names), names)
+    figure.draw_without_rendering()
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == [r"costs \$1 and \$2", "hidden", "a name that is much too lon…"]
+
+
+def test_margins_add_up_and_those_beyond_the_levels_stand_apart():
+    # the float32 just above the largest level is rounding, not a margin beyond it
+    margins = torch.tensor([0.001, 0.011, 0.011, 0.0300000012, 0.04, math.inf])
+    figure = margin_figure(margins, [0.0, 0.03], 0.011)
+    (axes,) = figure.axes
+    *bars, stood = axes.patches
+    assert sum(bar.get_height() for bar in bars) == 4
+    assert bars[-1].get_height() == 1
+    assert max(bar.get_x() + bar.get_width() for bar in bars) == pytest.approx(0.03)
+    assert stood.get_height() == 2
+    assert stood.get_x() > 0.03
+    assert {"2 of 6 stood at every level", "median margin 0.011"} <= texts(figure)
+
+
+def test_margin_figure_of_no_samples():
+    assert "0 of 0 stood at every level" in texts(margin_figure(torch.empty(0), [0, 1.0], None))
+
+
+def test_white_noise_figure_draws_both_shares_of_both_kinds():
+    curve = curve_of()
+    (axes,) = white_noise_figure(curve).axes
+    for kind in ("uniform", "gaussian"):
+        noise = curve["white_noise"][kind]
+        assert line(axes, f"{kind}, any of 20 draws")[1].tolist() == noise["samples"]
+        assert line(axes, f"{kind}, of all draws")[1].tolist() == noise["draws"]
+
+
+def test_white_noise_figure_of_a_classifier_that_is_always_wrong():
+    curve = curve_of(levels=2) | {"accuracy": [0.0, 0.0]}
+    (axes,) = white_noise_figure(curve).axes
+    assert len(axes.get_lines()) == 4
+
+
+def colors(figure):
+    return {text.get_text(): text.get_color() for text in figure.findobj(Text)}
+
+
+def pictures(figure):
+    return [axes.get_images()[0].get_array().data for axes in figure.axes]
+
+
+def test_grey_images_are_drawn_with_the_perturbation_magnified():
+    clean = torch.linspace(-1, 3, 30).reshape(1, 5, 6)
+    example = attacked(clean, "", 1, 0.1, 4, seed=0)
+    noisy = clean + 0.1 * torch.linspace(-1, 1, 30).reshape(1, 5, 6)
+    example.attacked.copy_(noisy)
+    figure = example_figure([example], classes=CLASSES, norm="linf", bounds=(-1, 3))
+    before, perturbation, after = pictures(figure)
+    assert before == pytest.approx((clean[0].numpy() + 1) / 4)
+    assert after == pytest.approx(np.clip((noisy[0].numpy() + 1) / 4, 0, 1))
+    assert perturbation == pytest.approx(np.linspace(0, 1, 30).reshape(5, 6), abs=1e-5)
+    assert {"perturbation x 20", "true: DME", "DME 0.94", "DRUSEN 0.50"} <= texts(figure)
+    assert "sample-0-1.png, patient 0, margin 0.1 (L∞)" in texts(figure)
+    assert colors(figure)["DME 0.94"] != colors(figure)["DRUSEN 0.50"]
+
+
+def test_an_example_that_stood_is_said_to():
+    example = oct_example("hardest to break", 2, math.inf)
+    shown = texts(example_figure([example], classes=CLASSES, norm="l2", bounds=(0, 1)))
+    assert "sample-0-2.png, patient 0, never broken" in shown
+
+
+def test_what_is_not_known_of_an_example_is_not_said():
+    example = oct_example("", 0, 0.01)
+    for name, value in (("id", ""), ("patient", None), ("margin", None)):
+        object.__setattr__(example, name, value)
+    figure = example_figure(
+        [example] * 2, classes=CLASSES, norm="l2", bounds=(0, 1), title="20-PGD"
+    )
+    assert len(figure.axes) == 6
+    assert not any("patient" in text or "margin" in text for text in texts(figure))
+    assert "20-PGD" in texts(figure)
+
+
+def test_three_channels_are_drawn_in_color():
+    clean = torch.rand(3, 5, 6)
+    example = attacked(clean, "", 0, 0.1, 4, seed=0)
+    before, *_ = pictures(example_figure([example], classes=CLASSES, norm="l2", bounds=(0, 1)))
+    assert before == pytest.approx(clean.permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize("bounds", [(0, 1), None])
+def test_a_volume_shows_its_middle_slice(bounds):
+    example = volume_example("", 0, 0.02)
+    figure = example_figure([example], classes=("no", "yes"), norm="l2", bounds=bounds)
+    before, *_ = pictures(figure)
+    middle = example.clean[0, 16].numpy()
+    low, high = bounds or (middle.min(), middle.max())
+    assert before == pytest.approx((middle - low) / (high - low))
+
+
+def test_an_unchanged_sample_has_no_perturbation():
+    example = attacked(torch.full((1, 4, 4), 0.5), "", 0, 0.0, 4, seed=0)
+    figure = example_figure([example], classes=CLASSES, norm="l2", bounds=None)
+    assert "no perturbation" in texts(figure)
+    assert (pictures(figure)[1] == 0).all() or (pictures(figure)[1] == 0.5).all()
+
+
+def test_a_signal_is_drawn_attacked_over_clean_with_the_perturbation_below():
+    example = ecg_example("", 3, 0.02)
+    figure = example_figure([example], classes=FIVE, norm="linf", bounds=(0, 1))
+    above, below = figure.axes
+    clean, noisy = above.get_lines()
+    assert clean.get_ydata() == pytest.approx(example.clean[0].numpy())
+    assert noisy.get_ydata() == pytest.approx(example.attacked[0].numpy())
+    (perturbation,) = below.get_lines()
+    change = (example.attacked - example.clean)[0].numpy()
+    gain = 0.5 * np.ptp(example.clean[0].numpy()) / np.abs(change).max()
+    assert perturbation.get_ydata() == pytest.approx(gain * change, abs=1e-5)
+    assert {f"perturbation x {gain:.0f}", "clean: F 0.94", "attacked: Q 0.50"} <= texts(figure)
+
+
+def test_channels_of_a_signal_are_drawn_below_one_another():
+    example = ecg_example("", 0, 0.02, channels=12)
+    above, below = example_figure([example], classes=FIVE, norm="l2", bounds=(0, 1)).axes
+    starts = [drawn.get_ydata()[0] for drawn in above.get_lines()[:12]]
+    assert starts == sorted(starts, reverse=True)
+    assert len(set(starts)) == len(below.get_lines()) == 12
+
+
+def test_features_without_channels_are_drawn_as_one_line():
+    example = attacked(torch.rand(9), "", 0, 0.1, 4, seed=0)
+    above, _ = example_figure([example], classes=CLASSES, norm="l2", bounds=None).axes
+    assert len(above.get_lines()) == 2
+
+
+def test_files_of_a_figure_are_the_same_bytes_each_time():
+    def drawn():
+        example = oct_example("", 0, 0.01, size=(32, 32))
+        figure = example_figure([example], classes=CLASSES, norm="l2", bounds=(0, 1))
+        return as_png(figure, grey=True), as_svg(robustness_figure(curve_of()))
+
+    assert drawn() == drawn()
+
+
+def test_a_grey_picture_keeps_its_colored_words_in_the_smaller_file():
+    example = oct_example("", 0, 0.01, size=(64, 64))
+    figure = example_figure([example], classes=CLASSES, norm="l2", bounds=(0, 1))
+    small, exact = (as_png(figure, grey=grey) for grey in (True, False))
+    assert len(small) < 0.8 * len(exact)
+    shown, meant = (
+        np.asarray(Image.open(BytesIO(file)).convert("RGB")).astype(int) for file in (small, exact)
+    )
+    assert np.abs(shown - meant).mean() < 1
+    colored = np.ptp(meant, axis=-1) > 60
+    assert colored.sum() > 50
+    assert (np.ptp(shown[colored], axis=-1) > 30).mean() > 0.9

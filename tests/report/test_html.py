@@ -1,0 +1,375 @@
+"""The page: it loads nothing, its numbers are the report's, and it warns when it must."""
+
+import base64
+import json
+import math
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+import torch
+from report.synthetic import (
+    attacked,
+    ecg_example,
+    oct_example,
+    synthetic_report,
+    volume_example,
+)
+
+from monai_ima.report import html, html_report
+from monai_ima.report.html import answer
+
+VOID = {"meta", "img", "br"}
+DASH = "\N{EN DASH}"
+
+
+class Page(HTMLParser):
+    """Tags, attributes, tables as rows of cells, and what is said, of a page that must be well formed."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.tables, self.words, self.open = [], [], [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            return
+        self.words.append(data)
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data.strip()
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def table(self, header):
+        """Rows below the first header that begins like this."""
+        return next(rows[1:] for rows in self.tables if rows[0][: len(header)] == header)
+
+
+BOTH = ("linf", "l2")
+
+
+def render(examples=None, change=None, norms=("l2",), **settings):
+    report, margins, labels, predictions = synthetic_report(norms=norms, **settings)
+    report = json.loads(json.dumps(report, allow_nan=False))
+    if change is not None:
+        change(report)
+    return report, html_report(
+        report,
+        margins=margins,
+        labels=labels,
+        predictions=predictions,
+        examples=dict.fromkeys(margins, examples) if examples else {},
+    )
+
+
+def some_examples():
+    return [
+        oct_example("most fragile", 0, 0.004, size=(64, 64)),
+        oct_example("hardest to break", 1, math.inf, size=(64, 64)),
+    ]
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For tests of words and tables alone: figures take most of the time."""
+    names = ("curve", "classes", "margins", "white_noise")
+    monkeypatch.setattr(html, "_figures", lambda *_: dict.fromkeys(names, "data:"))
+
+
+@pytest.fixture(scope="module")
+def page_of_both():
+    return render(some_examples(), norms=BOTH)[1]
+
+
+def test_nothing_is_loaded_from_elsewhere(page_of_both):
+    page = Page(page_of_both)
+    links = [
+        value for name, value in page.attributes if name in ("src", "href", "srcset", "action")
+    ]
+    anchors = [link[1:] for link in links if link.startswith("#")]
+    images = [link for link in links if link.startswith("data:image/")]
+    assert len(anchors) + len(images) == len(links)
+    assert len(images) == 2 * (4 + 2)
+    assert set(anchors) <= {value for name, value in page.attributes if name == "id"}
+    assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
+    assert "url(" not in page_of_both
+    assert "@import" not in page_of_both
+    for image in images:
+        content = base64.b64decode(image.partition(",")[2])
+        if image.startswith("data:image/svg"):
+            assert set(re.findall(rb'href="(.)', content)) <= {b"#"}
+            assert set(re.findall(rb"url\((.)", content)) <= {b"#"}
+
+
+def test_headings_step_down_and_pictures_have_words(page_of_both):
+    page = Page(page_of_both)
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    words = [value for name, value in page.attributes if name == "alt"]
+    assert len(words) == page.tags.count("img")
+    assert "sample-0-0.png, true class CNV: clean CNV 0.94, attacked DME 0.50" in words
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_levels_table_holds_the_numbers_of_the_report():
+    report, content = render()
+    (curve,) = report["curves"]
+    rows = Page(content).table(["noise level", "accuracy"])
+    assert len(rows) == len(curve["eps"])
+    for i, row in enumerate(rows):
+        assert row == [
+            f"{curve['eps'][i]:g}",
+            f"{curve['accuracy'][i]:.3f}",
+            f"{curve['low'][i]:.3f}{DASH}{curve['high'][i]:.3f}",
+            f"{curve['patient_low'][i]:.3f}{DASH}{curve['patient_high'][i]:.3f}",
+            f"{curve['balanced_accuracy'][i]:.3f}",
+            f"{curve['auroc'][i]:.3f}",
+        ]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_class_tables_hold_the_numbers_of_the_report():
+    report, content = render()
+    (curve,) = report["curves"]
+    tables = [rows for rows in Page(content).tables if rows[0][0] == "class"]
+    for rows, key in zip(tables, ("per_class", "specificity"), strict=True):
+        assert rows[0] == ["class", "n", *(f"{eps:g}" for eps in curve["eps"])]
+        assert [row[0] for row in rows[1:]] == report["classes"]
+        assert [int(row[1]) for row in rows[1:]] == report["class_counts"]
+        assert [row[2:] for row in rows[1:]] == [
+            [f"{value:.3f}" for value in values] for values in curve[key]
+        ]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_settings_versions_checks_and_cost_are_told():
+    report, content = render(norms=("linf",))
+    page = Page(content)
+    told = {row[0]: row[1] for rows in page.tables for row in rows if len(row) == 2}
+    assert told["noise_levels"] == "0, 0.005, 0.01"
+    assert told["resume"] == "no"
+    assert told["torch"] == "2.13.0"
+    assert told["seed"] == "0"
+    assert page.table(["norm", "forward passes"]) == [["L∞", "612.4", "598.1", "0 of 128"]]
+    checks = page.table(["question"])
+    assert [row[3] for row in checks] == [check["verdict"] for check in report["checks"]]
+    assert checks[1][4] == "steps:\xa010, 100, 1000accuracy:\xa00.4844, 0.4453, 0.4375"
+    assert report["attack"]["description"] in page.text
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("failed", [(), ("large_eps",), ("more_iterations", "zero_gradient")])
+def test_a_banner_warns_if_and_only_if_a_check_failed(failed):
+    _, content = render(failed=failed)
+    page = Page(content)
+    assert ("Do not trust this curve" in page.text) == bool(failed)
+    assert ("class", "banner failed") in page.attributes or not failed
+    assert ("All 5 checks that were run passed" in page.text) == (not failed)
+    assert page.text.count("FAILED") == len(failed)
+    if failed:
+        assert f"{len(failed)} of 5 checks failed" in page.text
+        assert page.text.index("Do not trust") < page.text.index("Half of the correctly")
+    assert ("Does a large enough noise break every sample? No (L2)." in page.text) == (
+        "large_eps" in failed
+    )
+    assert ("Does every sample have a gradient to follow? No (L2)." in page.text) == (
+        "zero_gradient" in failed
+    )
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_only_the_curve_whose_check_failed_is_marked():
+    def fail(report):
+        report["checks"][-1]["passed"] = False
+
+    page = Page(render(change=fail, norms=BOTH)[1])
+    assert page.text.count("A check of this curve failed") == 1
+    assert "L2 noise A check of this curve failed" in page.text
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("failed", [(), ("monotone",)])
+def test_checks_that_were_not_run_are_named(failed):
+    page = Page(render(failed=failed, norms=BOTH)[1])
+    question = "Do the strongest attacks lower the curve only a little?"
+    assert f"Not run: {question} (L∞, L2)" in page.text
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_without_checks_the_page_says_that_nothing_was_checked():
+    for checks in (
+        [],
+        [{"name": "strong", "norm": "l2", "passed": None, "verdict": "", "figures": {}}],
+    ):
+        page = Page(render(change=lambda report, checks=checks: report.update(checks=checks))[1])
+        assert "No check was run: nothing here says" in page.text
+        assert "passed:" not in page.text
+        assert "Do not trust" not in page.text
+
+
+def test_names_cannot_become_markup():
+    evil = "<script>alert('x')</script>"
+
+    def change(report):
+        report["settings"] = {evil: evil}
+        report["attack"]["description"] = evil
+        report["checks"][0] |= {"name": evil, "verdict": evil, "figures": {evil: [evil]}}
+        report["checks"][0]["passed"] = False
+
+    example = oct_example(evil, 0, 0.01, size=(32, 32))
+    object.__setattr__(example, "id", evil)
+    object.__setattr__(example, "patient", evil)
+    _, content = render([example], change, classes=(evil, "a & b", "$x$", '"'))
+    assert evil not in content
+    page = Page(content)
+    assert "script" not in page.tags
+    assert evil in page.text
+    assert "a & b" in page.text
+
+
+def test_the_same_report_gives_the_same_bytes(page_of_both):
+    assert render(some_examples(), norms=BOTH)[1] == page_of_both
+
+
+def test_a_page_with_a_dozen_images_is_small_enough_to_send():
+    images = [oct_example("most fragile", i % 4, 0.01, (224, 224), seed=i) for i in range(6)]
+    assert len(render(images, norms=BOTH)[1]) < 3e6
+
+
+def empty_class(report):
+    for curve in report["curves"]:
+        curve["per_class"][1] = [None] * len(curve["eps"])
+
+
+def with_nan(report):
+    for curve in report["curves"]:
+        curve["per_class"][1] = [math.nan] * len(curve["eps"])
+
+
+def without(*names):
+    def change(report):
+        report["patients"] = None
+        for curve in report["curves"]:
+            curve.update(dict.fromkeys(names))
+
+    return change
+
+
+def all_wrong(report):
+    for curve in report["curves"]:
+        nothing = [0.0] * len(curve["eps"])
+        curve.update(accuracy=nothing, low=nothing, median_margin=None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "change", "said"),
+    [
+        ({"levels": 2}, None, "Half of the correctly classified samples"),
+        ({"classes": ("no", "yes"), "norms": BOTH}, None, "2 classes (no 76, yes 52)"),
+        ({"classes": [f"c{i}" for i in range(20)]}, None, "20 classes, under the worst"),
+        ({"classes": ("no", "yes"), "n": 1}, None, "1 sample of 41 patients"),
+        ({"classes": ("no", "yes"), "n": 1}, all_wrong, "there is no robustness to measure"),
+        ({}, all_wrong, "no sample is correct without noise"),
+        ({}, empty_class, "DME 26" + 7 * f" {DASH}"),
+        ({}, with_nan, "DME 26" + 7 * f" {DASH}"),
+        ({}, without("median_margin"), "more than half of the correct ones stand"),
+        ({}, without("white_noise"), "White noise was not measured."),
+        ({}, without("auroc"), "128 samples, patients not recorded"),
+        ({}, without("patient_low", "patient_high"), "patients not recorded"),
+        ({"bounds": None}, None, "bounds none"),
+    ],
+)
+def test_a_page_is_made_of_every_report(settings, change, said):
+    _, content = render(change=change, **settings)
+    page = Page(content)
+    assert said in page.text
+    assert "No samples were kept to be shown." in page.text
+    assert not re.search(r"\b(nan|None|inf)\b", page.text)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_what_was_not_measured_has_no_column():
+    change = without("auroc", "patient_low", "patient_high")
+    page = Page(render(change=change)[1])
+    assert page.tables[0][0] == [
+        "noise level",
+        "accuracy",
+        "95 % over samples",
+        "balanced accuracy",
+    ]
+    assert "AUROC" not in page.text
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    "example",
+    [
+        ecg_example("most fragile", 0, 0.02),
+        ecg_example("most fragile", 1, math.inf, channels=3),
+        volume_example("most fragile", 0, 0.02),
+        attacked(torch.rand(3, 24, 20), "most fragile", 0, 0.02, 4, seed=0),
+    ],
+    ids=["signal", "leads", "volume", "color"],
+)
+def test_samples_of_every_kind_are_shown(example):
+    page = Page(render([example], classes=("A", "B", "C", "D", "E"))[1])
+    assert page.text.count("Most fragile") == 1
+    assert page.tags.count("img") == 4 + 1
+
+
+CURVE = {
+    "norm": "linf",
+    "eps": [0.0, 0.005, 0.01, 0.03],
+    "accuracy": [0.93, 0.7, 0.44, 0.02],
+    "low": [0.88, 0.6, 0.36, 0.0],
+    "high": [0.96, 0.8, 0.53, 0.05],
+    "median_margin": 0.0124,
+}
+
+
+def test_the_answer_says_where_half_are_lost_and_what_is_left_there():
+    assert answer(CURVE) == (
+        "Half of the correctly classified samples are lost at a noise of 0.0124 (L∞, in units of "
+        "the input); at 0.01 accuracy falls from 0.93 to 0.44 (95 % 0.36 to 0.53)."
+    )
+
+
+def test_the_answer_of_a_classifier_that_mostly_stands():
+    standing = CURVE | {"norm": "l2", "accuracy": [0.9] * 4, "median_margin": None}
+    assert answer(standing) == (
+        "More than half of the correctly classified samples stand at the largest noise tried, 0.03 "
+        "(L2, in units of the input); at 0.03 accuracy stays at 0.90 (95 % 0.00 to 0.05)."
+    )
+
+
+@pytest.mark.parametrize("cut", ["margins", "predictions", "norm"])
+def test_margins_that_do_not_fit_the_report_are_refused(cut):
+    report, margins, labels, predictions = synthetic_report(norms=("l2",))
+    if cut == "margins":
+        margins["l2"] = margins["l2"][:-1]
+    elif cut == "predictions":
+        predictions = predictions[:-1]
+    else:
+        margins = {"linf": margins["l2"]}
+    with pytest.raises(ValueError, match=r"expected margins of norm 'l2'.*pass one value a sample"):
+        html_report(report, margins=margins, labels=labels, predictions=predictions, examples={})

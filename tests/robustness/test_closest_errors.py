@@ -1,0 +1,369 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from linear import exact_distance, linear_model
+from small_net import blobs, trained_mlp
+from torch import nn
+
+from monai_ima.attacks import L2, Linf, get_norm
+from monai_ima.losses import hard_margin, soft_margin
+from monai_ima.robustness import (
+    BlackBox,
+    CountingModel,
+    Paper,
+    Screen,
+    Strong,
+    closest_errors,
+    get_protocol,
+    noise_levels,
+)
+from monai_ima.robustness.seeds import seeded
+
+WIDE = (-100.0, 100.0)
+LOSSES = (soft_margin, hard_margin)
+PROTOCOLS = [Paper(), Paper(shortcut=True), Screen(), Strong(), BlackBox(300)]
+names = pytest.mark.parametrize("norm", ["linf", "l2"])
+every_protocol = pytest.mark.parametrize(
+    "protocol", PROTOCOLS, ids=["paper", "shortcut", "screen", "strong", "blackbox"]
+)
+
+
+@pytest.fixture(scope="module")
+def curved():
+    """Two classes of points in the unit square that no line separates, and their classifier."""
+    torch.manual_seed(0)
+    inputs = torch.rand(64, 1, 2, dtype=torch.float64)
+    labels = ((inputs[:, 0] - 0.5).prod(dim=1) > 0).long()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2)).double()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+    labels[:9] = 1 - labels[:9]
+    return model, inputs, labels
+
+
+EPS = {"linf": [0.02, 0.05, 0.1, 0.2], "l2": [0.03, 0.07, 0.15, 0.3]}
+
+
+def robust(margins, eps):
+    return margins[:, None] > noise_levels(eps)
+
+
+@every_protocol
+@names
+def test_contract_of_every_protocol(curved, protocol, norm):
+    model, inputs, labels = curved
+    errors = closest_errors(model, inputs, labels, eps=EPS[norm], norm=norm, protocol=protocol)
+
+    wrong = model(inputs).argmax(dim=1) != labels
+    found = errors.margins.isfinite()
+    assert wrong.sum() >= 9
+    assert torch.equal(errors.margins == 0, wrong)
+    assert torch.equal(errors.inputs[wrong | ~found], inputs[wrong | ~found])
+    assert (model(errors.inputs[found]).argmax(dim=1) != labels[found]).all()
+    distance = get_norm(norm).length(errors.inputs - inputs)
+    torch.testing.assert_close(errors.margins[found], distance[found])
+    assert errors.inputs.min() >= 0
+    assert errors.inputs.max() <= 1
+    assert (found & ~wrong).sum() > 10
+
+
+@every_protocol
+@names
+@pytest.mark.parametrize("shape", [(7,), (2, 3, 5)])
+def test_margins_of_a_linear_model(protocol, norm, shape):
+    """The robust set is exact at every level, and margins that were searched for are the distance."""
+    model = linear_model(shape).double()
+    inputs, labels = torch.randn(60, *shape, dtype=torch.float64), torch.arange(60) % 2
+    distance = exact_distance(model, inputs, labels, norm)
+    quantiles = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
+    eps = noise_levels(distance[distance > 0].quantile(quantiles).tolist())
+    margins = closest_errors(
+        model, inputs, labels, eps=eps, norm=norm, protocol=protocol, bounds=WIDE
+    ).margins
+
+    assert (margins >= distance * (1 - 1e-9)).all()  # nothing is nearer than the boundary
+    if protocol.name == "blackbox":
+        return
+    clear = ((distance[:, None] / eps[1:] - 1).abs() > 0.02).all(dim=1)
+    assert clear.sum() > 45
+    assert torch.equal(robust(margins[clear], eps), distance[clear, None] > eps)
+    fell = margins.isfinite() & (distance > 0)
+    tight = 1.3 if protocol == Paper() else 1.02  # one crosses the boundary, the other looks for it
+    assert 1 - 1e-9 < (margins[fell] / distance[fell]).median() < tight
+
+
+def last_iterate_pgd(model, inputs, labels, eps, norm, loss, steps, index, restart):
+    """PGD as a textbook has it, from the start that ours takes: what is misclassified at its end?"""
+    geometry, radius = get_norm(norm), inputs.new_full((len(inputs),), eps)
+    starts = [
+        geometry.uniform(sample[None], radius[:1], seeded(0, int(name), restart))
+        for sample, name in zip(inputs, index, strict=True)
+    ]
+    iterate = (inputs + torch.cat(starts)).clamp(0, 1)
+    for _ in range(steps):
+        leaf = iterate.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(model(leaf), labels).sum(), leaf)
+        climbed = iterate + eps / 10 * geometry.direction(gradient)
+        iterate = (inputs + geometry.project(climbed - inputs, radius)).clamp(0, 1)
+    return model(iterate).argmax(dim=1) != labels
+
+
+@names
+@pytest.mark.parametrize("problem", ["curved", "confident"])
+def test_robust_set_is_within_that_of_the_plain_protocol(curved, problem, norm):
+    if problem == "curved":
+        (model, inputs, labels), eps = curved, EPS[norm]
+    else:
+        inputs, labels = blobs(120, spread=0.06)
+        model, inputs = trained_mlp(inputs, labels).double(), inputs.double()
+        eps = {"linf": [0.05, 0.08, 0.1, 0.12], "l2": [0.2, 0.3, 0.4, 0.5]}[norm]
+    index = torch.randperm(10_000)[: len(labels)]
+    ours = robust(
+        closest_errors(
+            model, inputs, labels, eps=eps, norm=norm, protocol=Paper(steps=40), index=index
+        ).margins,
+        eps,
+    )
+
+    plain = [model(inputs).argmax(dim=1) == labels]
+    for level in eps:
+        standing = plain[0].clone()
+        for restart, loss in enumerate(LOSSES):
+            fell = last_iterate_pgd(model, inputs, labels, level, norm, loss, 40, index, restart)
+            standing &= ~fell
+        plain.append(standing)
+    plain = torch.stack(plain, dim=1)
+
+    assert not (ours & ~plain).any()
+    assert (ours.sum(dim=0) >= plain.sum(dim=0) - 4).all()  # and it is the same attack
+    assert (plain.int().sum(dim=0).diff() < 0).sum() >= 3
+
+
+@names
+def test_shortcut_differs_by_little_and_saves_gradients(norm):
+    inputs, labels = blobs(120, spread=0.06)
+    model = trained_mlp(inputs, labels)
+    eps = torch.linspace(0.01, {"linf": 0.15, "l2": 0.6}[norm], 7)
+    found, gradients = [], []
+    for protocol in (Paper(), Paper(shortcut=True)):
+        counting = CountingModel(model)
+        found.append(
+            closest_errors(counting, inputs, labels, eps=eps, norm=norm, protocol=protocol)
+        )
+        gradients.append(counting.gradients)
+
+    every_level, shortcut = (robust(errors.margins, eps) for errors in found)
+    assert (every_level != shortcut).float().mean() < 0.01
+    assert gradients[1] < 0.6 * gradients[0]
+
+
+@names
+def test_gradients_spent_are_those_that_an_honest_curve_needs(norm):
+    """A sample that stands at a level needs all the steps there; the rest should cost little."""
+    inputs, labels = blobs(200, spread=0.06)
+    model = CountingModel(trained_mlp(inputs, labels))
+    eps = torch.linspace(0.04, 0.12, 7) * {"linf": 1, "l2": 4.5}[norm]
+    margins = closest_errors(model, inputs, labels, eps=eps, norm=norm).margins
+
+    standing = robust(margins, eps)[:, 1:].sum().item()
+    assert 500 < standing < 1200
+    assert 200 * standing <= model.gradients <= 1.1 * 200 * standing
+
+
+def found(curved, **settings):
+    model, inputs, labels = curved
+    defaults = {"eps": [0.05, 0.1], "norm": "linf", "protocol": Paper(steps=10)}
+    return closest_errors(model, inputs, labels, **defaults | settings)
+
+
+def test_a_samples_fate_depends_on_no_other_sample_and_a_level_more_only_adds_an_attack(curved):
+    model, inputs, labels = curved
+    index = torch.arange(64)
+    whole = found(curved).margins
+    order = torch.randperm(64)
+    shuffled = closest_errors(
+        model,
+        inputs[order],
+        labels[order],
+        eps=[0.05, 0.1],
+        norm="linf",
+        protocol=Paper(steps=10),
+        index=index[order],
+        batch_size=7,
+    ).margins
+    torch.testing.assert_close(shuffled, whole[order])
+
+    more = found(curved, eps=[0.02, 0.05, 0.07, 0.1, 0.2]).margins
+    assert not (robust(more, [0.05, 0.1]) & ~robust(whole, [0.05, 0.1])).any()
+
+
+def test_seed_decides_the_starts(curved):
+    torch.rand(7)  # the global generator has no part in it
+    first = found(curved, protocol=Paper(steps=1))
+    torch.rand(5)
+    again = found(curved, protocol=Paper(steps=1))
+    other = found(curved, protocol=Paper(steps=1), seed=1)
+
+    assert torch.equal(first.inputs, again.inputs)
+    assert not torch.equal(first.inputs, other.inputs)
+
+
+class Scripted(Linf):
+    """Linf whose random starts are given, in units of ``eps``."""
+
+    def __init__(self, *starts):
+        self.starts = list(starts)
+
+    def uniform(self, like, eps, generator):
+        return torch.full_like(like, self.starts.pop(0)) * eps[:, None]
+
+
+def step_at_0_585(inputs):
+    """Class 1 from there on, and flat below, where a gradient leads nowhere."""
+    return torch.cat([torch.full_like(inputs, 0.1), 10 * (inputs - 0.575).relu()], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("starts", "stands"), [((0,), True), ((0, 0), True), ((0, 1), False), ((1,), False)]
+)
+def test_each_restart_attacks_what_still_stands(starts, stands):
+    norm = Scripted(*starts)
+    errors = closest_errors(
+        step_at_0_585,
+        torch.tensor([[0.5]]),
+        torch.tensor([0]),
+        eps=[0.1],
+        norm=norm,
+        protocol=Paper(steps=3, restarts=len(starts)),
+    )
+
+    assert (errors.margins.item() == math.inf) == stands
+    assert norm.starts == []
+
+
+def test_what_fell_at_a_level_is_attacked_at_no_higher_one():
+    norm = Scripted(1, 0)  # the second start would find nothing
+    errors = closest_errors(
+        step_at_0_585,
+        torch.tensor([[0.5]]),
+        torch.tensor([0]),
+        eps=[0.1, 0.2],
+        norm=norm,
+        protocol=Paper(steps=3, restarts=1),
+    )
+
+    assert 0.085 <= errors.margins.item() < 0.0855  # and followed back to the boundary
+    assert norm.starts == [0]
+
+
+@pytest.mark.parametrize(("losses", "first"), [(("soft_margin",), 0), (("hard_margin",), 1)])
+def test_restarts_climb_the_losses_that_are_named(losses, first):
+    """From a point with three classes, the soft margin and the hard one lead different ways."""
+    moves = []
+
+    def model(inputs):
+        moves.append(inputs.detach().clone())
+        return torch.stack([inputs[:, 0] * 0, inputs[:, 0] - 1, -3 * inputs[:, 1] - 0.9], dim=1)
+
+    closest_errors(
+        model,
+        torch.tensor([[0.0, 0.0]], dtype=torch.float64),
+        torch.tensor([0]),
+        eps=[0.01],
+        norm=StillL2(),
+        protocol=Paper(steps=1, restarts=1, losses=losses),
+        bounds=None,
+    )
+    (step,) = moves[2] - moves[1]
+    assert (step[0] == 0) == bool(first)  # the hard margin knows one class only
+
+
+class StillL2(L2):
+    """L2 whose random start is the sample itself."""
+
+    def uniform(self, like, eps, generator):
+        return torch.zeros_like(like)
+
+
+@every_protocol
+def test_confidence_without_measure_is_no_robustness(curved, protocol):
+    """Logits times 1000: the same decisions, a saturated softmax, and the same curve."""
+    model, inputs, labels = curved
+    plain, scaled = (
+        robust(
+            closest_errors(
+                lambda x, scale=scale: scale * model(x),
+                inputs,
+                labels,
+                eps=EPS["l2"],
+                norm="l2",
+                protocol=protocol,
+            ).margins,
+            EPS["l2"],
+        ).sum(dim=0)
+        for scale in (1, 1000)
+    )
+    assert (plain - scaled).abs().max() <= 1
+
+
+def test_nobody_correct_and_nobody_at_all(curved):
+    model, inputs, labels = curved
+    wrong = 1 - model(inputs).argmax(dim=1)
+    assert (closest_errors(model, inputs, wrong, eps=[0.1], norm="l2").margins == 0).all()
+    none = closest_errors(model, inputs[:0], labels[:0], eps=[0.1], norm="l2")
+    assert none.margins.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"protocol": "papper"}, "expected protocol to be one of"),
+        ({"eps": [0.2, 0.1]}, "positive and increasing"),
+        ({"norm": "l7"}, "expected norm to be one of"),
+        ({"bounds": (0.4, 0.6)}, "expected inputs within bounds"),
+        ({"eps": [0.1, 1.5]}, r"level 1.5 .* every valid input"),
+        ({"batch_size": 0}, "batch_size to be a whole number >= 1"),
+    ],
+)
+def test_bad_arguments_end_in_words(curved, settings, message):
+    with pytest.raises(ValueError, match=message):
+        found(curved, **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("screen", {"restarts": 2}, r"among \['steps'\], got restarts"),
+        ("paper", {"restarts": 0}, "restarts to be a whole number >= 1, got 0"),
+        ("paper", {"steps": 0}, "steps to be a whole number >= 1, got 0"),
+        ("paper", {"losses": ("ce",)}, "expected losses among"),
+        ("strong", {"targets": 0}, "targets to be a whole number >= 1"),
+    ],
+)
+def test_settings_that_a_protocol_has_not(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        get_protocol(name, **settings)
+
+
+def test_settings_that_are_none_are_the_protocols_own():
+    assert get_protocol("paper", steps=7, restarts=None) == Paper(steps=7)
+    assert get_protocol(Screen(9), steps=None) == Screen(9)
+
+
+def test_a_model_without_gradients_is_sent_to_the_black_box(curved):
+    model, inputs, labels = curved
+
+    def step_model(x):
+        return model(x).detach()
+
+    with pytest.raises(ValueError, match="protocol 'blackbox'"):
+        closest_errors(step_model, inputs, labels, eps=[0.1], norm="linf")
+    errors = closest_errors(
+        step_model, inputs, labels, eps=[0.2], norm="linf", protocol=BlackBox(100)
+    )
+    assert (errors.margins.isfinite() & (errors.margins > 0)).any()

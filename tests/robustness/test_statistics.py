@@ -1,0 +1,239 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from monai_ima.robustness import statistics
+from monai_ima.robustness.statistics import (
+    balanced_accuracy,
+    bootstrap_interval,
+    bootstrap_means,
+    macro_auroc,
+    median_margin,
+    specificity,
+)
+
+seeds = st.integers(0, 2**31)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_means_are_those_of_the_groups_drawn():
+    values = torch.tensor([[1, 10], [3, 30], [8, 80], [0, 0], [4, 40]])
+    groups = torch.tensor([7, 7, -2, 5, 5])
+    members = [[2], [3, 4], [0, 1]]  # of the groups in the order of their numbers
+
+    means = bootstrap_means(values, groups, draws=50, generator=generator())
+
+    picked = torch.randint(3, (50, 3), generator=generator()).tolist()
+    samples = [[sample for group in draw for sample in members[group]] for draw in picked]
+    expected = torch.stack([values[drawn].double().mean(dim=0) for drawn in samples])
+    torch.testing.assert_close(means, expected)
+    assert len({len(drawn) for drawn in samples}) > 1
+
+
+def test_draws_are_made_in_chunks_when_there_are_many_samples(monkeypatch):
+    values = torch.rand(40, 2, 3)
+    whole = bootstrap_means(values, draws=25, generator=generator())
+    monkeypatch.setattr(statistics, "_CHUNK", 7 * 40)
+
+    assert whole.shape == (25, 2, 3)
+    torch.testing.assert_close(bootstrap_means(values, draws=25, generator=generator()), whole)
+
+
+@given(st.integers(1, 30), seeds)
+def test_groups_of_one_sample_are_the_bootstrap_of_samples(n, seed):
+    values = torch.rand(n, generator=generator(seed))
+    groups = torch.arange(n) * 3 + 5
+
+    grouped, alone = (
+        bootstrap_means(values, groups=g, draws=20, generator=generator(seed))
+        for g in (groups, None)
+    )
+
+    assert torch.equal(grouped, alone)
+
+
+@given(st.integers(1, 40), st.integers(1, 10), seeds)
+@settings(deadline=None)
+def test_interval_holds_the_mean_itself(n, patients, seed):
+    values = torch.rand(n, 3, generator=generator(seed)) < torch.tensor([0.1, 0.5, 0.9])
+    groups = torch.randint(patients, (n,), generator=generator(seed + 1))
+
+    low, high = bootstrap_interval(values, groups, draws=400, generator=generator(seed)).unbind(-1)
+
+    mean = values.double().mean(dim=0)
+    assert ((low <= mean + 1e-12) & (mean <= high + 1e-12)).all()
+    assert ((low >= 0) & (high <= 1)).all()
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_the_higher_the_level_the_wider_the_interval(seed):
+    values = torch.rand(30, generator=generator(seed))
+
+    narrow, wide = (
+        bootstrap_interval(values, level=level, generator=generator(seed)) for level in (0.5, 0.95)
+    )
+
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_interval_of_a_mean_of_many_samples_is_that_of_the_normal_distribution():
+    values = (torch.arange(2000) % 5 == 0).double()
+
+    ends = bootstrap_interval(values, draws=4000, generator=generator())
+
+    half = 1.96 * math.sqrt(0.2 * 0.8 / 2000)
+    assert ends.tolist() == pytest.approx([0.2 - half, 0.2 + half], abs=0.05 * half)
+
+
+def test_interval_over_patients_covers_the_truth_as_often_as_it_says_and_over_samples_does_not():
+    chance, patients, images, repeats = generator(), 60, 6, 300
+    truth = 0.6
+    covered = {"patients": 0, "samples": 0}
+    groups = torch.arange(patients).repeat_interleave(images)
+    for _ in range(repeats):
+        # Of ten images seven show what holds for their patient; the mean is the same.
+        own, common = (torch.rand(patients * k, generator=chance) < truth for k in (images, 1))
+        shares = torch.rand(patients * images, generator=chance) < 0.7
+        values = torch.where(shares, common.repeat_interleave(images), own)
+        for unit, given_groups in (("patients", groups), ("samples", None)):
+            low, high = bootstrap_interval(values, given_groups, draws=400, generator=chance)
+            covered[unit] += bool(low <= truth <= high)
+
+    assert 0.91 <= covered["patients"] / repeats <= 0.98
+    assert covered["samples"] / repeats < 0.85
+
+
+def test_interval_of_values_that_are_all_the_same_is_that_value():
+    ends = bootstrap_interval(torch.ones(9, 2), generator=generator())
+
+    assert ends.tolist() == [[1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "draws", "words"),
+    [
+        (torch.ones(0, 2), None, 9, "at least one sample"),
+        (torch.ones(3), torch.zeros(2).long(), 9, r"whole numbers of shape \(3,\), .* \(2,\)"),
+        (torch.ones(3), torch.zeros(3), 9, r"whole numbers .* got torch\.float32"),
+        (torch.ones(3), None, 0, "expected draws to be a whole number >= 1, got 0"),
+    ],
+)
+def test_bootstrap_refuses(values, groups, draws, words):
+    with pytest.raises(ValueError, match=words):
+        bootstrap_means(values, groups, draws=draws, generator=generator())
+
+
+def test_balanced_accuracy_leaves_out_classes_without_samples():
+    nan = math.nan
+    per_class = torch.tensor([[1.0, 0.5], [nan, nan], [0.5, 0.0], [0.0, 0.1]])
+
+    assert balanced_accuracy(per_class).tolist() == pytest.approx([0.5, 0.2])
+
+
+def test_specificity_by_hand():
+    labels = torch.tensor([0, 0, 1, 2, 2])
+    predicted = torch.tensor([[0, 1], [0, 1], [1, 2], [2, 0], [1, 1]])
+
+    assert specificity(predicted, labels, 4).tolist() == [
+        pytest.approx([1, 2 / 3]),
+        pytest.approx([3 / 4, 1 / 4]),
+        pytest.approx([1, 2 / 3]),
+        pytest.approx([1, 1]),
+    ]
+
+
+def test_specificity_without_samples_of_other_classes_is_nan():
+    found = specificity(torch.tensor([[0], [1]]), torch.tensor([0, 0]), 2)
+
+    assert found.isnan().tolist() == [[True], [False]]
+    assert found[1] == 0.5
+
+
+def test_auroc_by_hand():
+    scores = torch.tensor([[0.1, 0.9], [0.4, 0.6], [0.4, 0.6], [0.8, 0.2]])
+    labels = torch.tensor([1, 0, 1, 0])
+
+    assert macro_auroc(scores, labels) == pytest.approx(3.5 / 4)  # one tie of four pairs
+
+
+@pytest.mark.parametrize("decimals", [1, 7])  # of 0.1: most samples are tied with others
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_auroc_is_that_of_scikit_learn(decimals, dtype):
+    metrics = pytest.importorskip("sklearn.metrics", reason="the area is compared with its")
+    labels = torch.randint(5, (300,))
+    scores = torch.randn(300, 5, dtype=dtype) + torch.eye(5, dtype=dtype)[labels]
+    scores = scores.softmax(dim=1).round(decimals=decimals)
+
+    areas = [metrics.roc_auc_score(labels == c, scores[:, c]) for c in range(5)]
+
+    assert macro_auroc(scores, labels) == pytest.approx(sum(areas) / 5, abs=1e-12)
+    assert 0.6 < sum(areas) / 5 < 0.9
+
+
+@given(st.integers(2, 60), seeds)
+def test_auroc_knows_only_the_order_of_the_scores(n, seed):
+    scores = torch.randint(-9, 9, (n, 3), generator=generator(seed)).double() / 4
+    labels = torch.randint(3, (n,), generator=generator(seed + 1))
+    area = macro_auroc(scores, labels)
+
+    assert macro_auroc(scores.exp() * torch.tensor([1, 2, 3]) - 5, labels) == area
+    if area is not None:
+        assert macro_auroc(-scores, labels) == pytest.approx(1 - area)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], []])
+def test_auroc_of_a_single_class_is_none(labels):
+    assert macro_auroc(torch.rand(len(labels), 2), torch.tensor(labels).long()) is None
+
+
+def test_auroc_leaves_out_classes_without_samples():
+    scores = torch.tensor([[0.9, 0.1, 0.3], [0.1, 0.2, 0.9], [0.2, 0.1, 0.8]])
+
+    assert macro_auroc(scores, torch.tensor([0, 2, 2])) == 1
+
+
+def test_auroc_refuses_scores_without_order():
+    with pytest.raises(ValueError, match="ranked, got NaN"):
+        macro_auroc(torch.tensor([[0.1, 0.9], [math.nan, 0.5]]), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("margins", "correct", "median"),
+    [
+        ([0.3, 0.1, 0.2], [1, 1, 1], 0.2),
+        ([0.4, 0.1, 0.2, 0.3], [1, 1, 1, 1], 0.2),  # where two of the four are lost
+        ([0.0, 0.0, 0.5, math.inf], [0, 0, 1, 1], 0.5),
+        ([0.1, 0.5, math.inf, math.inf], [1, 1, 1, 1], 0.5),
+        ([0.1, math.inf, math.inf], [1, 1, 1], None),
+        ([0.0, 0.0], [0, 0], None),
+        ([], [], None),
+    ],
+)
+def test_median_margin_by_hand(margins, correct, median):
+    margins = torch.tensor(margins, dtype=torch.float64)
+
+    assert median_margin(margins, torch.tensor(correct).bool()) == median
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), seeds)
+def test_at_the_median_margin_half_are_lost_and_not_below_it(numbers, seed):
+    margins = torch.tensor(numbers).double()
+    correct = torch.rand(len(numbers), generator=generator(seed)) < 0.7
+    median = median_margin(margins, correct)
+
+    if correct.any():
+        assert (margins[correct] <= median).double().mean() >= 0.5
+        assert (margins[correct] < median).double().mean() < 0.5
+    else:
+        assert median is None
+
+
+def test_median_margin_refuses_nan():
+    with pytest.raises(ValueError, match="got NaN"):
+        median_margin(torch.tensor([0.1, math.nan]), torch.tensor([True, True]))

@@ -1,0 +1,542 @@
+import csv
+import json
+import math
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "compare.py"
+
+
+def write_evaluation(folder, margins, *, eps=(0, 0.1, 0.2), patients=None, labels=None, **attack):
+    """The files of an evaluation whose samples, the same for all, stand below their margins."""
+    if not isinstance(margins, dict):
+        margins, eps = {"linf": margins}, {"linf": eps}
+    rows = [
+        {"id": f"image {i:03}", "patient": "", "label": "DME", "prediction": "DME"}
+        for i in range(len(next(iter(margins.values()))))
+    ]
+    for row, patient in zip(rows, patients or [], strict=False):
+        row["patient"] = patient
+    for row, label in zip(rows, labels or [], strict=False):
+        row["label"] = label
+    curves = []
+    for norm, distances in margins.items():
+        for row, distance in zip(rows, distances, strict=True):
+            fallen = [level for level in eps[norm] if level >= distance]
+            row[f"broke_at_{norm}"] = str(float(fallen[0])) if fallen else ""
+            row[f"broken_as_{norm}"] = "CNV" if fallen else ""
+            row[f"margin_{norm}"] = "" if distance == math.inf else str(distance)
+        median = sorted(distances)[(len(rows) - 1) // 2]
+        accuracy = [sum(d > level for d in distances) / len(rows) for level in eps[norm]]
+        curves.append(
+            {
+                "norm": norm,
+                "n": len(rows),
+                "eps": [float(level) for level in eps[norm]],
+                "accuracy": accuracy,
+                "low": [0.9 * value for value in accuracy],
+                "high": [0.9 * value + 0.1 for value in accuracy],
+                "patient_low": [0.8 * value for value in accuracy] if patients else None,
+                "patient_high": [0.8 * value + 0.2 for value in accuracy] if patients else None,
+                "median_margin": None if median == math.inf else median,
+            }
+        )
+    attack = {"protocol": "paper", "description": "words", "steps": 100, "seed": 0, **attack}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "robustness.json").write_text(json.dumps({"attack": attack, "curves": curves}))
+    write_rows(folder, rows)
+    return str(folder)
+
+
+def write_rows(folder, rows):
+    with (Path(folder) / "samples.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(folder):
+    with (Path(folder) / "samples.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run the command on these arguments, give back what it prints."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        monkeypatch.chdir(tmp_path)
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refusal(command, capsys, tmp_path):
+    """What the command says when it refuses, leaving no file."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            command(*arguments)
+        assert ended.value.code == 2
+        assert not (tmp_path / "runs").exists()
+        return capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def script():
+    return runpy.run_path(str(SCRIPT))
+
+
+def test_as_a_command(tmp_path):
+    runs = [write_evaluation(tmp_path / name, [0.15, 0.3]) for name in ("ce", "ima")]
+
+    ended = subprocess.run(
+        [sys.executable, SCRIPT, *runs, "--output", tmp_path / "both"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    files = sorted(path.name for path in (tmp_path / "both").iterdir())
+    assert files == ["compare.csv", "compare.md", "compare.png"]
+    assert ended.stdout == (tmp_path / "both" / "compare.md").read_text()
+    assert ended.stdout.startswith("# 2 runs on the same 2 samples\n\n## L∞\n")
+    assert (tmp_path / "both" / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_table_by_hand(command, tmp_path):
+    margins = [0.0, 0.05, 0.15, 0.6]
+    norms = {"linf": [0, 0.1, 0.5], "l2": [0, 1]}
+    both = {"linf": margins, "l2": [10 * margin for margin in margins]}
+    runs = [
+        write_evaluation(tmp_path / "ce", both, eps=norms),
+        write_evaluation(tmp_path / "a|b", dict.fromkeys(norms, [math.inf] * 4), eps=norms),
+    ]
+
+    lines = command(*runs).splitlines()
+
+    area = (0.1 * (0.75 + 0.5) / 2 + 0.4 * (0.5 + 0.25) / 2) / 0.5
+    assert "| run | protocol | n | clean | 0.1 | 0.5 | area (95 % interval) | median margin |" in (
+        lines
+    )
+    (line, l2_line) = (line for line in lines if line.startswith("| ce |"))
+    assert line.startswith(f"| ce | paper | 4 | 0.750 | 0.500 | 0.250 | {area:.3f} (")
+    assert line.endswith(") | 0.05 |")
+    assert l2_line.startswith("| ce | paper | 4 | 0.750 | 0.500 | 0.625 (")
+    assert r"| a\|b | paper | 4 | 1.000 | 1.000 | 1.000 | 1.000 (1.000 to 1.000) | none |" in lines
+
+    with (tmp_path / "runs/compare/compare.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [(row["norm"], row["run"]) for row in table] == [
+        *(("linf", "ce"), ("linf", "a|b"), ("l2", "ce"), ("l2", "a|b"))
+    ]
+    assert [row["median_margin"] for row in table] == ["0.05", "", "0.5", ""]
+    assert [row["clean_accuracy"] for row in table] == ["0.75", "1.0", "0.75", "1.0"]
+    assert [row["accuracy_at_0.1"] for row in table] == ["0.5", "1.0", "", ""]
+    assert [row["accuracy_at_0.5"] for row in table] == ["0.25", "1.0", "", ""]
+    assert [row["accuracy_at_1"] for row in table] == ["", "", "0.5", "1.0"]
+    assert [row["n"] for row in table] == ["4"] * 4
+    low, found, high = (float(table[0][name]) for name in ("area_low", "area", "area_high"))
+    assert low < found < high
+    assert found == pytest.approx(area)
+
+
+def test_differences_beyond_chance_in_words(command, tmp_path):
+    ce = write_evaluation(tmp_path / "ce", [0.05] * 20 + [0.5, 0.15])
+    ima = write_evaluation(tmp_path / "ima", [0.15] * 20 + [0.05, 0.15])
+
+    text = command(ce, ima)
+
+    # 20 against 1 of 21, two-sided; the only one of three tests that is not 1
+    p = 3 * 2 * (1 + 21) / 2**21
+    assert (
+        f"  - at 0.1 (linf) ima stands for 20 samples where ce falls, the reverse for 1: "
+        f"p = {p:.2g} (adjusted)\n"
+    ) in text
+    assert text.count("(adjusted)") == 1
+    area = (20 * 0.1 - 1 * 0.15) / 0.2 / 22
+    (line,) = (line for line in text.splitlines() if line.startswith("- **ce and ima**"))
+    assert line.startswith("- **ce and ima**: the area of ima is larger than that of ce by 0.")
+    assert line.endswith("), beyond chance")
+    median, low, high = map(float, re.findall(r"\d\.\d+", line))
+    assert median == pytest.approx(area, abs=0.03)
+    assert 0 < low < median < high < 0.5 + 1e-9
+
+
+def test_equal_runs_do_not_differ_beyond_chance(command, tmp_path):
+    runs = [write_evaluation(tmp_path / name, [0.05, 0.3, 0.15]) for name in ("a", "b")]
+
+    text = command(*runs)
+
+    assert "by 0.000 (0.000 to 0.000), which chance may explain\n" in text
+    assert "  - at no level is a difference beyond chance: p = 1 (adjusted) or more\n" in text
+
+
+def test_a_larger_area_may_be_chance(command, tmp_path):
+    runs = [
+        write_evaluation(tmp_path / "a", [0.15] * 12),
+        write_evaluation(tmp_path / "b", [0.15] * 11 + [0.3]),
+    ]
+
+    text = command(*runs)
+
+    (line,) = (line for line in text.splitlines() if line.startswith("- **a and b**"))
+    median, low, high = map(float, re.findall(r"\d\.\d+", line))
+    assert 0 == low < median < high
+    assert "the area of b is larger" in line
+    assert line.endswith(", which chance may explain")
+
+
+def test_difference_of_areas_is_a_paired_one(command, tmp_path):
+    margins = [0.05, 0.15] * 10
+    runs = [
+        write_evaluation(tmp_path / "a", margins),
+        write_evaluation(tmp_path / "b", [margin + 0.1 for margin in margins]),
+    ]
+
+    # Each sample stands for one level more, which is worth half or a quarter of the range.
+    text = command(*runs)
+
+    (line,) = (line for line in text.splitlines() if line.startswith("- **a and b**"))
+    _, low, high = map(float, re.findall(r"\d\.\d+", line))
+    assert 0.25 < low < 0.375 < high < 0.5
+    assert high - low < 0.15
+
+
+def test_patients_are_drawn_where_all_are_known(command, tmp_path):
+    margins = [[0.05] * 8 + [0.3] * 8, [0.3] * 8 + [0.05] * 8]
+    patients = ["p1"] * 8 + ["p2"] * 8  # each the opposite of the other: two draws decide
+
+    def compared(*known):
+        runs = [
+            write_evaluation(tmp_path / name, m, patients=p)
+            for name, m, p in zip("ab", margins, known, strict=True)
+        ]
+        return command(*runs)
+
+    for text in (compared(patients, patients), compared(None, patients)):
+        assert text.startswith("# 2 runs on the same 16 samples of 2 patients\n")
+        assert "bootstrap draws of the 2 patients" in text
+        assert "| a | paper | 16 | 1.000 | 0.500 | 0.500 | 0.625 (0.250 to 1.000)" in text
+        assert "which those of one patient are not" in text
+    for text in (compared(None, None), compared([*patients[:-1], ""], None)):
+        assert text.startswith("# 2 runs on the same 16 samples\n")
+        assert "bootstrap draws of the samples" in text
+        assert "(0.250 to 1.000)" not in text
+        assert "patient" not in text
+    single = [f"p{i}" for i in range(16)]
+    assert "which those of one patient are not" not in compared(single, single)
+
+
+def test_samples_are_paired_by_their_ids(command, tmp_path):
+    runs = [
+        write_evaluation(tmp_path / name, m)
+        for name, m in (("a", [0.05] * 9 + [0.15] * 9), ("b", [0.15] * 9 + [0.05] * 9))
+    ]
+    text = command(*runs)
+    write_rows(runs[1], read_rows(runs[1])[::-1])
+
+    assert command(*runs) == text
+    assert "which chance may explain" in text
+
+
+def test_tests_of_all_pairs_are_adjusted_together(command, tmp_path):
+    runs = [
+        write_evaluation(tmp_path / name, [margin] * 12)
+        for name, margin in (("a", 0.05), ("b", 0.15), ("c", 0.15))
+    ]
+
+    text = command(*runs)
+
+    # Two of the nine tests have p = 2 / 2^12: nine times that, and never less for the second.
+    p = f"p = {9 * 2 / 2**12:.2g} (adjusted)"
+    assert text.count(p) == 2
+    assert (
+        "  - at 0.1 (linf) b stands for 12 samples where a falls, the reverse for 0: " + p in text
+    )
+    assert (
+        "  - at 0.1 (linf) c stands for 12 samples where a falls, the reverse for 0: " + p in text
+    )
+
+
+def test_holm_by_hand(script):
+    assert script["holm"]([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert script["holm"]([0.6, 0.4]) == [0.8, 0.8]
+    assert script["holm"]([0.9, 0.8]) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "p"),
+    [(0, 0, 1), (5, 5, 1), (5, 0, 2 / 32), (0, 5, 2 / 32), (2, 10, 2 * (1 + 12 + 66) / 4096)],
+)
+def test_mcnemar_by_hand(script, wins, losses, p):
+    assert script["mcnemar"](wins, losses) == pytest.approx(p)
+
+
+def test_runs_are_named_by_as_much_of_their_folders_as_is_needed(command, tmp_path):
+    folders = ["seed0/ce", "seed0/ima", "seed1/ima"]
+    runs = [write_evaluation(tmp_path / folder, [0.05, 0.3]) for folder in folders]
+
+    text = command(*runs)
+    named = command(*runs, "--names", "plain, first,second")
+
+    for name in ("ce", "seed0/ima", "seed1/ima"):
+        assert f"\n| {name} | paper |" in text
+    for name in ("plain", "first", "second"):
+        assert f"\n| {name} | paper |" in named
+
+
+def test_what_not_all_runs_have_is_left_out_and_named(command, tmp_path):
+    margins = [0.05, 0.15, 0.3]
+    runs = [
+        write_evaluation(
+            tmp_path / "a",
+            {"linf": margins, "l2": margins},
+            eps={"linf": [0, 0.1, 0.2], "l2": [0, 1]},
+        ),
+        write_evaluation(tmp_path / "b", margins, eps=(0, 0.05, 0.1, 0.4)),
+    ]
+
+    text = command(*runs)
+
+    assert "Left out is the norm that not all runs have: linf and l2 in a, linf in b." in text
+    assert "Left out are the levels (linf) that not all runs have: 0.05, 0.2, 0.4." in text
+    assert "| run | protocol | n | clean | 0.1 | area" in text
+    for name in ("a", "b"):
+        assert f"\n| {name} | paper | 3 | 1.000 | 0.667 | 0.833 (" in text
+    assert "## L2" not in text
+
+
+def test_levels_that_differ_only_in_precision_are_the_same(command, tmp_path):
+    exact = write_evaluation(tmp_path / "a", [0.05, 0.15])
+    single = write_evaluation(tmp_path / "b", [0.05, 0.15], eps=np.float32([0, 0.1, 0.2]))
+
+    assert "Left out" not in command(exact, single)
+
+
+def test_attacks_that_differ_are_warned_about(command, tmp_path):
+    runs = [
+        write_evaluation(tmp_path / "a", [0.3] * 2, seed=1, description="some"),
+        write_evaluation(tmp_path / "b", [0.3] * 2, protocol="screen", steps=20, queries=5),
+    ]
+
+    text = command(*runs)
+
+    assert (
+        "\n**WARNING: the attacks differ.** protocol is paper in a, screen in b; queries is None in "
+        "a, 5 in b; steps is 100 in a, 20 in b. "
+    ) in text
+
+
+@pytest.mark.parametrize("setting", ["seed", "batch_size", "check_samples"])
+def test_what_makes_no_other_attack_is_not_warned_about(command, tmp_path, setting):
+    runs = [
+        write_evaluation(tmp_path / name, [0.3] * 2, **{setting: value})
+        for value, name in enumerate("ab")
+    ]
+
+    assert "WARNING" not in command(*runs)
+
+
+@pytest.mark.parametrize("number", [2, 9])
+@pytest.mark.parametrize("patients", [None, ["p"] * 4])
+def test_figure_has_a_line_and_a_band_for_each_run_in_each_norm(script, tmp_path, number, patients):
+    names = [f"_${i}^$" for i in range(number)]
+    norms = {"linf": [0, 0.1], "l2": [0, 1, 2]}
+    for i, name in enumerate(names):
+        margins = [0.05 * i, 0.1 * i, 0.15 * i, 0.2 * i]
+        write_evaluation(
+            tmp_path / name, dict.fromkeys(norms, margins), eps=norms, patients=patients
+        )
+    runs = [script["read"](tmp_path / name, name) for name in names]
+    comparisons, _ = script["compare"](runs)
+
+    figure = script["draw"](runs, comparisons)
+
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    colors = [line.get_color() for line in legend.get_lines()]
+    assert len(set(colors)) == number
+    scale = 0.8 if patients else 0.9
+    assert [axes.get_title() for axes in figure.axes] == ["L∞", "L2"]
+    for axes, norm in zip(figure.axes, norms, strict=True):
+        assert [line.get_color() for line in axes.lines] == colors
+        for run, line, band in zip(runs, axes.lines, axes.collections, strict=True):
+            accuracy = run.curves[norm].robust.double().mean(dim=0).numpy()
+            np.testing.assert_allclose(line.get_xdata(), norms[norm])
+            np.testing.assert_allclose(line.get_ydata(), accuracy)
+            assert 0.05 < band.get_alpha() < 0.2
+            lowest = band.get_paths()[0].vertices[:, 1].min()
+            assert lowest == pytest.approx(scale * accuracy.min())
+    figure.savefig(tmp_path / "figure.png")  # and no warning of a name that reads like a formula
+
+
+def edited(folder, edit):
+    path = Path(folder) / "robustness.json"
+    report = json.loads(path.read_text())
+    edit(report)
+    path.write_text(json.dumps(report))
+
+
+def unfinished(run):
+    (run / "robustness.json").rename(run / "progress.pt")
+
+
+def without_samples(run):
+    (run / "samples.csv").unlink()
+
+
+def no_rows(run):
+    (run / "samples.csv").write_text("id,patient,label\n")
+
+
+def cut_short(run):
+    path = run / "samples.csv"
+    path.write_text(path.read_text()[:-20])
+
+
+def not_json(run):
+    (run / "robustness.json").write_text('{"attack"')
+
+
+def without_curves(run):
+    edited(run, lambda report: report.pop("curves"))
+
+
+def without_column(run):
+    write_rows(run, [{"id": row["id"], "label": "DME", "patient": ""} for row in read_rows(run)])
+
+
+def of_a_training(run):
+    edited(run, lambda report: report.update(attack=[]))
+
+
+def other_accuracy(run):
+    edited(run, lambda report: report["curves"][0]["accuracy"].__setitem__(1, 0.75))
+
+
+def other_number(run):
+    edited(run, lambda report: report["curves"][0].update(n=5, accuracy=[0.8, 0.4, 0.2]))
+
+
+def changed_row(run, **values):
+    rows = read_rows(run)
+    rows[1].update(values)
+    write_rows(run, rows)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (
+            unfinished,
+            "the evaluation in {run} is not finished; run it again with the same settings",
+        ),
+        (without_samples, "there is no {run}/samples.csv; expected {run} to be the output folder"),
+        (no_rows, "there is no sample in {run}/samples.csv"),
+        (cut_short, "expected sample 4 of {run}/samples.csv to have the columns of the heading"),
+        (not_json, "robustness.json or {run}/samples.csv cannot be read (Expecting"),
+        (without_curves, "there is no 'curves' in them; run the evaluation again"),
+        (without_column, "there is no 'broke_at_linf' in them"),
+        (of_a_training, "cannot be read (list indices"),
+        (
+            other_accuracy,
+            "2 of 4 samples stand at 0.1 (linf), but robustness.json beside it says 3",
+        ),
+        (
+            other_number,
+            "4 of 4 samples stand at 0 (linf), but robustness.json beside it says 4 of 5",
+        ),
+        (
+            lambda run: changed_row(run, broke_at_linf="0.13"),
+            "image 001 broke at 0.13, which is none of [0.0, 0.1, 0.2]",
+        ),
+        (
+            lambda run: changed_row(run, broke_at_linf="soon"),
+            "cannot be read (could not convert string to float: 'soon')",
+        ),
+        (
+            lambda run: changed_row(run, id="image 000"),
+            "expected different ids in {run}/samples.csv, got 'image 000' 2 times",
+        ),
+        (
+            lambda run: changed_row(run, id="another"),
+            "1 of the 4 of good are not among the 4 of spoilt (image 001); evaluate both",
+        ),
+        (
+            lambda run: changed_row(run, label="CNV"),
+            "the same label in all runs, but 1 of 4 do not (image 001 has DME in good and CNV in",
+        ),
+        (
+            lambda run: changed_row(run, patient="p9"),
+            "the same patient in all runs, but 1 of 4 do not (image 001 has p1 in good and p9 in",
+        ),
+    ],
+)
+def test_bad_runs_are_refused_in_words(refusal, tmp_path, spoil, words):
+    good, spoilt = (tmp_path / name for name in ("good", "spoilt"))
+    for run in (good, spoilt):
+        write_evaluation(run, [0.05, 0.05, 0.15, 0.3], patients=["p0", "p1", "p2", "p2"])
+    spoil(spoilt)
+
+    said = refusal(str(good), str(spoilt))
+
+    assert said.startswith("compare.py: ")
+    assert words.format(run=spoilt) in said
+
+
+def test_samples_that_only_the_second_run_has_are_named(refusal, tmp_path):
+    runs = [write_evaluation(tmp_path / f"r{n}", [0.3] * n) for n in (2, 7)]
+
+    said = refusal(*runs)
+
+    assert (
+        "5 of the 7 of r7 are not among the 2 of r2 (image 002, image 003, image 004, ...)" in said
+    )
+
+
+def test_runs_without_a_common_norm_or_level_are_refused(refusal, tmp_path):
+    runs = [
+        write_evaluation(tmp_path / "a", [0.3], eps=(0, 0.1)),
+        write_evaluation(tmp_path / "b", [0.3], eps=(0, 0.2)),
+        write_evaluation(tmp_path / "c", {"l2": [0.3]}, eps={"l2": (0, 0.1)}),
+    ]
+
+    assert "a noise level (linf) that all runs share, got [0.0, 0.1] in a, [0.0, 0.2] in b" in (
+        refusal(*runs[:2])
+    )
+    assert "a norm that all runs were evaluated in, got linf in a, l2 in c" in (
+        refusal(runs[0], runs[2])
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a"], "expected two runs or more, got only a; name another one"),
+        (["a", "b", "./a"], "a is named 2 times"),
+        (["a", "b", "--names", "x"], "expected --names to be 2 different names"),
+        (["a", "b", "--names", "x,x"], "got 'x,x'"),
+        (["a", "b", "--names", "x,"], "got 'x,'"),
+        (
+            ["a", "nowhere"],
+            "there is no nowhere/robustness.json; expected nowhere to be the output",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused_in_words(refusal, tmp_path, arguments, words):
+    for name in ("a", "b"):
+        write_evaluation(tmp_path / name, [0.3])
+
+    assert words in refusal(*arguments)
