@@ -202,11 +202,9 @@ class RobustnessEvaluation:
             )
         checked_logits(logits, labels)
         listed = self.samples[self._seen : self._seen + len(labels)]
-        names = engine.state.batch.get("id", [None] * len(labels))
-        given = {
-            "label": labels.tolist(),
-            "id": names.tolist() if isinstance(names, Tensor) else names,
-        }
+        given = {"label": labels.tolist()}
+        if isinstance(engine.state.batch, Mapping) and "id" in engine.state.batch:
+            given["id"] = list(engine.state.batch["id"])
         for key, values in given.items():
             if values != [sample.get(key, value) for sample, value in zip(listed, values)]:  # noqa: B905
                 raise ValueError(

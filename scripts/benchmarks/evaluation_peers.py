@@ -74,7 +74,7 @@ def main() -> None:
     """Prepare, measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--samples", type=int, default=140, help="in each round")
+    parser.add_argument("--samples", type=int, default=100, help="in each round")
     parser.add_argument("--cache", type=Path, help="folder that keeps the trained networks")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "results" / "benchmarks" / "evaluation_peers.json"

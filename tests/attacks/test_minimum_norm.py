@@ -18,7 +18,7 @@ every_attack = pytest.mark.parametrize("name", ATTACKS)
 @pytest.fixture(scope="module")
 def some(images):
     model, inputs, labels = images
-    return model, inputs[:200], labels[:200]
+    return model, inputs[:100], labels[:100]
 
 
 def norm_of(name):

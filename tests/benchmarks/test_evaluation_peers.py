@@ -26,24 +26,28 @@ def script():
         return runpy.run_path(str(folder / "evaluation_peers.py"))
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # ART, with a tensor of torch
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_every_evaluation_is_right_about_a_linear_model(script, norm):
-    model = CountingModel(linear_model((1, 2, 3), classes=4))
-    inputs = 0.5 + 0.1 * torch.randn(60, 1, 2, 3)
+    network = linear_model((1, 2, 3), classes=4)
+    network[1].bias.data = -0.5 * network[1].weight.data.sum(dim=1)  # equal for a grey image
+    network[1].bias.data[2:] -= 100  # two classes: nothing leads an attack to a farther one
+    model = CountingModel(network).eval()
+    inputs = 0.2 + 0.6 * torch.rand(40, 1, 2, 3)
     labels = model(inputs).argmax(dim=1)
-    distance = exact_distance(model.model, inputs, labels, norm).detach()
-    levels = distance.quantile(torch.tensor([0.3, 0.6, 0.8]))
+    distance = exact_distance(network, inputs, labels, norm).detach()
+    levels = distance.quantile(torch.tensor([0.3, 0.7]))
     clear = ((distance[:, None] / levels - 1).abs() > 0.03).all(dim=1)
-    assert clear.sum() > 40
+    assert clear.sum() > 30
 
     figures = script["compare"](model, inputs, labels, levels.tolist(), norm, rounds=2)
     for name, evaluation in script["evaluations"](model).items():
         standing = evaluation(inputs, labels, levels.tolist(), norm)
         assert torch.equal(standing[clear], distance[clear, None] > levels), name
     for name, accuracy in figures["accuracy"].items():
-        assert accuracy == pytest.approx([0.7, 0.4, 0.2], abs=0.05), name
-    assert figures["gradients"]["plain"] == 2 * 100 * 3
-    assert figures["floor"] <= figures["gradients"]["paper"] < 600
+        assert accuracy == pytest.approx([0.7, 0.3], abs=0.05), name
+    assert figures["gradients"]["plain"] == 2 * 100 * 2
+    assert figures["floor"] <= figures["gradients"]["paper"] < 400
 
 
 @pytest.mark.parametrize("kind", ["robust", "cost", "target"])
@@ -54,7 +58,7 @@ def test_table_is_that_of_the_result_file(script, kind):
     assert page[start:].startswith(script[f"{kind}_table"](REPORT["cases"]) + "\n")
 
 
-def test_levels_are_those_that_the_page_speaks_of():
+def test_accuracies_fall_as_the_page_speaks_of():
     for case in REPORT["cases"]:
         for accuracy in (case["accuracy"]["paper"], case["accuracy"]["plain"]):
             assert accuracy[0] > 0.9

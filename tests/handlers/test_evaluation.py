@@ -521,8 +521,8 @@ def test_names_are_ids_or_paths_and_patients_may_be_numbers(tmp_path, problem, w
     assert [row["patient"] for row in written.rows][:4] == ["0", "0", "0", "1"]
     assert written.report["patients"] == 7
 
-    numbered = [path | {"id": 100 + place} for place, path in enumerate(paths)]
-    run(model, data, handler(tmp_path, numbered))
+    numbered = [sample | {"id": 100 + place} for place, sample in enumerate(samples)]
+    run(model, numbered, handler(tmp_path / "numbered", numbered))
     assert [row["id"] for row in written.rows][:2] == ["100", "101"]
 
 

@@ -1,0 +1,356 @@
+"""The commands that evaluate a classifier, small."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import monai.bundle
+import pytest
+import torch
+from monai.bundle import create_workflow
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from zoo import network_def, write_zoo_bundle
+
+from monai_ima.data import write_synthetic_oct
+
+ROOT = Path(__file__).resolve().parents[2]
+EVALUATE = ROOT / "bundles" / "robustness_evaluation" / "evaluate.json"
+OCT = [ROOT / "bundles" / "oct_ima" / name for name in ("train.json", "evaluate.json")]
+REPORT = ("report.html", "robustness.json", "samples.csv")
+SMALL = {
+    "device": "cpu",
+    "noise_levels": {"linf": [0.002, 0.02]},
+    "protocol": "screen",
+    "eval_steps": 2,
+    "batch_size": 6,
+    "chunk_size": 6,
+    "check_samples": 0,
+    "noise_draws": 0,
+    "auroc_steps": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "oct"
+    return write_synthetic_oct(folder, patients_per_class=3, images_per_patient=2, seed=0)
+
+
+@pytest.fixture(scope="module")
+def zoo(images, tmp_path_factory):
+    return write_zoo_bundle(tmp_path_factory.mktemp("bundle") / "zoo", images)
+
+
+@pytest.fixture
+def of_the_zoo(zoo, images):
+    """What a user gives the configuration that stands alone: a network and its weights."""
+    return {
+        "dataset_dir": str(images),
+        "image_size": [32, 32],
+        "network_def": network_def(4),
+        "checkpoint": str(zoo / "models" / "model.pt"),
+    }
+
+
+def command(configs, settings):
+    """As a user types it."""
+    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    return [
+        *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
+        *("--config_file", str([str(config) for config in configs]), *flags),
+    ]
+
+
+def run(configs, cwd=ROOT, **settings):
+    return subprocess.run(
+        command(configs, settings),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+@pytest.fixture
+def run_here(monkeypatch):
+    """The same in this process, which spares the seconds of its start."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
+
+    def run(configs, **settings):
+        monai.bundle.run(
+            config_file=[str(config) for config in configs], logging_file=False, **settings
+        )
+
+    return run
+
+
+def report_in(folder):
+    return json.loads((folder / "robustness.json").read_text())
+
+
+def rows_in(folder):
+    with (folder / "samples.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# --- any classifier -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def straight(zoo, images, tmp_path_factory):
+    """Of DenseNet121 by its definition and weights, in one go."""
+    folder = tmp_path_factory.mktemp("straight")
+    settings = {
+        "dataset_dir": str(images),
+        "image_size": [32, 32],
+        "network_def": network_def(4),
+        "checkpoint": str(zoo / "models" / "model.pt"),
+    }
+    ended = run([EVALUATE], **SMALL | settings, output_dir=str(folder))
+    assert ended.returncode == 0, ended.stderr
+    return folder, ended.stdout
+
+
+def test_a_network_and_its_weights(straight, zoo, images):
+    folder, stdout = straight
+    report, rows = report_in(folder), rows_in(folder)
+
+    assert {path.name for path in folder.iterdir()} >= {*REPORT, "robustness_linf.png"}
+    assert report["classes"] == ["CNV", "DME", "DRUSEN", "NORMAL"]
+    assert (report["attack"]["protocol"], report["attack"]["steps"]) == ("screen", 2)
+    assert report["settings"]["model"] == str(zoo / "models" / "model.pt")
+    assert report["settings"]["data"] == str(images)
+    (curve,) = report["curves"]
+    assert curve["eps"] == [0, 0.002, 0.02]
+    assert curve["accuracy"][0] > curve["accuracy"][2]
+    assert [row["id"] for row in rows] == sorted(
+        str(path.relative_to(images)) for path in images.rglob("*.png")
+    )
+    correct = sum(row["label"] == row["prediction"] for row in rows)
+    assert curve["accuracy"][0] == correct / len(rows) == correct / 24
+    for text in (f"{curve['accuracy'][2]:.3f}", "no checks were made", "report.html"):
+        assert text in stdout[stdout.index("screen: one 2-step minimum-norm attack") :]
+    events = EventAccumulator(str(folder)).Reload()
+    assert events.Scalars("robust_accuracy/linf/auc")[0].value == pytest.approx(curve["auc"])
+
+
+def killed(configs, folder, **settings):
+    """The number of samples that an evaluation had finished when it was killed."""
+    process = subprocess.Popen(
+        command(configs, settings | {"output_dir": str(folder)}),
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "progress.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    progress = torch.load(folder / "progress.pt", weights_only=True)
+    return len(progress["answers"]["labels"])
+
+
+def test_killed_and_started_again_it_is_as_if_it_had_run_through(straight, of_the_zoo, tmp_path):
+    settings = SMALL | of_the_zoo
+    finished = killed([EVALUATE], tmp_path, **settings)
+    assert 6 <= finished < 24
+    assert not [name for name in REPORT if (tmp_path / name).exists()]
+
+    ended = run([EVALUATE], **settings, output_dir=str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert f"going on after {finished} samples that are finished" in ended.stdout
+    for name in REPORT:
+        assert (tmp_path / name).read_bytes() == (straight[0] / name).read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torchscript_is_its_network(straight, zoo, images, tmp_path, run_here):
+    """Evaluated by its gradients, with nothing but the file."""
+    run_here(
+        [EVALUATE],
+        **SMALL,
+        torchscript=str(zoo / "models" / "model.ts"),
+        dataset_dir=str(images),
+        image_size=[32, 32],
+        output_dir=str(tmp_path),
+    )
+    ours, expected = report_in(tmp_path), report_in(straight[0])
+    assert ours["settings"]["model"] == str(zoo / "models" / "model.ts")
+    assert ours["curves"][0]["accuracy"] == expected["curves"][0]["accuracy"]
+    for row, other in zip(rows_in(tmp_path), rows_in(straight[0]), strict=True):
+        assert float(row["margin_linf"] or -1) == pytest.approx(
+            float(other["margin_linf"] or -1), rel=1e-3
+        )
+
+
+# --- other bundles --------------------------------------------------------------------------------
+
+
+def test_over_the_inference_of_a_zoo_bundle(zoo, tmp_path):
+    """Its network, data and preprocessing are its own: it knows each of these images."""
+    settings = SMALL | {"checkpoint": "models/model.pt", "output_dir": str(tmp_path)}
+    ended = run(["configs/inference.json", EVALUATE], cwd=zoo, **settings)
+
+    assert ended.returncode == 0, ended.stderr
+    (curve,) = report_in(tmp_path)["curves"]
+    assert curve["n"] == 24
+    assert curve["accuracy"][0] == 1 > curve["accuracy"][2]
+    assert not (zoo / "eval").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_over_the_evaluation_of_a_zoo_bundle(zoo, tmp_path, run_here, monkeypatch):
+    monkeypatch.chdir(zoo)
+    weights = (zoo / "models" / "model.pt").read_bytes()
+    run_here(
+        ["configs/train.json", "configs/evaluate.json", EVALUATE],
+        **SMALL,
+        checkpoint="models/model.pt",
+        datalist_file="configs/datalist.json",
+        output_dir=str(tmp_path),
+    )
+    (curve,) = report_in(tmp_path)["curves"]
+    assert curve["n"] == 12  # of its validation
+    assert curve["accuracy"][0] == 1 > curve["accuracy"][2]
+    assert (zoo / "models" / "model.pt").read_bytes() == weights
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    settings = {
+        "dataset_dir": str(images),
+        "output_dir": str(folder),
+        "image_size": [32, 32],
+        "max_epochs": 1,
+        "attack_steps": 1,
+        "margin_steps": 1,
+        "eval_steps": 1,
+        "eval_restarts": 1,
+        "batch_size": 8,
+        "device": "cpu",
+    }
+    ended = run(OCT[:1], **settings)
+    assert ended.returncode == 0, ended.stderr
+    return folder, {n: settings[n] for n in ("dataset_dir", "output_dir", "image_size", "device")}
+
+
+def test_over_our_own_training(trained):
+    folder, settings = trained
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    ended = run(
+        OCT,
+        **settings,
+        evaluation_levels={"linf": [0.01], "l2": [0.2]},
+        eval_steps=10,
+        check_samples=3,
+        noise_draws=2,
+        auroc_steps=2,
+    )
+    assert ended.returncode == 0, ended.stderr
+    report = report_in(folder / "evaluation")
+    assert (report["attack"]["protocol"], report["attack"]["steps"]) == ("paper", 10)
+    assert (report["n"], report["patients"]) == (8, 4)  # of the test set
+    assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
+    assert report["curves"][0]["patient_low"] is not None
+    assert report["settings"]["method"] == "ima"
+    assert len(report["checks"]) == 14
+    failed = [check for check in report["checks"] if check["passed"] is False]
+    shout = f"DO NOT TRUST THIS CURVE: {len(failed)} checks failed"
+    assert (shout if failed else "checks, none failed") in ended.stdout
+    assert {path: path.read_bytes() for path in before} == before  # the run's own files
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_monai_finds_the_properties(of_the_zoo, trained, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    for configs, settings in (
+        ([EVALUATE], of_the_zoo | {"bundle_root": str(EVALUATE.parent)}),
+        (OCT, trained[1]),
+    ):
+        workflow = create_workflow(
+            config_file=[str(config) for config in configs],
+            workflow_type="inference",
+            logging_file=False,
+            **settings,
+        )
+        assert workflow.check_properties() == []
+
+
+# --- bad settings ---------------------------------------------------------------------------------
+
+
+def test_a_mistyped_setting_ends_in_words(of_the_zoo, tmp_path):
+    ended = run([EVALUATE], **of_the_zoo, protocl="strong", output_dir=str(tmp_path / "run"))
+    assert ended.returncode != 0
+    assert re.match(
+        r"Stopped: ValueError: .* got protocl; did you mean protocol\?",
+        ended.stderr.splitlines()[-1],
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def empty(folder):
+    (folder / "empty").mkdir()
+    return {"dataset_dir": str(folder / "empty")}
+
+
+def without(*names):
+    return lambda folder: dict.fromkeys(names)
+
+
+def other(**settings):
+    return lambda folder: settings
+
+
+BAD = {
+    "no data": (without("dataset_dir"), r"expected a dataset_dir, got none; add --dataset_dir"),
+    "nowhere": (other(dataset_dir="nowhere"), r"folder of the data set, got nowhere: no such fo"),
+    "empty": (empty, r"expected one folder of images per class in .*empty"),
+    "no network": (without("network_def"), r"expected network and checkpoint, .* got checkpoint"),
+    "no model": (without("network_def", "checkpoint"), r"got nothing; an evaluation needs train"),
+    "no file": (other(checkpoint="model.pt"), r"checkpoint to be a file, got model.pt: no such"),
+    "classes": (
+        other(network_def=network_def(5)),
+        r"to fit the network, got of another shape \(2\): class_layers.out.weight \(5, 1024\) is "
+        r"\(4, 1024\) in the file, .* its number of classes",
+    ),
+    "keys": (
+        other(network_def={"_target_": "monai_ima.networks.small_cnn", "num_classes": 4}),
+        r"not in the file .*; not in the network \(\d+ of the file's \d+\): features.conv0.weight",
+    ),
+    "more classes": (other(num_classes=3), r"num_classes = 3 classes in .*, got 4: CNV, DME, DRU"),
+    "level": (other(noise_levels={"linf": [0.1, 1.5]}), r"within the bounds' range, got the level"),
+    "levels": (other(noise_levels=[0.1, 0.2]), r"levels by norm, like .*, got \[0.1, 0.2\]"),
+    "protocol": (other(protocol="papre"), r"protocol to be one of .*, got 'papre'"),
+    "setting": (
+        other(protocol="screen", eval_restarts=2),
+        r"settings of the protocol 'screen' among \['steps'\], got restarts",
+    ),
+    "bounds": (other(bounds=[0.0, 0.5]), r"within bounds \[?\(?0.0, 0.5.*scale the data"),
+    "output": (other(output_dir=str(ROOT / "README.md" / "run")), r"another with --output_dir"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", BAD)
+def test_bad_settings_end_in_words(case, of_the_zoo, tmp_path, run_here, capsys, monkeypatch):
+    change, message = BAD[case]
+    settings = SMALL | of_the_zoo | {"output_dir": str(tmp_path / "run")} | change(tmp_path)
+    given = {name: value for name, value in settings.items() if value is not None}
+    with pytest.raises(Exception) as error:  # noqa: PT011  what is read is the last line
+        run_here([EVALUATE], **given)
+    sys.excepthook(error.type, error.value, error.tb)
+
+    (line,) = [li for li in capsys.readouterr().err.splitlines() if li.startswith("Stopped: ")]
+    assert re.search(message, line)
+    assert not list((tmp_path / "run").glob("*"))
