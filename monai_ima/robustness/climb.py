@@ -28,6 +28,7 @@ def climb(
     order: Order,
     steps: int,
     losses: Sequence[Loss],
+    scale: Tensor,
     bounds: Bounds | None,
     index: Tensor,
     seed: int,
@@ -56,6 +57,7 @@ def climb(
             below as well is taken on trust.
         steps: gradient steps of a restart; ``steps + 1`` iterates are looked at.
         losses: what each restart climbs, logits and labels to ``(N,)`` values.
+        scale: ``(N,)`` what the logits of each sample are multiplied with before.
         bounds: range of valid inputs, or ``None``.
         index: ``(N,)`` numbers of the samples, for their starts.
         seed: seed of the starts.
@@ -95,7 +97,8 @@ def climb(
             crossed = logits.argmax(dim=1) != targets
             over = crossed | (step[rows] == steps)
             if not over.all():
-                heights = torch.stack([loss(logits, targets) for loss in losses])
+                scaled = scale[rows, None] * logits
+                heights = torch.stack([loss(scaled, targets) for loss in losses])
                 own_height = heights.gather(0, restart[rows][None])[0]
                 iterate = advanced(
                     iterate,

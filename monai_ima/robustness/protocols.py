@@ -25,7 +25,7 @@ from monai_ima.attacks import (
 )
 from monai_ima.attacks.border import Bounds, Model, attacking, checked_count, checked_inputs
 from monai_ima.attacks.bpgd import bisect
-from monai_ima.losses import hard_margin, soft_margin
+from monai_ima.losses import hard_margin, logit_scale, soft_margin
 from monai_ima.robustness.climb import Loss, climb
 from monai_ima.robustness.curve import noise_levels
 from monai_ima.robustness.seeds import seeded
@@ -92,7 +92,9 @@ class Paper(Protocol):
         restarts: random starts at each level.
         losses: what the restarts climb, in turn: the soft margin, which is the direction of
             cross-entropy, or the hard margin, the difference of two logits. The surviving code of
-            the authors takes one of each.
+            the authors takes one of each. Logits are brought to one scale first, by
+            :func:`~monai_ima.losses.logit_scale`, so that a model and the same model with its
+            logits times 1000 get the same curve.
         shortcut: run ``screen`` first, then attack only the levels from its answer downwards, until
             the first at which a sample stands. Levels below that are taken to stand: a few may not.
 
@@ -137,6 +139,7 @@ class Paper(Protocol):
             norm=task.norm,
             order="down" if self.shortcut else "up",
             steps=self.steps,
+            scale=_scales(task),
             losses=[_LOSSES[self.losses[r % len(self.losses)]] for r in range(self.restarts)],
             bounds=task.bounds,
             index=task.index,
@@ -353,6 +356,14 @@ def _check_range(levels: Tensor, norm: Norm, inputs: Tensor, bounds: Bounds | No
             f"expected noise levels within the bounds' range, got the level {levels[-1]:g} where a "
             f"noise of {whole:g} ({norm.name}) reaches every valid input; correct levels or bounds"
         )
+
+
+@torch.no_grad()
+def _scales(task: Task) -> Tensor:
+    """Factors ``(N,)`` that bring each sample's logits to the same scale."""
+    with attacking(task.model, task.inputs):
+        parts = [task.model(part) for part in task.inputs.split(task.batch_size)]
+    return logit_scale(torch.cat(parts))
 
 
 def nothing_found(task: Task) -> ClosestErrors:
