@@ -9,8 +9,12 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from monai_ima.attacks.norms import Norm
+from monai_ima.attacks.result import AttackResult
+
 Model: TypeAlias = Callable[[Tensor], Tensor]
 Bounds: TypeAlias = tuple[float, float]
+Search: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @contextmanager
@@ -132,6 +136,31 @@ def finite_logits(logits: Tensor) -> Tensor:
             "that diverged: lower the learning rate, or look for extreme values in the weights"
         )
     return logits
+
+
+def search_correct(
+    model: Model, inputs: Tensor, labels: Tensor, norm: Norm, search: Search
+) -> AttackResult:
+    """Attack the correctly classified samples; a misclassified one is an adversarial sample itself.
+
+    Args:
+        model: callable, inputs ``(N, *)`` to logits ``(N, C)``, left as found.
+        inputs: ``(N, *)`` checked samples.
+        labels: ``(N,)`` class indices.
+        norm: what the distance is measured in.
+        search: from which samples are correct, ``(N,)`` bool, and the logits of all ``(N, C)`` to
+            the points found for the correct ones, and where these are misclassified.
+    """
+    with attacking(model, inputs):
+        found, success = inputs.clone(), torch.zeros_like(labels, dtype=torch.bool)
+        if len(inputs) > 0:  # some layers refuse an empty batch
+            with torch.no_grad():
+                logits = checked_logits(model(inputs), labels)
+            success = logits.argmax(dim=1) != labels
+            correct = ~success
+            if correct.any():
+                found[correct], success[correct] = search(correct, logits)
+    return AttackResult(found, success, norm.length(found - inputs))
 
 
 def misclassified(model: Model, inputs: Tensor, labels: Tensor) -> Tensor:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,18 +10,15 @@ from torch import Tensor
 from monai_ima.attacks.border import (
     Bounds,
     Model,
-    attacking,
     checked_count,
     checked_inputs,
-    checked_logits,
     finite_logits,
+    search_correct,
 )
 from monai_ima.attacks.norms import L2, Norm, per_sample
 from monai_ima.attacks.pgd import clipped, input_gradient
 from monai_ima.attacks.result import AttackResult
 from monai_ima.losses import hard_margin, logit_scale, soft_margin
-
-Search: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def ddn(
@@ -161,31 +156,6 @@ class Nearest:
         self.inputs = torch.where(per_sample(nearer, points), points, self.inputs)
         self.distance = torch.where(nearer, distance, self.distance)
         return misclassified
-
-
-def search_correct(
-    model: Model, inputs: Tensor, labels: Tensor, norm: Norm, search: Search
-) -> AttackResult:
-    """Attack the correctly classified samples; a misclassified one is an adversarial sample itself.
-
-    Args:
-        model: callable, inputs ``(N, *)`` to logits ``(N, C)``, left as found.
-        inputs: ``(N, *)`` checked samples.
-        labels: ``(N,)`` class indices.
-        norm: what the distance is measured in.
-        search: from which samples are correct, ``(N,)`` bool, and the logits of all ``(N, C)`` to
-            the points found for the correct ones, and where these are misclassified.
-    """
-    with attacking(model, inputs):
-        found, success = inputs.clone(), torch.zeros_like(labels, dtype=torch.bool)
-        if len(inputs) > 0:  # some layers refuse an empty batch
-            with torch.no_grad():
-                logits = checked_logits(model(inputs), labels)
-            success = logits.argmax(dim=1) != labels
-            correct = ~success
-            if correct.any():
-                found[correct], success[correct] = search(correct, logits)
-    return AttackResult(found, success, norm.length(found - inputs))
 
 
 def annealed(start: float, end: float, done: float) -> float:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monai_ima.attacks.border import Bounds, Model, checked_count, checked_inputs
-from monai_ima.attacks.ddn import Nearest, annealed, checked_gamma, search_correct
+from monai_ima.attacks.border import (
+    Bounds,
+    Model,
+    checked_count,
+    checked_inputs,
+    search_correct,
+)
+from monai_ima.attacks.ddn import Nearest, annealed, checked_gamma
 from monai_ima.attacks.norms import Norm, get_norm
 from monai_ima.attacks.pgd import advanced
 from monai_ima.attacks.result import AttackResult

@@ -17,8 +17,8 @@ from monai_ima.attacks.border import (
     checked_inputs,
     checked_radius,
     finite_logits,
+    search_correct,
 )
-from monai_ima.attacks.ddn import search_correct
 from monai_ima.attacks.norms import L2, Norm, get_norm, per_sample
 from monai_ima.attacks.pgd import clipped
 from monai_ima.attacks.result import AttackResult
