@@ -26,6 +26,7 @@ def fmn(
     norm: Norm | str,
     steps: int = 100,
     gamma: float = 0.05,
+    start: Tensor | None = None,
     bounds: Bounds | None = (0.0, 1.0),
 ) -> AttackResult:
     """Find the nearest misclassified point, in Linf or L2.
@@ -54,6 +55,8 @@ def fmn(
         steps: number of gradients for each correctly classified sample; a misclassified one needs
             none, it is its own nearest at distance 0.
         gamma: first relative change of the ball's radius, between 0 and 1.
+        start: ``(N, *)`` misclassified points from which nearer ones are looked for, by steps that
+            fall from the ball's radius; by default the search begins at the clean sample.
         bounds: range of valid inputs, kept by every iterate, or ``None``.
 
     Returns:
@@ -71,11 +74,19 @@ def fmn(
     checked_gamma(gamma)
     geometry = get_norm(norm)
     inputs = checked_inputs(inputs, labels, bounds)
+    if start is not None:
+        start = checked_inputs(start, labels, bounds)
+        if start.shape != inputs.shape:
+            raise ValueError(
+                f"expected start of the inputs' shape {tuple(inputs.shape)}, got {tuple(start.shape)}"
+            )
+    first_step = 2 if start is None else 1
 
     def search(correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         clean = inputs[correct]
         nearest = Nearest(model, clean, labels[correct], logits[correct], geometry, bounds)
-        iterate, eps = clean, torch.zeros_like(nearest.distance)
+        iterate = clean if start is None else start[correct]
+        eps = geometry.length(iterate - clean)
         for step in range(steps):
             change = annealed(gamma, gamma / 500, step / steps)
             gradient, misclassified, linear = nearest.look_at(iterate)
@@ -83,7 +94,7 @@ def fmn(
             grown = torch.where(nearest.found, grown, (1.25 * linear).maximum(grown))
             shrunk = nearest.distance.minimum((1 - change) * eps)
             eps = torch.where(misclassified, shrunk, grown)
-            length = eps * annealed(2, 0.02, step / steps)
+            length = eps * annealed(first_step, 0.02, step / steps)
             iterate = advanced(
                 iterate, gradient, clean, step=length, eps=eps, norm=geometry, bounds=bounds
             )

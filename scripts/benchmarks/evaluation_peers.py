@@ -49,6 +49,7 @@ SEED = 0
 THREADS = 1
 IMAGE_SIZE = (32, 32)
 STEPS = 100
+BATCH = 64  # of ours, which fills its batch again; the others take all samples of a round at once
 LOSSES = (soft_margin, hard_margin)  # one a restart
 RESTARTS = len(LOSSES)
 RELATIVE_STEP = 0.1  # a step is eps / 10, for everybody
@@ -74,7 +75,7 @@ def main() -> None:
     """Prepare, measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--samples", type=int, default=100, help="in each round")
+    parser.add_argument("--samples", type=int, default=200, help="in each round")
     parser.add_argument("--cache", type=Path, help="folder that keeps the trained networks")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "results" / "benchmarks" / "evaluation_peers.json"
@@ -112,6 +113,7 @@ def settings(rounds: int, samples: int, training_samples: int) -> dict[str, Any]
         "network": "small_cnn",
         "training_samples": training_samples,
         "training": TRAINING,
+        "batch": BATCH,
         "steps": STEPS,
         "restarts": RESTARTS,
         "step_size": f"{RELATIVE_STEP} eps",
@@ -204,7 +206,7 @@ def ours(
 ) -> Tensor:
     """An evaluation of this package, as called by a user."""
     margins = closest_errors(
-        model, inputs, labels, eps=eps, norm=norm, protocol=protocol, seed=SEED
+        model, inputs, labels, eps=eps, norm=norm, protocol=protocol, seed=SEED, batch_size=BATCH
     ).margins
     return margins[:, None] > torch.tensor(eps, dtype=margins.dtype)
 
