@@ -6,7 +6,15 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from monai_ima.bundle import check_keys, check_writable, flag, prepare_output_dir, summary
+from monai_ima.bundle import (
+    check_keys,
+    check_writable,
+    evaluation_summary,
+    flag,
+    given,
+    prepare_output_dir,
+    summary,
+)
 from monai_ima.robustness import RobustnessCurve
 
 FILES = ("model.pt", "model_best.pt", "checkpoint.pt", "robustness.csv")
@@ -31,6 +39,61 @@ def test_summary_holds_every_level_and_every_file(tmp_path):
     assert ["area", f"{curve.auc():.3f}", "(n", "=", "4,", "epoch", "4)"] in words
     assert set(FILES) <= {line.split()[0].removeprefix(f"{tmp_path}/") for line in lines if line}
     assert lines[-1] == f"tensorboard --logdir {tmp_path}"
+
+
+def evaluation_report(*checks, median=0.0312, norms=("linf",)):
+    curve = {"eps": [0, 0.025], "accuracy": [0.75, 0.5], "low": [0.3, 0.15], "high": [0.95, 0.85]}
+    return {
+        "attack": {"protocol": "paper", "description": "100-step PGD"},
+        "curves": [
+            {**curve, "norm": norm, "auc": 0.625, "n": 4, "median_margin": median} for norm in norms
+        ],
+        "checks": [
+            {"name": name, "norm": "linf", "passed": passed, "verdict": f"{name} was looked at"}
+            for name, passed in checks
+        ],
+    }
+
+
+def end_of_evaluation(folder, report):
+    (folder / "robustness.json").write_text(json.dumps(report))
+    return evaluation_summary(str(folder)).splitlines()
+
+
+def test_evaluation_summary_holds_each_curve_and_where_the_report_is(tmp_path):
+    checks = (("strong", True), ("monotone", True), ("shortcut", None))
+    lines = end_of_evaluation(tmp_path, evaluation_report(*checks, norms=("linf", "l2")))
+    words = [line.split() for line in lines]
+
+    assert "paper: 100-step PGD" in lines
+    for norm in ("linf", "l2"):
+        assert ["eps", f"({norm})", "accuracy", "95", "%", "interval"] in words
+    assert words.count(["0.025", "0.500", "0.150", "to", "0.850"]) == 2
+    assert words.count(["area", "0.625", "(n", "=", "4)"]) == 2
+    assert words.count(["half", "lost", "at", "0.0312"]) == 2
+    assert "2 checks, none failed" in lines
+    assert not [line for line in lines if "DO NOT TRUST" in line]
+    assert lines[-2].startswith(f"{tmp_path / 'report.html'}  ")
+    assert lines[-1] == f"tensorboard --logdir {tmp_path}"
+
+
+def test_evaluation_summary_shouts_which_checks_failed(tmp_path):
+    checks = (("large_eps", False), ("strong", True), ("black_box", False), ("shortcut", None))
+    lines = end_of_evaluation(tmp_path, evaluation_report(*checks))
+
+    shout = lines.index("DO NOT TRUST THIS CURVE: 2 checks failed")
+    assert lines[shout + 1 : shout + 3] == [
+        "  linf large_eps: large_eps was looked at",
+        "  linf black_box: black_box was looked at",
+    ]
+    assert not [line for line in lines if "none failed" in line or "strong" in line]
+
+
+@pytest.mark.parametrize("checks", [(), (("strong", None),)])
+def test_evaluation_summary_says_that_nothing_was_checked_or_lost(tmp_path, checks):
+    lines = end_of_evaluation(tmp_path, evaluation_report(*checks, median=None))
+    assert "no checks were made" in lines
+    assert ["half", "lost", "at", "no", "level"] in [line.split() for line in lines]
 
 
 # The folder of a run
@@ -141,16 +204,75 @@ def test_a_mistyped_setting_is_named_with_the_nearest_known(tmp_path, override, 
     with pytest.raises(RuntimeError) as error:
         initialize(tmp_path, override, **settings)
 
-    cause = error.value
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
+    cause = cause_of(error.value)
     assert type(cause) is ValueError
     assert message in str(cause)
 
 
-def test_check_keys_outside_of_a_config_says_so():
-    with pytest.raises(RuntimeError, match="in a MONAI config only"):
-        check_keys()
+def cause_of(error):
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+LAYERED = {"initialize": ["$monai_ima.bundle.check_keys(likeness=0.85)"]}
+
+
+@pytest.mark.parametrize("key", ["epochs", "alpha", "postprocessing", "val_interval", "ckpt_dir"])
+def test_keys_of_another_bundle_are_its_own_affair(tmp_path, key):
+    assert initialize(tmp_path, LAYERED, **{key: 1}) == [None]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("max_epoch", "max_epochs"), ("noise_level", "noise_levels")]
+)
+def test_keys_that_are_all_but_known_are_mistyped(tmp_path, key, meant):
+    with pytest.raises(RuntimeError) as error:
+        initialize(tmp_path, LAYERED, **{key: 1})
+    assert f"got {key}; did you mean {meant}? Known are " in str(cause_of(error.value))
+
+
+def test_functions_of_a_config_say_so_outside_of_one():
+    for function in (check_keys, lambda: given("network_def")):
+        with pytest.raises(RuntimeError, match="in a MONAI config only"):
+            function()
+
+
+# What another file gives
+
+
+def given_in_config(tmp_path, expression, **settings):
+    return initialize(tmp_path, {"initialize": [f"$monai_ima.bundle.{expression}"]}, **settings)[0]
+
+
+def test_what_is_given_is_resolved(tmp_path):
+    layers = {
+        "count": "@max_epochs",
+        "net": {"_target_": "torch.nn.Flatten"},
+        "part": {"a": "$6 * 7"},
+    }
+    for expression, expected in (
+        ("given('count')", 20),
+        ("given('count', None)", 20),
+        ("given('part::a')", 42),
+        ("given('beta')", 0.5),
+    ):
+        assert given_in_config(tmp_path, expression, **layers) == expected
+    network = given_in_config(tmp_path, "given('net', None)", **layers)
+    assert isinstance(network, torch.nn.Flatten)
+
+
+def test_what_nobody_gives_is_the_default_or_an_error_with_the_way_out(tmp_path):
+    assert given_in_config(tmp_path, "given('network_def', None)") is None
+    assert given_in_config(tmp_path, "given('network_def', @beta)") == 0.5
+    with pytest.raises(RuntimeError) as error:
+        given_in_config(tmp_path, "given('dataset_dir')")
+    cause = cause_of(error.value)
+    assert type(cause) is ValueError
+    assert str(cause) == (
+        "expected a dataset_dir, got none; add --dataset_dir ..., or a file that has it to "
+        "--config_file"
+    )
 
 
 # Errors

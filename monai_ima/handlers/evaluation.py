@@ -179,7 +179,8 @@ class RobustnessEvaluation:
             self._subset.append(_Samples(*(values[checked] for values in batch)))
         finished = batch.places < self._progress.finished
         self._check_same(_Samples(*(values[finished] for values in batch)))
-        self._chunk.append(_Samples(*(values[~finished] for values in batch)))
+        if not finished.all():
+            self._chunk.append(_Samples(*(values[~finished] for values in batch)))
         if sum(len(part.labels) for part in self._chunk) >= self.chunk_size:
             self._attack(engine.network)
 
@@ -188,10 +189,11 @@ class RobustnessEvaluation:
         inputs, labels, logits = (
             engine.state.output[key] for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED)
         )
-        if labels is None:
+        if labels is None or labels.ndim != 1:
+            got = "none" if labels is None else f"labels of shape {tuple(labels.shape)}"
             raise ValueError(
-                "expected samples with labels, got some without; robustness is measured against "
-                "the truth: add the labels to the list of samples"
+                f"expected every sample with its label, the index of its class, got {got}; "
+                "robustness is measured against the truth: add the labels to the list of samples"
             )
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         if not isinstance(logits, Tensor) or shape != (len(labels), len(self.class_names)):
@@ -250,7 +252,7 @@ class RobustnessEvaluation:
         """The samples that need no attack any more are those that were attacked."""
         if len(finished.places) == 0:
             return
-        known = self._progress.answers["inputs"][finished.places.cpu()]
+        known = self._progress.answers["fingerprints"][finished.places.cpu()]
         changed = finished.places.cpu()[known != _fingerprints(finished.inputs)]
         if len(changed):
             raise ValueError(
@@ -274,14 +276,12 @@ class RobustnessEvaluation:
     def _attack(self, network: nn.Module) -> None:
         """Measure the samples that have gathered, and keep the answers."""
         chunk, self._chunk = _Samples.cat(self._chunk), []
-        if len(chunk.labels) == 0:
-            return
         clean = torch.cat(
             [probabilities(network, part) for part in chunk.inputs.split(self.batch_size)]
         )
         answers = {
             "labels": chunk.labels.cpu(),
-            "inputs": _fingerprints(chunk.inputs),
+            "fingerprints": _fingerprints(chunk.inputs),
             "probabilities": clean.cpu(),
         }
         examples = {}
@@ -304,7 +304,8 @@ class RobustnessEvaluation:
                 f"expected the data loader to give all {len(self.samples)} listed samples, got "
                 f"{self._seen}; does it drop the last batch?"
             )
-        self._attack(engine.network)
+        if self._chunk:
+            self._attack(engine.network)
         self._bar.close()
         for norm in self.measures:
             self._check(engine.network, norm)

@@ -74,6 +74,10 @@ def written(monkeypatch):
     return found
 
 
+class Interrupted(Exception):  # noqa: N818
+    """From inside, like Ctrl-C."""
+
+
 @pytest.fixture
 def attacked(monkeypatch):
     """The samples that were attacked, call by call; ``attacked.until`` calls are let through."""
@@ -81,7 +85,7 @@ def attacked(monkeypatch):
 
     def counted(self, model, inputs, labels, index):
         if len(calls.places) == calls.until:
-            raise KeyboardInterrupt
+            raise Interrupted
         calls.places.append(index.tolist())
         return measure(self, model, inputs, labels, index)
 
@@ -297,7 +301,7 @@ def test_inputs_of_any_shape(tmp_path, shape):
 def test_margins_are_those_of_a_linear_model(tmp_path, written):
     model = linear_model((1, 4, 5), classes=3)
     samples = listed(model)
-    run(model, samples, handler(tmp_path, samples, protocol=Screen(), bounds=None))
+    run(model, samples, handler(tmp_path, samples, protocol=Screen(), bounds=None, chunk_size=4))
 
     inputs = torch.stack([sample["image"] for sample in samples])
     labels = torch.tensor([sample["label"] for sample in samples])
@@ -343,7 +347,7 @@ def few_checks(monkeypatch):
     def counted(check):
         def counting(subset):
             if len(made.names) == made.until:
-                raise KeyboardInterrupt
+                raise Interrupted
             made.names.append(check.__name__)
             return check(subset)
 
@@ -371,7 +375,7 @@ def test_an_interrupted_evaluation_ends_as_one_run_through(
         attacked.until, few_checks.until = chunks_made, checks_made
         if checks_made == 2:
             break
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted):
             run(model, samples, handler(broken, samples, **WHOLE))
         assert [path.name for path in broken.iterdir()] == ["progress.pt"]
     run(model, samples, handler(broken, samples, **WHOLE))
@@ -392,6 +396,20 @@ def test_an_interrupted_evaluation_ends_as_one_run_through(
     events = EventAccumulator(str(broken)).Reload()
     assert len(events.Scalars("robust_accuracy/linf/auc")) == 1
     assert not (broken / "previous-1").exists()
+
+
+def test_a_handler_goes_on_itself(tmp_path, problem, attacked, written):
+    """As in a notebook."""
+    model, samples = problem
+    whole = handler(tmp_path, samples)
+    attacked.until = 1
+    with pytest.raises(Interrupted):
+        run(model, samples, whole)
+    attacked.until = math.inf
+    for _ in range(2):
+        run(model, samples, whole)
+        assert attacked.places == [[*range(8)], [*range(8, 16)], [*range(16, 20)]]
+        assert [row["id"] for row in written.rows] == [sample["id"] for sample in samples]
 
 
 def other_weights(model, samples):
@@ -438,7 +456,7 @@ def test_another_evaluation_starts_anew(tmp_path, problem, attacked, written, ch
     model, samples = problem
     folder = tmp_path / "evaluation"
     attacked.until = 2
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         run(model, samples, handler(folder, samples))
     (folder / "report.html").write_text("earlier")
     before = tree(folder)
@@ -456,9 +474,9 @@ def test_another_evaluation_starts_anew(tmp_path, problem, attacked, written, ch
 def test_a_changed_image_among_the_finished_ones_is_told(tmp_path, problem, attacked, written):
     model, samples = problem
     attacked.until = 2
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         run(model, samples, handler(tmp_path, samples))
-    before = tree(tmp_path)
+    before, attacked.until = tree(tmp_path), math.inf
 
     changed = [*samples[:9], samples[9] | {"image": samples[9]["image"].flip(1)}, *samples[10:]]
     with pytest.raises(
@@ -471,7 +489,7 @@ def test_a_changed_image_among_the_finished_ones_is_told(tmp_path, problem, atta
 def test_another_batch_of_the_loader_loses_no_sample(tmp_path, problem, attacked, written):
     model, samples = problem
     attacked.until = 1
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         run(model, samples, handler(tmp_path / "broken", samples))
 
     attacked.until = math.inf
@@ -542,7 +560,8 @@ def test_meta_tensors_are_plain_tensors_to_the_attacks(tmp_path, problem, writte
     run(model, data, handler(tmp_path / "meta", data, check_samples=2))
 
     assert written.rows == plain
-    assert {type(example.attacked) for example in written.examples["linf"]} == {torch.Tensor}
+    for example in written.examples["linf"]:
+        assert type(example.clean) is type(example.attacked) is torch.Tensor
 
 
 def test_nobody_correct_and_a_class_without_samples(tmp_path, problem):
@@ -603,10 +622,11 @@ BAD_MODELS = {
 
 
 @pytest.mark.parametrize("case", BAD_MODELS)
-def test_a_model_that_does_not_fit_is_refused(tmp_path, problem, case):
+def test_a_model_that_does_not_fit_is_refused_at_once(tmp_path, problem, attacked, case):
     function, message = BAD_MODELS[case]
     with pytest.raises(ValueError, match=message):
         run(outputs(function), problem[1], handler(tmp_path, problem[1]))
+    assert attacked.places == []
     assert tree(tmp_path) == {}
 
 
@@ -626,7 +646,12 @@ BAD_DATA = {
     "unlabelled": (
         lambda samples: [{"image": sample["image"]} for sample in samples],
         {},
-        r"samples with labels, got some without; .*add the labels",
+        r"sample with its label, the index of its class, got none; .*add the labels",
+    ),
+    "one-hot": (
+        lambda samples: [s | {"label": torch.tensor([0, 1])} for s in samples],
+        {},
+        r"index of its class, got labels of shape \(4, 2\)",
     ),
     "outside": (
         lambda samples: [s | {"image": 255 * s["image"]} for s in samples],
@@ -688,8 +713,11 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, problem, settings, messa
 def test_probabilities_are_told_from_logits(tmp_path, problem, written, caplog):
     model, samples = problem
     run(model, samples, handler(tmp_path / "logits", samples))
-    assert "PROBABILITIES" not in caplog.text
     assert written.report["attack"]["outputs"] == "logits"
+    centred = outputs(lambda logits: logits - logits.mean(dim=1, keepdim=True) + 1 / 3)
+    run(centred, samples, handler(tmp_path / "centred", samples))  # they sum to 1 as well
+    assert written.report["attack"]["outputs"] == "logits"
+    assert "PROBABILITIES" not in caplog.text
 
     run(outputs(lambda logits: logits.softmax(dim=1)), samples, handler(tmp_path / "p", samples))
     (record,) = [record for record in caplog.records if "PROBABILITIES" in record.message]

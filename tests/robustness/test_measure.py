@@ -8,7 +8,14 @@ from linear import exact_distance, linear_model
 from torch import nn
 
 from monai_ima.attacks import get_norm
-from monai_ima.robustness import BlackBox, CountingModel, Paper, Screen, noise_levels
+from monai_ima.robustness import (
+    BlackBox,
+    CountingModel,
+    Paper,
+    Screen,
+    closest_errors,
+    noise_levels,
+)
 from monai_ima.robustness.measure import Measure, predicted, probabilities
 
 EPS = [0.1, 0.2, 0.4]
@@ -162,17 +169,21 @@ def test_white_noise_shares_by_hand():
 
 
 def test_passes_are_those_through_the_model():
-    """Two samples stand at both levels through every iterate of both restarts, one never did."""
+    """Two samples stand at both levels through every step of both restarts, one never did."""
     inputs, labels = torch.tensor([[0.1], [0.5], [0.9]]), torch.tensor([0, 1, 1])
-    model = CountingModel(lambda x: torch.cat([1 - 2 * x, 2 * x - 1.01], dim=1))
-    asked = measure(protocol=Paper(steps=10), eps=[0.01, 0.02], noise_draws=0, auroc_steps=0)
+
+    def model(inputs):
+        return torch.cat([1 - 2 * inputs, 2 * inputs - 1.01], dim=1)
+
+    protocol, counted = Paper(steps=10), CountingModel(model)
+    closest_errors(counted, inputs, labels, eps=[0.01, 0.02], norm="linf", protocol=protocol)
+    asked = measure(protocol=protocol, eps=[0.01, 0.02])
     answers, _ = asked(model, inputs, labels, torch.arange(3))
     summary = asked.summary(answers, labels, predicted(model, inputs), 2, None)
 
     assert answers["margins"].tolist() == [float("inf"), 0, float("inf")]
-    # 3 clean; 2 samples, 2 levels, 2 restarts of 11 iterates, the last of which needs no gradient
-    assert summary["forwards"] == pytest.approx((3 + 2 * 2 * 2 * 11) / 3)
-    assert summary["gradients"] == pytest.approx(2 * 2 * 2 * 10 / 3)
+    assert summary["gradients"] == pytest.approx(2 * 2 * 2 * 10 / 3) == counted.gradients / 3
+    assert summary["forwards"] == pytest.approx(counted.forwards / 3)
 
 
 def test_what_is_not_asked_for_is_not_there():
@@ -294,6 +305,28 @@ def test_answers_do_not_depend_on_what_else_is_asked_about():
         torch.testing.assert_close(torch.cat([part[name] for part in parts]), whole[name])
     other, _ = asked(model, inputs, labels, index + 100)
     assert not torch.equal(other["uniform"], whole["uniform"])
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("freeze", [False, True])
+def test_torchscript_is_attacked_by_its_gradients(freeze, tmp_path):
+    model = nn.Sequential(
+        nn.Flatten(), nn.BatchNorm1d(6), nn.Dropout(), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)
+    ).eval()
+    inputs = torch.rand(8, 1, 6)
+    labels = model(inputs).argmax(dim=1)
+    scripted = torch.jit.script(model)
+    torch.jit.save(torch.jit.freeze(scripted) if freeze else scripted, tmp_path / "model.ts")
+    loaded = torch.jit.load(tmp_path / "model.ts")
+    modes = [freeze or module.train().training for module in loaded.modules()]
+    answers, _ = measure(eps=[0.05, 0.4])(loaded, inputs, labels, torch.arange(8))
+    expected, _ = measure(eps=[0.05, 0.4])(model, inputs, labels, torch.arange(8))
+
+    assert answers["margins"].isfinite().any()
+    for name, values in expected.items():
+        torch.testing.assert_close(answers[name], values, msg=name)
+    assert [freeze or module.training for module in loaded.modules()] == modes
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
 
 
 def test_the_model_is_left_as_found_and_asked_in_eval_mode():
