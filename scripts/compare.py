@@ -30,6 +30,8 @@ from monai_ima.handlers.files import write_whole
 from monai_ima.robustness.statistics import bootstrap_means
 
 SIGNIFICANT = 0.05
+# Over fewer patients the interval of a bootstrap is too narrow; over one it has no width.
+ENOUGH_PATIENTS = 10
 # What may differ between attacks of the same strength.
 SAME_STRENGTH = {"description", "seed", "batch_size", "check_samples"}
 NORMS = {"linf": "L∞", "l2": "L2"}
@@ -40,12 +42,10 @@ COLORS = (
 )
 MARKERS = "osD^vPX*<>"
 SMALL_PRINT = (
-    "The area is the mean accuracy over the levels from 0 to the largest. Its interval, and the "
-    "difference of two areas (the median with its interval), are from 1000 bootstrap draws of the "
-    "{unit}, the same for all runs: 95 % each, not adjusted for the number of pairs. The median margin "
-    "is the noise at which half of the correctly classified samples are lost; none: fewer are, at any "
-    "level. p is that of McNemar's exact test, adjusted by Holm's method for all levels and pairs "
-    f"of a norm; below {SIGNIFICANT}, a difference is called beyond chance."
+    "The area is the mean accuracy over the levels from 0 to the largest. {intervals} The median "
+    "margin is the noise at which half of the correctly classified samples are lost; none: fewer "
+    "are, at any level. p is that of McNemar's exact test, adjusted by Holm's method for all levels "
+    f"and pairs of a norm; below {SIGNIFICANT}, a difference is called beyond chance."
 )
 
 
@@ -135,15 +135,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Row:
-    """A run: ``accuracy`` at the L levels, ``area`` under them with its interval."""
+    """A run: ``accuracy`` at the L levels, ``area`` under them with its interval, if one is drawn."""
 
     name: str
     protocol: str
     n: int
     accuracy: list[float]
     area: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None
     median_margin: float | None
 
 
@@ -156,14 +155,16 @@ class Pair:
         wins: at each level, the samples where the first stands and the second falls.
         losses: at each level, the reverse.
         p: at each level, of McNemar's exact test, adjusted.
-        difference: bootstrap of the first's area less the second's: median, low and high end.
+        difference: the first's area less the second's.
+        interval: of the difference, low and high end; ``None`` where patients are too few.
     """
 
     names: tuple[str, str]
     wins: list[int]
     losses: list[int]
     p: list[float]
-    difference: tuple[float, float, float]
+    difference: float
+    interval: tuple[float, float] | None
 
 
 def run_names(folders: Sequence[Path], given: str | None) -> list[str]:
@@ -361,15 +362,16 @@ def compare_in(runs: Sequence[Run], norm: str, eps: list[float]) -> Comparison:
     levels = torch.tensor(eps, dtype=torch.float64)
     areas = torch.stack([torch.trapezoid(stands.double(), levels) for stands in robust], dim=1)
     areas /= levels[-1]
+    mean = areas.mean(dim=0).tolist()
     generator = torch.Generator().manual_seed(0)
-    drawn = bootstrap_means(areas, patients(runs), generator=generator).unbind(dim=1)
+    drawn = bootstrap_means(areas, patients(runs), generator=generator)
+    enough = not too_few_patients(runs)
 
     rows = []
     for i, run in enumerate(runs):
-        _, low, high = _median_and_ends(drawn[i])
-        accuracy, area = robust[i].double().mean(dim=0).tolist(), float(areas[:, i].mean())
-        margin = curves[i].median_margin
-        rows.append(Row(run.name, run.protocol, len(areas), accuracy, area, low, high, margin))
+        accuracy, margin = robust[i].double().mean(dim=0).tolist(), curves[i].median_margin
+        interval = _ends(drawn[:, i]) if enough else None
+        rows.append(Row(run.name, run.protocol, len(areas), accuracy, mean[i], interval, margin))
 
     pairs = []
     for i, j in combinations(range(len(runs)), 2):
@@ -377,7 +379,8 @@ def compare_in(runs: Sequence[Run], norm: str, eps: list[float]) -> Comparison:
         losses = (robust[j] & ~robust[i]).sum(dim=0).tolist()
         p = [mcnemar(*counts) for counts in zip(wins, losses, strict=True)]
         names = (runs[i].name, runs[j].name)
-        pairs.append(Pair(names, wins, losses, p, _median_and_ends(drawn[i] - drawn[j])))
+        interval = _ends(drawn[:, i] - drawn[:, j]) if enough else None
+        pairs.append(Pair(names, wins, losses, p, mean[i] - mean[j], interval))
     adjusted = iter(holm([p for pair in pairs for p in pair.p]))
     pairs = [replace(pair, p=[next(adjusted) for _ in eps]) for pair in pairs]
     return Comparison(norm, eps, rows, pairs)
@@ -390,9 +393,25 @@ def patients(runs: Sequence[Run]) -> Tensor | None:
     return torch.tensor([numbers[name] for name in names]) if all(names) else None
 
 
-def _median_and_ends(drawn: Tensor) -> tuple[float, float, float]:
-    median, low, high = drawn.quantile(drawn.new_tensor([0.5, 0.025, 0.975])).tolist()
-    return median, low, high
+def known_patients(runs: Sequence[Run]) -> int:
+    """How many they are, 0 if that of some sample is unknown."""
+    numbers = patients(runs)
+    return 0 if numbers is None else int(numbers.max()) + 1
+
+
+def too_few_patients(runs: Sequence[Run]) -> str:
+    """Their number in words, if no interval over them can be trusted; else ""."""
+    known = known_patients(runs)
+    return f"only {_counted(known)}" if 0 < known < ENOUGH_PATIENTS else ""
+
+
+def _counted(number: int) -> str:
+    return f"{number} patient{'s' if number > 1 else ''}"
+
+
+def _ends(drawn: Tensor) -> tuple[float, float]:
+    low, high = drawn.quantile(drawn.new_tensor([0.025, 0.975])).tolist()
+    return low, high
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -420,23 +439,34 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def in_words(runs: Sequence[Run], comparisons: Sequence[Comparison], remarks: Sequence[str]) -> str:
     """The comparison in Markdown."""
-    numbers = patients(runs)
     samples = f"{len(runs[0].labels)} samples"
-    known = 0 if numbers is None else int(numbers.max()) + 1
-    unit = f"{known} patients" if known else "samples"
-    of_patients = f" of {unit}" if known else ""
+    known, few = known_patients(runs), too_few_patients(runs)
+    of_patients = f" of {_counted(known)}" if known else ""
     paragraphs = [f"# {len(runs)} runs on the same {samples}{of_patients}", *remarks]
     for comparison in comparisons:
         paragraphs += [
             f"## {NORMS.get(comparison.norm, comparison.norm)}",
             table(comparison),
-            "\n".join(verdict(pair, comparison) for pair in comparison.pairs),
+            "\n".join(verdict(pair, comparison, few) for pair in comparison.pairs),
         ]
-    paragraphs += ["## How to read this", SMALL_PRINT.format(unit=unit)]
+    intervals = (
+        f"No interval of it is given: {few}, and over fewer than {ENOUGH_PATIENTS} it would be too "
+        "narrow."
+        if few
+        else "Its interval, and that of the difference of two areas, are from 1000 bootstrap draws "
+        f"of the {_counted(known) if known else 'samples'}, the same for all runs: 95 % each, not "
+        "adjusted for the number of pairs."
+    )
+    paragraphs += ["## How to read this", SMALL_PRINT.format(intervals=intervals)]
     if 0 < known < len(runs[0].labels):
         paragraphs.append(
             "McNemar's test takes samples for independent, which those of one patient are not: "
-            "where tests and areas disagree, trust the areas."
+            + (
+                f"its p may be too small, and with {few} nothing here tells whether a difference "
+                "would be found in other patients."
+                if few
+                else "where tests and areas disagree, trust the areas."
+            )
         )
     return "\n\n".join([*paragraphs, "![Accuracy against the noise level](compare.png)"]) + "\n"
 
@@ -447,30 +477,27 @@ def table(comparison: Comparison) -> str:
     heading = ["run", "protocol", "n", *levels, "area (95 % interval)", "median margin"]
     lines = [heading, ["---"] * len(heading)]
     for row in comparison.rows:
-        area = f"{row.area:.3f} ({row.low:.3f} to {row.high:.3f})"
+        area = f"{row.area:.3f} ({_range(row.interval)})"
         accuracy = [f"{value:.3f}" for value in row.accuracy]
         margin = "none" if row.median_margin is None else f"{row.median_margin:.3g}"
         lines.append([_plain(row.name), row.protocol, str(row.n), *accuracy, area, margin])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _range(interval: tuple[float, float] | None) -> str:
+    return "\N{EN DASH}" if interval is None else "{:.3f} to {:.3f}".format(*interval)
+
+
 def _plain(name: str) -> str:
     return name.replace("|", "\\|")
 
 
-def verdict(pair: Pair, comparison: Comparison) -> str:
+def verdict(pair: Pair, comparison: Comparison, few_patients: str) -> str:
     """By how much the areas of two runs differ, and a sentence for each level beyond chance."""
     first, second = map(_plain, pair.names)
-    median, low, high = pair.difference
-    larger, smaller = first, second
-    if median < 0:
-        larger, smaller, median, low, high = second, first, -median, -high, -low
-    chance = "beyond chance" if low > 0 else "which chance may explain"
-    area = (
-        f"- **{first} and {second}**: the area of {larger} is larger than that of {smaller} by "
-        f"{median:.3f} ({low:.3f} to {high:.3f}), {chance}"
-    )
-    lines = [area]
+    if not any(pair.wins) and not any(pair.losses):
+        return f"- **{first} and {second}**: there is no difference, the same samples stand at each level"
+    lines = [f"- **{first} and {second}**: {_areas(pair, few_patients)}"]
     for eps, wins, losses, p in zip(comparison.eps, pair.wins, pair.losses, pair.p, strict=True):
         if p < SIGNIFICANT:
             stands, falls = (first, second) if wins > losses else (second, first)
@@ -480,10 +507,33 @@ def verdict(pair: Pair, comparison: Comparison) -> str:
                 f"p = {p:.2g} (adjusted)"
             )
     if len(lines) == 1:
+        smallest = f"{min(pair.p):.2g}"
         lines.append(
-            f"  - at no level is a difference beyond chance: p = {min(pair.p):.2g} (adjusted) or more"
+            f"  - at no level is a difference beyond chance: p = {smallest} (adjusted)"
+            + ("" if smallest == "1" else " or more")
         )
     return "\n".join(lines)
+
+
+def _areas(pair: Pair, few_patients: str) -> str:
+    larger, smaller = map(_plain, pair.names)
+    difference, interval = pair.difference, pair.interval
+    if difference < 0:
+        larger, smaller, difference = smaller, larger, -difference
+        interval = interval and (-interval[1], -interval[0])
+    by = f"{difference:.3f}"
+    said = (
+        f"the areas differ by {by}"
+        if float(by) == 0
+        else f"the area of {larger} is larger than that of {smaller} by {by}"
+    )
+    if interval is None:
+        return (
+            f"{said}; {few_patients}: too few to tell whether the difference of areas is beyond "
+            "chance"
+        )
+    chance = "beyond chance" if interval[0] > 0 else "which chance may explain"
+    return f"{said} ({_range(interval)}), {chance}"
 
 
 def write_csv(path: Path, comparisons: Sequence[Comparison]) -> None:
@@ -502,7 +552,7 @@ def write_csv(path: Path, comparisons: Sequence[Comparison]) -> None:
                 writer.writerow(
                     [comparison.norm, row.name, row.protocol, row.n, row.accuracy[0]]
                     + [accuracy.get(level) for level in levels]
-                    + [row.area, row.low, row.high, row.median_margin]
+                    + [row.area, *(row.interval or (None, None)), row.median_margin]
                 )
 
 

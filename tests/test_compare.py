@@ -174,13 +174,60 @@ def test_differences_beyond_chance_in_words(command, tmp_path):
     assert 0 < low < median < high < 0.5 + 1e-9
 
 
-def test_equal_runs_do_not_differ_beyond_chance(command, tmp_path):
-    runs = [write_evaluation(tmp_path / name, [0.05, 0.3, 0.15]) for name in ("a", "b")]
+@pytest.mark.parametrize("patients", [None, ["p0", "p0", "p1"]])
+def test_equal_runs_do_not_differ(command, tmp_path, patients):
+    runs = [
+        write_evaluation(tmp_path / name, [0.05, 0.3, 0.15], patients=patients)
+        for name in ("a", "b")
+    ]
 
     text = command(*runs)
 
-    assert "by 0.000 (0.000 to 0.000), which chance may explain\n" in text
-    assert "  - at no level is a difference beyond chance: p = 1 (adjusted) or more\n" in text
+    assert (
+        "\n- **a and b**: there is no difference, the same samples stand at each level\n\n" in text
+    )
+    for words in ("larger than", "(adjusted)", "too few to tell"):
+        assert words not in text
+
+
+def test_equal_areas_of_different_samples_are_not_called_larger(command, tmp_path):
+    runs = [
+        write_evaluation(tmp_path / "a", [0.05, 0.15] * 6),
+        write_evaluation(tmp_path / "b", [0.15, 0.05] * 6),
+    ]
+
+    text = command(*runs)
+
+    assert "- **a and b**: the areas differ by 0.000 (" in text
+    assert "), which chance may explain\n" in text
+    assert "  - at no level is a difference beyond chance: p = 1 (adjusted)\n" in text
+    assert "larger than" not in text
+
+
+@pytest.mark.parametrize(("number", "named"), [(1, "1 patient"), (9, "9 patients")])
+def test_areas_of_few_patients_tell_nothing(command, tmp_path, number, named):
+    patients = [f"p{i % number}" for i in range(40)]
+    runs = [
+        write_evaluation(tmp_path / name, [margin] * 40, patients=patients)
+        for name, margin in (("a", 0.05), ("b", 0.15))
+    ]
+
+    text = command(*runs)
+
+    assert text.startswith(f"# 2 runs on the same 40 samples of {named}\n")
+    assert (
+        "- **a and b**: the area of b is larger than that of a by 0.500; "
+        f"only {named}: too few to tell whether the difference of areas is beyond chance\n"
+    ) in text
+    assert "| a | paper | 40 | 1.000 | 0.000 | 0.000 | 0.250 (\N{EN DASH}) |" in text
+    assert ", beyond chance\n" not in text
+    assert "bootstrap" not in text
+    assert "trust the areas" not in text
+    assert f"with only {named} nothing here tells" in text
+    with (tmp_path / "runs/compare/compare.csv").open(newline="") as file:
+        assert [(row["area_low"], row["area_high"]) for row in csv.DictReader(file)] == [
+            ("", "")
+        ] * 2
 
 
 def test_a_larger_area_may_be_chance(command, tmp_path):
@@ -215,8 +262,10 @@ def test_difference_of_areas_is_a_paired_one(command, tmp_path):
 
 
 def test_patients_are_drawn_where_all_are_known(command, tmp_path):
-    margins = [[0.05] * 8 + [0.3] * 8, [0.3] * 8 + [0.05] * 8]
-    patients = ["p1"] * 8 + ["p2"] * 8  # each the opposite of the other: two draws decide
+    margins = [[0.05] * 40 + [0.3] * 40, [0.3] * 40 + [0.05] * 40]
+    patients = [
+        f"p{i // 8}" for i in range(80)
+    ]  # five stand, five fall: of ten drawn, 2 to 8 stand
 
     def compared(*known):
         runs = [
@@ -226,16 +275,16 @@ def test_patients_are_drawn_where_all_are_known(command, tmp_path):
         return command(*runs)
 
     for text in (compared(patients, patients), compared(None, patients)):
-        assert text.startswith("# 2 runs on the same 16 samples of 2 patients\n")
-        assert "bootstrap draws of the 2 patients" in text
-        assert "| a | paper | 16 | 1.000 | 0.500 | 0.500 | 0.625 (0.250 to 1.000)" in text
-        assert "which those of one patient are not" in text
+        assert text.startswith("# 2 runs on the same 80 samples of 10 patients\n")
+        assert "bootstrap draws of the 10 patients" in text
+        assert "| a | paper | 80 | 1.000 | 0.500 | 0.500 | 0.625 (0.400 to 0.850)" in text
+        assert "where tests and areas disagree, trust the areas" in text
     for text in (compared(None, None), compared([*patients[:-1], ""], None)):
-        assert text.startswith("# 2 runs on the same 16 samples\n")
+        assert text.startswith("# 2 runs on the same 80 samples\n")
         assert "bootstrap draws of the samples" in text
-        assert "(0.250 to 1.000)" not in text
+        assert "(0.400 to 0.850)" not in text
         assert "patient" not in text
-    single = [f"p{i}" for i in range(16)]
+    single = [f"p{i}" for i in range(80)]
     assert "which those of one patient are not" not in compared(single, single)
 
 

@@ -41,8 +41,9 @@ Sections = dict[str, list[Sample]]
 class Datalist:
     """The samples of a data set as MONAI reads them.
 
-    An item is ``{"image": path, "label": int, "patient": str, "index": int}``; ``index`` is its
-    position within its section, which for training is the key of the margin store.
+    An item is ``{"image": path, "label": int, "patient": str, "index": int, "id": str}``; ``index``
+    is its position within its section, which for training is the key of the margin store, ``id``
+    its path relative to the data set's folder.
     ``fingerprint`` is the SHA-256 of the training items' relative paths and labels in their order:
     two runs with the same fingerprint mean the same sample by the same index.
     """
@@ -180,8 +181,7 @@ def list_samples(
     paths = [sample.path for sample in samples]
     _check_paths(root, paths)
     _check_channels(root, [path for path in paths if path.lower().endswith(IMAGE_SUFFIXES)])
-    items = [item | {"id": path} for item, path in zip(_items(root, samples), paths, strict=True)]
-    return SampleList(names, items, _fingerprint(samples))
+    return SampleList(names, _items(root, samples), _fingerprint(samples))
 
 
 def split_by_patient(samples: Iterable[Sample], fractions: Sequence[float], seed: int) -> Sections:
@@ -233,7 +233,7 @@ def _draw(samples: list[Sample], per_class: int, seed: int) -> list[Sample]:
 
 def _items(root: Path, samples: list[Sample]) -> list[dict[str, Any]]:
     return [
-        {"image": str(root / path), "label": label, "patient": patient, "index": index}
+        {"image": str(root / path), "label": label, "patient": patient, "index": index, "id": path}
         for index, (path, label, patient) in enumerate(samples)
     ]
 

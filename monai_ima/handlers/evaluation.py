@@ -29,7 +29,14 @@ from monai_ima.handlers.files import set_aside
 from monai_ima.networks import weights_fingerprint
 from monai_ima.report import Example
 from monai_ima.robustness import Protocol, get_protocol
-from monai_ima.robustness.checks import ON_SUBSET, Subset, without_gradients, zero_gradient
+from monai_ima.robustness.checks import (
+    ON_SUBSET,
+    Check,
+    Subset,
+    checked,
+    without_gradients,
+    zero_gradient,
+)
 from monai_ima.robustness.curve import noise_levels as checked_levels
 from monai_ima.robustness.measure import Measure, probabilities
 from monai_ima.robustness.seeds import seeded
@@ -71,6 +78,29 @@ def _kind(outputs: Tensor) -> str:
         "looks more robust than it is. Give a network that returns logits, without the softmax."
     )
     return "probabilities"
+
+
+def _checked_bounds(bounds: object) -> tuple[float, float] | None:
+    """Two numbers or ``None``, whatever a command line made of them."""
+    match bounds:
+        case None:
+            return None
+        case [int() | float() as low, int() | float() as high]:
+            return float(low), float(high)
+    raise ValueError(
+        f"expected bounds to be two numbers, low and high, got {bounds!r}; inputs without bounds "
+        "are told by null in a file, and by '$None' on the command line"
+    )
+
+
+def _check_deterministic(wrong: Tensor, wrong_again: Tensor) -> None:
+    differing = int((wrong != wrong_again).sum())
+    if differing > max(1, 0.01 * len(wrong)):  # one may lie on the boundary
+        raise ValueError(
+            f"expected the model to answer a sample twice in the same way, got {differing} of "
+            f"{len(wrong)} answered differently; is dropout on, or was the model exported in "
+            "train mode?"
+        )
 
 
 class RobustnessEvaluation:
@@ -134,7 +164,7 @@ class RobustnessEvaluation:
                 eps=checked_levels(levels),
                 norm=get_norm(norm),
                 protocol=get_protocol(protocol),
-                bounds=None if bounds is None else (bounds[0], bounds[1]),
+                bounds=_checked_bounds(bounds),
                 seed=seed,
                 batch_size=checked_count("batch_size", batch_size, at_least=1),
                 noise_draws=checked_count("noise_draws", noise_draws, at_least=0),
@@ -287,6 +317,7 @@ class RobustnessEvaluation:
         examples = {}
         for norm, measure in self.measures.items():
             own, errors = measure(network, *chunk)
+            _check_deterministic(clean.argmax(dim=1) != chunk.labels, errors.margins == 0)
             answers |= {f"{norm}/{name}": values for name, values in own.items()}
             kept = (chunk.places, errors.margins, chunk.inputs, errors.inputs)
             found = Examples(*(values[errors.margins > 0].cpu() for values in kept))
@@ -331,9 +362,10 @@ class RobustnessEvaluation:
             batch_size=self.batch_size,
         )
         done = self._progress.checks.setdefault(norm, {})
-        for name, check in tqdm(ON_SUBSET.items(), desc=f"checking {norm}", dynamic_ncols=True):
+        for name in tqdm(ON_SUBSET, desc=f"checking {norm}", dynamic_ncols=True):
             if name not in done:
-                found = check(subset) if measure.takes_gradients else without_gradients(name)
+                takes = measure.takes_gradients
+                found = checked(subset, name) if takes else without_gradients(name)
                 done[name] = found.to_dict()
                 self._progress.write(self._progress_path)
         if "zero_gradient" not in done:
@@ -344,6 +376,9 @@ class RobustnessEvaluation:
                 else without_gradients("zero_gradient")
             )
             done["zero_gradient"] = found.to_dict()
+            done["logits"] = Check(
+                "logits", self._outputs == "logits", f"the model returns {self._outputs}"
+            ).to_dict()
             self._progress.write(self._progress_path)
 
     def _hand_over(self, engine: SupervisedEvaluator) -> None:
@@ -359,7 +394,10 @@ class RobustnessEvaluation:
             report,
             rows=self._rows(),
             answers=self._progress.answers,
-            examples={norm: self._examples(engine.network, norm) for norm in self.measures},
+            examples={
+                norm: self._examples(engine.network, norm, engine.state.device)
+                for norm in self.measures
+            },
         )
 
     def report(self) -> dict[str, Any]:
@@ -445,12 +483,11 @@ class RobustnessEvaluation:
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         return torch.tensor([numbers[name] for name in names])
 
-    def _examples(self, network: nn.Module, norm: str) -> list[Example]:
+    def _examples(self, network: nn.Module, norm: str, device: torch.device) -> list[Example]:
         """The most fragile and the hardest samples, as the report shows them."""
         measure, kept = self.measures[norm], self._progress.examples[norm]
         if len(kept.places) == 0:
             return []
-        device = next(iter(network.parameters()), kept.clean).device
         labels = self._progress.answers["labels"][kept.places]
         attacked, unbroken = kept.attacked.clone(), kept.margins.isinf()
         if unbroken.any() and measure.takes_gradients:

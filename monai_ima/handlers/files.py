@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         write: called with another path in the same folder, where it leaves the new content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished{path.suffix}")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
         write(unfinished)
         unfinished.replace(path)

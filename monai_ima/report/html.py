@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,6 +23,7 @@ from monai_ima.report.figures import (
 )
 
 CHECK_QUESTIONS = {  # each such that yes is good
+    "logits": "Does the model return logits?",
     "large_eps": "Does a large enough noise break every sample?",
     "more_iterations": "Do more iterations of the attack change little?",
     "black_box": "Does an attack without gradients find nothing more?",
@@ -66,18 +69,19 @@ def html_report(
             )
     correct = labels == predictions
     bounds = report["attack"]["bounds"]
-    sections = [
-        {
-            "curve": curve,
-            "norm": NORM_NAMES.get(curve["norm"], curve["norm"]),
-            "answer": answer(curve),
-            "figures": _figures(curve, report["classes"], margins[curve["norm"]][correct]),
-            "examples": _pictures(
-                examples.get(curve["norm"], ()), report["classes"], curve["norm"], bounds
-            ),
-        }
-        for curve in report["curves"]
-    ]
+    with _without_glyph_warnings():
+        sections = [
+            {
+                "curve": curve,
+                "norm": NORM_NAMES.get(curve["norm"], curve["norm"]),
+                "answer": answer(curve),
+                "figures": _figures(curve, report["classes"], margins[curve["norm"]][correct]),
+                "examples": _pictures(
+                    examples.get(curve["norm"], ()), report["classes"], curve["norm"], bounds
+                ),
+            }
+            for curve in report["curves"]
+        ]
     return _ENVIRONMENT.get_template("report.html.j2").render(
         report=report, sections=sections, norms=NORM_NAMES, questions=CHECK_QUESTIONS
     )
@@ -108,6 +112,14 @@ def answer(curve: Curve) -> str:
     )
     interval = f"95 % {curve['low'][level]:.2f} to {curve['high'][level]:.2f}"
     return f"{loss}; at {eps[level]:g} accuracy {change} ({interval})."
+
+
+@contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    """Names in a script that the font lacks are boxes in a figure; the tables show them right."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        yield
 
 
 def _figures(curve: Curve, classes: Sequence[str], margins: Tensor) -> dict[str, str]:

@@ -25,6 +25,7 @@ from monai_ima.robustness.statistics import (
 )
 
 Answers = dict[str, Tensor]
+_PATIENTS = 10  # with fewer, intervals over patients are too narrow
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Measure:
         n = len(inputs)
         answers = {
             "margins": errors.margins,
-            "broken_as": self._batched(predicted, model, errors.inputs),
+            "broken_as": self._batched(given_class, model, errors.inputs, labels, errors.margins),
             # of the whole call, shared out among its samples
             "forwards": torch.full((n,), counting.forwards / n, dtype=torch.float64),
             "gradients": torch.full((n,), counting.gradients / n, dtype=torch.float64),
@@ -172,6 +173,7 @@ class Measure:
             patients: ``(N,)`` numbers of the samples' patients, or ``None``.
         """
         margins, correct = answers["margins"], predictions == labels
+        by_patient = patients is not None and len(patients.unique()) >= _PATIENTS
         curve = RobustnessCurve.from_margins(
             margins, labels, eps=self.eps, norm=self.norm, classes=classes
         )
@@ -181,12 +183,10 @@ class Measure:
         area = torch.trapezoid(robust, eps, dim=1) / eps[-1]
         ends = bootstrap_interval(
             torch.cat([robust, area[:, None]], dim=1),
-            patients,
+            patients if by_patient else None,
             generator=seeded(self.seed, "bootstrap"),
         )
         given = torch.where(curve.robust, labels[:, None], answers["broken_as"][:, None])
-        given = torch.where(correct[:, None], given, predictions[:, None])
-        by_patient = patients is not None
         return {
             **curve.to_dict(),
             "patient_low": ends[:-1, 0].tolist() if by_patient else None,
@@ -232,6 +232,12 @@ def probabilities(model: Model, inputs: Tensor) -> Tensor:
         return model(inputs).softmax(dim=1)
 
 
-def predicted(model: Model, inputs: Tensor) -> Tensor:
-    """Class ``(N,)`` that a model, in eval mode, gives to each sample."""
-    return probabilities(model, inputs).argmax(dim=1)
+def given_class(model: Model, inputs: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
+    """Class ``(N,)`` that a model, in eval mode, gives to the errors that were found.
+
+    An error lies on the boundary, where the batch it is in may tip the scales: that it is an error
+    is known, so it is given the most likely class but the label.
+    """
+    scores = probabilities(model, inputs)
+    others = scores.scatter(1, labels[:, None], -1).argmax(dim=1)
+    return torch.where(margins.isfinite(), others, scores.argmax(dim=1))

@@ -70,9 +70,14 @@ class ClosestErrors(NamedTuple):
 
 @dataclass(frozen=True)
 class Protocol(ABC):
-    """A choice of attacks. A sample is robust at a level only if all of them leave it standing."""
+    """A choice of attacks. A sample is robust at a level only if all of them leave it standing.
+
+    Args:
+        steps: steps of each attack.
+    """
 
     name: ClassVar[str]
+    steps: int
 
     @property
     @abstractmethod
@@ -115,6 +120,8 @@ class Paper(Protocol):
     def __post_init__(self) -> None:
         checked_count("steps", self.steps, at_least=1)
         checked_count("restarts", self.restarts, at_least=1)
+        if type(self.shortcut) is not bool:
+            raise ValueError(f"expected shortcut to be true or false, got {self.shortcut!r}")
         if not self.losses or not set(self.losses) <= set(_LOSSES):
             raise ValueError(f"expected losses among {sorted(_LOSSES)}, got {self.losses}")
 
@@ -300,7 +307,8 @@ def closest_errors(
     A sample is robust at a level where its margin is larger than that level, so that one number a
     sample makes the whole curve, and the curve cannot rise. What the attacks find is followed back
     along the straight line to the clean sample, ten times halved, since a point nearer by may be
-    misclassified already: no sample is called robust that is known to fall.
+    misclassified already: no sample is called robust for which they found an error, at whatever
+    level and by whatever step.
 
     Args:
         model: callable, inputs ``(N, *)`` to logits ``(N, C)``; a module is attacked in eval mode

@@ -255,7 +255,7 @@ def test_over_our_own_training(trained, capsys):
     patient = json.loads(OCT[0].read_text())["patient_pattern"]
     datalist = load_datalist(settings["dataset_dir"], num_classes=4, patient_pattern=patient)
     rows = rows_in(folder / "evaluation")
-    assert [row["id"] for row in rows] == [item["image"] for item in datalist.test]
+    assert [row["id"] for row in rows] == [item["id"] for item in datalist.test]
     assert (report["n"], report["patients"]) == (4, 4)
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
     assert report["curves"][0]["patient_low"] is not None

@@ -15,6 +15,8 @@ from monai.transforms import Lambdad
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+import monai_ima.robustness.checks as checks_module
+import monai_ima.robustness.measure as measure_module
 from monai_ima.handlers import RobustnessEvaluation, evaluation
 from monai_ima.robustness import BlackBox, Paper, Screen
 from monai_ima.robustness.measure import Measure
@@ -60,6 +62,14 @@ def run(model, data, evaluation, *, batch_size=4, **loader):
     )
     evaluator.run()
     return evaluator
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_samples_are_enough():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks_module, "_NEEDED", 1)
+        patch.setattr(measure_module, "_PATIENTS", 3)
+        yield
 
 
 @pytest.fixture
@@ -226,7 +236,7 @@ def test_the_report_as_json(finished):
         checks = {check["name"]: check for check in report["checks"] if check["norm"] == norm}
         assert list(checks) == [
             "large_eps", "more_iterations", "black_box", "strong", "monotone", "shortcut",
-            "zero_gradient",
+            "zero_gradient", "logits",
         ]  # fmt: skip
         assert checks.pop("shortcut")["passed"] is None
         assert {check["passed"] for check in checks.values()} == {True}
@@ -270,7 +280,7 @@ def test_events_have_the_numbers_the_figures_and_the_checks(finished):
             assert image.width > 300
     (text,) = events.Tensors("robustness/checks/text_summary")
     table = text.tensor_proto.string_val[0].decode()
-    assert table.count("passed") == 12
+    assert table.count("passed") == 14
     assert "not run" in table
 
 
@@ -354,9 +364,9 @@ def few_checks(monkeypatch):
         return counting
 
     checks = {name: evaluation.ON_SUBSET[name] for name in ("large_eps", "strong")}
-    monkeypatch.setattr(
-        evaluation, "ON_SUBSET", {name: counted(check) for name, check in checks.items()}
-    )
+    counting = {name: counted(check) for name, check in checks.items()}
+    for module in (evaluation, checks_module):
+        monkeypatch.setattr(module, "ON_SUBSET", counting)
     return made
 
 
@@ -599,8 +609,10 @@ def test_without_gradients_a_black_box_goes_on(tmp_path, problem, written, caplo
     (curve,) = written.report["curves"]
     assert curve["accuracy"][0] == 17 / 20 > curve["accuracy"][-1]
     assert (curve["gradients"], curve["auroc"], curve["zero_gradients"]) == (0, None, None)
-    assert {check["passed"] for check in written.report["checks"]} == {None}
-    assert len(written.report["checks"]) == 7
+    verdicts = {check["name"]: check["passed"] for check in written.report["checks"]}
+    assert verdicts.pop("logits") is True
+    assert set(verdicts.values()) == {None}
+    assert len(written.report["checks"]) == 8
 
 
 def outputs(function):
@@ -724,3 +736,23 @@ def test_probabilities_are_told_from_logits(tmp_path, problem, written, caplog):
     assert record.levelno == logging.WARNING
     assert "Give a network that returns logits" in record.message
     assert written.report["attack"]["outputs"] == "probabilities"
+
+
+class Wavering(nn.Sequential):
+    """With a dropout that eval mode does not reach."""
+
+    def forward(self, inputs):
+        return torch.nn.functional.dropout(super().forward(inputs), 0.5, training=True)
+
+
+def test_a_model_that_answers_differently_each_time_is_refused(tmp_path, problem):
+    model, samples = problem
+    with pytest.raises(ValueError, match="answered differently; is dropout on"):
+        run(Wavering(model), samples, handler(tmp_path, samples, chunk_size=20))
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("bounds", ["null", (0,), (0, 1, 2), 1, ("0", "1")])
+def test_bounds_that_are_no_two_numbers_are_refused(tmp_path, problem, bounds):
+    with pytest.raises(ValueError, match="expected bounds to be two numbers, low and high"):
+        handler(tmp_path, problem[1], bounds=bounds)

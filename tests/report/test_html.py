@@ -170,7 +170,14 @@ def test_settings_versions_checks_and_cost_are_told():
     assert told["resume"] == "no"
     assert told["torch"] == "2.13.0"
     assert told["seed"] == "0"
-    assert page.table(["norm", "forward passes"]) == [["L∞", "612.4", "598.1", "0 of 128"]]
+    correct = round(128 * report["curves"][0]["accuracy"][0])
+    assert correct < 128
+    cost = ["L∞", "612.4", "598.1", f"0 of {correct} correctly classified"]
+    assert page.table(["norm", "forward passes"]) == [cost]
+    assert (
+        "Those of the white noise, of the AUROC's own attack and of the checks are not among them."
+        in page.text
+    )
     checks = page.table(["question"])
     assert [row[3] for row in checks] == [check["verdict"] for check in report["checks"]]
     assert checks[1][4] == "steps:\xa010, 100, 1000accuracy:\xa00.4844, 0.4453, 0.4375"
@@ -195,6 +202,14 @@ def test_a_banner_warns_if_and_only_if_a_check_failed(failed):
     assert ("Does every sample have a gradient to follow? No (L2)." in page.text) == (
         "zero_gradient" in failed
     )
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_check_of_all_norms_that_failed_marks_every_curve():
+    failed = {"name": "logits", "norm": None, "passed": False, "verdict": "", "figures": {}}
+    page = Page(render(change=lambda report: report["checks"].append(failed), norms=BOTH)[1])
+    assert "Does the model return logits? No (all)." in page.text
+    assert page.text.count("A check of this curve failed") == 2
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -254,6 +269,48 @@ def test_the_same_report_gives_the_same_bytes(page_of_both):
 def test_a_page_with_a_dozen_images_is_small_enough_to_send():
     images = [oct_example("most fragile", i % 4, 0.01, (224, 224), seed=i) for i in range(6)]
     assert len(render(images, norms=BOTH)[1]) < 3e6
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(("patients", "named"), [(1, "1 patient"), (9, "9 patients")])
+def test_few_patients_are_said_to_be_too_few(patients, named):
+    def change(report):
+        without("patient_low", "patient_high")(report)
+        report["patients"] = patients
+
+    said = f"There are only {named}: too few for an interval over patients"
+    quote = "the interval over patients is the one to quote"
+    for n, narrow in ((128, True), (patients, False)):
+        text = Page(render(change=change, norms=BOTH, n=n)[1]).text
+        assert text.count(said) == 2 + 1  # below each curve, and where intervals are explained
+        assert ("too narrow where one patient gave several" in text) == narrow
+        assert quote not in text
+    enough, unknown = (Page(render(change=c)[1]).text for c in (None, without("patient_low")))
+    assert quote in enough
+    assert quote not in unknown
+    assert "too few" not in enough + unknown
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_white_noise_is_described_in_each_norm():
+    linf, l2 = (Page(render(norms=(norm,))[1]).text for norm in BOTH)
+    for text, gaussian in (
+        (linf, "with the level as its standard deviation"),
+        (l2, "of about the level's length"),
+    ):
+        assert f"drawn from the ball of the level's radius. Gaussian: {gaussian}." in text
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_gradients_that_were_not_looked_at_are_a_dash():
+    page = Page(render(change=without("zero_gradients"))[1])
+    assert page.table(["norm", "forward passes"]) == [["L2", "612.4", "598.1", DASH]]
+
+
+def test_class_names_that_the_font_lacks_do_not_warn():
+    example = oct_example("most fragile", 0, 0.01, size=(32, 32))
+    content = render([example], classes=("正常", "異常", "不明", "其他"))[1]  # warnings are errors
+    assert "正常" in Page(content).text
 
 
 def empty_class(report):

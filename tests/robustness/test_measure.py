@@ -7,6 +7,7 @@ import torch
 from linear import exact_distance, linear_model
 from torch import nn
 
+import monai_ima.robustness.measure as measure_module
 from monai_ima.attacks import get_norm
 from monai_ima.robustness import (
     BlackBox,
@@ -16,9 +17,13 @@ from monai_ima.robustness import (
     closest_errors,
     noise_levels,
 )
-from monai_ima.robustness.measure import Measure, predicted, probabilities
+from monai_ima.robustness.measure import Measure, given_class, probabilities
 
 EPS = [0.1, 0.2, 0.4]
+
+
+def predicted(model, inputs):
+    return probabilities(model, inputs).argmax(dim=1)
 
 
 def measure(norm="linf", protocol=None, *, eps=EPS, bounds=(0.0, 1.0), **settings):
@@ -41,6 +46,7 @@ class Thirds(nn.Module):
 
 VALUES = torch.tensor([0.05, 0.25, 0.35, 0.57, 0.77, 0.95, 0.5, 0.9])[:, None]
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2, 0, 1])
+PATIENTS = torch.tensor([0, 0, 1, 1, 1, 2, 2, 2])
 MARGINS = torch.tensor([0.25, 0.05, 0.05, 0.23, 0.03, 0.15, 0, 0]).double()
 
 
@@ -49,8 +55,9 @@ def thirds():
     """What is asked of each sample, and what is made of it."""
     asked = measure(auroc_steps=40)
     answers, errors = asked(Thirds(), VALUES, LABELS, torch.arange(8))
-    patients = torch.tensor([0, 0, 1, 1, 1, 2, 2, 2])
-    summary = asked.summary(answers, LABELS, predicted(Thirds(), VALUES), 3, patients)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure_module, "_PATIENTS", 3)  # so few are enough here
+        summary = asked.summary(answers, LABELS, predicted(Thirds(), VALUES), 3, PATIENTS)
     return answers, errors, summary
 
 
@@ -66,7 +73,9 @@ def test_answers_are_one_row_a_sample(thirds):
     torch.testing.assert_close(answers["margins"], MARGINS, atol=2e-3, rtol=0)
     assert torch.equal(answers["margins"], errors.margins)
     assert answers["broken_as"].tolist() == [1, 1, 0, 2, 2, 1, 1, 2]
-    assert torch.equal(answers["broken_as"], predicted(Thirds(), errors.inputs))
+    assert torch.equal(
+        answers["broken_as"], given_class(Thirds(), errors.inputs, LABELS, errors.margins)
+    )
     assert not answers["zero_gradient"].any()
     assert answers["probabilities"].shape == (8, 4, 3)
     assert answers["uniform"].shape == answers["gaussian"].shape == (8, 4)
@@ -116,7 +125,9 @@ def test_intervals_by_patient_hold_the_curve_and_need_patients(thirds):
     # Drawn three times: the last patient, with one of three right; the first, with both.
     assert (summary["patient_low"][0], summary["patient_high"][0]) == (pytest.approx(1 / 3), 1)
 
+    few = measure().summary(answers, LABELS, predicted(Thirds(), VALUES), 3, PATIENTS)
     alone = measure().summary(answers, LABELS, predicted(Thirds(), VALUES), 3, None)
+    assert few == alone  # three patients are too few for an interval
     assert (alone["patient_low"], alone["patient_high"]) == (None, None)
     assert alone["auc_low"] < alone["auc"] < alone["auc_high"]
     assert alone["auc_low"] != summary["auc_low"]
@@ -354,3 +365,12 @@ def test_identity_is_plain_and_tells_settings_apart():
     identities = [json.dumps(measure(**one).identity, sort_keys=True) for one in settings]
     assert len(set(identities)) == len(settings)
     assert json.dumps(measure().identity, sort_keys=True) == identities[0]
+
+
+def test_an_error_on_the_boundary_is_never_given_its_own_label():
+    def tie(x):
+        return torch.zeros(len(x), 3)
+
+    margins = torch.tensor([0.1, 0.0, torch.inf], dtype=torch.float64)
+    given = given_class(tie, torch.rand(3, 2), torch.tensor([0, 1, 0]), margins)
+    assert given.tolist() == [1, 0, 0]
