@@ -15,8 +15,6 @@ column, so that the central square is ``abs(u) < 0.5``.
 
 from __future__ import annotations
 
-import json
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -25,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from skimage.filters import gaussian
+
+from monai_ima.data.whole_folder import write_whole
 
 __all__ = ["CLASSES", "synthetic_bscan", "write_synthetic_oct"]
 
@@ -152,15 +152,10 @@ def write_synthetic_oct(
         "seed": seed,
         "size": list(size),
     }
-    if _is_written(root, settings):
-        return root
 
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
-        # a folder of its own inside: TemporaryDirectory's is readable by its owner only
-        draft = Path(scratch) / "complete"
+    def write(folder: Path) -> None:
         for class_index, label in enumerate(CLASSES):
-            (draft / label).mkdir(parents=True)
+            (folder / label).mkdir()
             for patient in range(patients_per_class):
                 key = [seed, class_index, patient]
                 anatomy = _patient(label, np.random.default_rng([*key, 0]))
@@ -168,39 +163,12 @@ def write_synthetic_oct(
                 for n in range(1, images_per_patient + 1):
                     rng = np.random.default_rng([*key, n])
                     image = _render(_slice(anatomy, rng), rng, size)
-                    Image.fromarray(image).save(draft / label / f"{label}-{number}-{n}.png")
-        (draft / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
-        try:
-            draft.rename(root)
-        except OSError:
-            # another process may have finished first
-            if not _is_written(root, settings):
-                raise
+                    Image.fromarray(image).save(folder / label / f"{label}-{number}-{n}.png")
+
+    write_whole(
+        root, settings, settings_file=SETTINGS_FILE, kind="a synthetic OCT data set", write=write
+    )
     return root
-
-
-def _is_written(root: Path, settings: dict[str, object]) -> bool:
-    """Whether ``root`` holds this very data set; False if nothing is there, else an error."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    record = root / SETTINGS_FILE
-    advice = "choose another folder, or remove this one yourself if nothing in it is needed"
-    if not record.is_file():
-        raise ValueError(
-            f"expected {root} to be absent, empty or a synthetic OCT data set, "
-            f"got something without {SETTINGS_FILE}: {advice}"
-        )
-    found = record.read_text()
-    try:
-        same = json.loads(found) == settings
-    except json.JSONDecodeError:
-        same = False
-    if not same:
-        raise ValueError(
-            f"expected {root} to be written with {json.dumps(settings)}, "
-            f"got {' '.join(found.split())}: {advice}"
-        )
-    return True
 
 
 def _check_int(name: str, value: object, minimum: int) -> None:

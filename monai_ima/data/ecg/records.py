@@ -1,0 +1,159 @@
+"""WFDB records as PhysioNet has them: the signal of one lead and its annotations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PREFERRED_LEADS = ("MLII", "II")  # the modified limb lead II of an ambulatory recorder, and lead II
+SAME_SUBJECT = {"202": "201"}  # in the MIT-BIH Arrhythmia Database, by its own directory
+PARTS = {".hea": "header", ".dat": "signal", ".atr": "annotations"}
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One lead of a record.
+
+    Attributes:
+        name: the record's, like ``"100"``.
+        patient: the record's name, or that of another record of the same subject.
+        lead: the name of the lead.
+        rate: samples per second.
+        signal: ``(T,)``, in steps of the converter; NaN where a sample is missing.
+        limits: the smallest and the largest value that the converter can give.
+        positions: ``(B,)``, the sample of each annotation, in order.
+        symbols: the code of each annotation, one character; or ``code N`` where the standard has
+            no character for the number.
+    """
+
+    name: str
+    patient: str
+    lead: str
+    rate: float
+    signal: npt.NDArray[np.float64]
+    limits: tuple[float, float]
+    positions: npt.NDArray[np.int64]
+    symbols: tuple[str, ...]
+
+
+def find_records(folder: Path) -> list[str]:
+    """The names of the records in a folder, each with its header, signal and annotations.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, no record in it, or a record lacks a file.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"expected a folder of WFDB records, got {folder}: no such folder; correct the path"
+        )
+    found = {
+        suffix: {path.stem for path in folder.glob(f"*{suffix}") if not path.name.startswith(".")}
+        for suffix in PARTS
+    }
+    names = sorted(set.union(*found.values()))
+    if not names:
+        raise FileNotFoundError(
+            f"expected WFDB records ({', '.join(PARTS)}) in {folder}, got none; give the folder "
+            f"that they lie in"
+        )
+    if missing := [
+        f"{name}{suffix} ({part})"
+        for name in names
+        for suffix, part in PARTS.items()
+        if name not in found[suffix]
+    ]:
+        raise FileNotFoundError(
+            f"expected the files {', '.join(PARTS)} of every record in {folder}, got "
+            f"{len(missing)} missing: {', '.join(missing)}; get them, or move the rest of those "
+            f"records away"
+        )
+    return names
+
+
+def read_record(folder: Path, name: str, lead: str | None = None) -> Record:
+    """Read one lead of a record.
+
+    Args:
+        folder: where the record's files lie.
+        name: of the record.
+        lead: the lead's name; by default MLII, or else II, or else the first that there is (in the
+            MIT-BIH database V5, in the paced records 102 and 104).
+
+    Raises:
+        ValueError: if a file is damaged or there is no such lead.
+    """
+    wfdb = import_wfdb()
+    path = str(folder / name)
+    header = _read(wfdb.rdheader, path, f"the header {name}.hea")
+    names = list(header.sig_name or ())
+    if lead is None:
+        lead = next((known for known in PREFERRED_LEADS if known in names), *names[:1])
+    if lead not in names:
+        raise ValueError(
+            f"expected the lead {lead} in record {name}, got {', '.join(names) or 'none'}; choose "
+            f"one of these, or leave the lead to be chosen"
+        )
+    signals = _read(wfdb.rdrecord, path, f"the signal {name}.dat", channels=[names.index(lead)])
+    annotations = _read(
+        wfdb.rdann,
+        path,
+        f"the annotations {name}.atr",
+        extension="atr",
+        return_label_elements=["symbol", "label_store"],
+    )
+    millivolts = signals.p_signal[:, 0]
+    if len(millivolts) != header.sig_len:
+        raise ValueError(
+            f"expected {header.sig_len} samples in {name}.dat as the header says, got "
+            f"{len(millivolts)}; get the file again"
+        )
+    if not (folder / f"{name}.atr").read_bytes().endswith(b"\0\0"):  # wfdb reads what there is
+        raise ValueError(
+            f"expected {name}.atr to end with the mark of its format (two zero bytes), got a file "
+            f"that was cut off; get the file again"
+        )
+    half = 2.0 ** (signals.adc_res[0] - 1) if signals.adc_res[0] else np.inf
+    return Record(
+        name=name,
+        patient=SAME_SUBJECT.get(name, name),
+        lead=lead,
+        rate=float(header.fs),
+        # back to the steps that were recorded: whole numbers but for the division's rounding
+        signal=np.rint(millivolts * signals.adc_gain[0]) + signals.baseline[0],
+        limits=(signals.adc_zero[0] - half, signals.adc_zero[0] + half - 1),
+        positions=np.asarray(annotations.sample, dtype=np.int64),
+        symbols=tuple(
+            symbol if isinstance(symbol, str) else f"code {code}"
+            for symbol, code in zip(annotations.symbol, annotations.label_store, strict=True)
+        ),
+    )
+
+
+def import_wfdb() -> ModuleType:
+    """The library, which only those need who read records."""
+    try:
+        import wfdb  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(
+            'expected the library wfdb to read records; install it: pip install "monai-ima[ecg]"'
+        ) from error
+    module: ModuleType = wfdb
+    return module
+
+
+def _read(reader: Any, path: str, what: str, **arguments: Any) -> Any:
+    # wfdb lets through whatever numpy, its parser or the file system meet in a damaged file
+    try:
+        return reader(path, **arguments)
+    except Exception as error:
+        raise ValueError(
+            f"expected {what} of a WFDB record in {Path(path).parent} to be whole, got: {error}; "
+            f"get the file again, or move the record away"
+        ) from error

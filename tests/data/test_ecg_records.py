@@ -1,0 +1,111 @@
+"""WFDB records: the lead by its name, the annotations, and every damage in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from wfdb_record import heartbeat, write_annotations, write_record
+
+from monai_ima.data.ecg import find_records, read_record
+
+ANNOTATIONS = [(18, "+"), (300, "N"), (600, "V"), (900, "N"), (2400, "A")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    leads = {"V5": heartbeat(8, seed=1), "MLII": heartbeat(8), "V1": heartbeat(8, seed=2)}
+    write_record(tmp_path, "202", leads, ANNOTATIONS)
+    return tmp_path
+
+
+def test_mlii_is_read_wherever_it_lies(folder):
+    record = read_record(folder, "202")
+
+    assert (record.name, record.patient, record.lead, record.rate) == ("202", "201", "MLII", 360)
+    np.testing.assert_array_equal(record.signal, np.rint(heartbeat(8)))
+    assert record.limits == (0, 2047)
+    assert list(zip(record.positions, record.symbols, strict=True)) == ANNOTATIONS
+
+
+def test_another_lead_is_read_by_its_name(folder):
+    np.testing.assert_array_equal(
+        read_record(folder, "202", "V1").signal, np.rint(heartbeat(8, seed=2))
+    )
+
+
+@pytest.mark.parametrize(
+    ("leads", "chosen"), [(["V5", "V2"], "V5"), (["V1", "II"], "II"), (["II", "MLII"], "MLII")]
+)
+def test_without_mlii_it_is_lead_two_or_the_first(tmp_path, leads, chosen):
+    write_record(tmp_path, "x", {name: heartbeat(2) for name in leads}, [])
+
+    assert read_record(tmp_path, "x").lead == chosen
+
+
+def test_an_absent_lead_is_named_with_those_there_are(folder):
+    with pytest.raises(ValueError, match=r"lead V6 in record 202, got V5, MLII, V1; choose one"):
+        read_record(folder, "202", "V6")
+
+
+def test_missing_samples_are_nan(tmp_path):
+    signal = heartbeat(2)
+    signal[100:110] = np.nan
+    write_record(tmp_path, "x", {"MLII": signal, "V5": heartbeat(2)}, [])
+
+    missing = np.isnan(read_record(tmp_path, "x").signal)
+
+    assert missing[100:110].all()
+    assert missing.sum() == 10
+
+
+def test_a_code_without_a_symbol_is_kept_by_its_number(folder):
+    write_annotations(folder / "202.atr", [(300, "N"), (600, 45)])
+
+    assert read_record(folder, "202").symbols == ("N", "code 45")
+
+
+def test_records_are_found_by_their_files(folder):
+    write_record(folder, "100", {"MLII": heartbeat(2)}, [])
+    (folder / "RECORDS").write_text("100\n202\n")
+
+    assert find_records(folder) == ["100", "202"]
+
+
+@pytest.mark.parametrize("suffix", [".hea", ".dat", ".atr"])
+def test_a_missing_file_is_named(folder, suffix):
+    write_record(folder, "100", {"MLII": heartbeat(2)}, [])
+    (folder / f"202{suffix}").unlink()
+
+    with pytest.raises(FileNotFoundError, match=rf"got 1 missing: 202\{suffix} .*move the rest"):
+        find_records(folder)
+
+
+def test_a_folder_without_records_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected WFDB records .*got none; give the"):
+        find_records(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no such folder; correct the path"):
+        find_records(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [
+        (".dat", lambda content: content[: len(content) // 2]),
+        (".dat", lambda content: content[:-3]),
+        (".dat", lambda content: b""),
+        (".hea", lambda content: b"202 two leads\n"),
+        (".hea", lambda content: b""),
+        (".atr", lambda content: content[:1]),
+        (".atr", lambda content: content[:-4]),
+    ],
+    ids=[
+        *("half a signal", "a sample short", "no signal"),
+        *("header of words", "no header", "a byte of annotations", "annotations cut off"),
+    ],
+)
+def test_a_damaged_file_is_named(folder, suffix, damage):
+    file = folder / f"202{suffix}"
+    file.write_bytes(damage(file.read_bytes()))
+
+    with pytest.raises(ValueError, match=rf"expected .*202\{suffix}.* got.*; get the file again"):
+        read_record(folder, "202")
