@@ -192,8 +192,7 @@ def split_by_patient(samples: Iterable[Sample], fractions: Sequence[float], seed
 
     Args:
         samples: in any order, which does not matter.
-        fractions: shares of training, validation and, if there is a third, test; positive, their
-            sum is 1.
+        fractions: shares of training, validation and test; positive, their sum is 1.
         seed: what the order of equally large patients depends on.
     """
     samples = sorted(samples)  # else the order enters by the rounding of sums, which breaks ties
@@ -201,18 +200,18 @@ def split_by_patient(samples: Iterable[Sample], fractions: Sequence[float], seed
     for sample in samples:
         by_patient[sample.patient].append(sample)
     class_size = Counter(sample.label for sample in samples)
-    shares = dict(zip(SECTIONS, fractions, strict=False))
-    filled: dict[str, Counter[int]] = {section: Counter() for section in shares}
-    split: Sections = {section: [] for section in shares}
+    filled: dict[str, Counter[int]] = {section: Counter() for section in SECTIONS}
+    shares = dict(zip(SECTIONS, fractions, strict=True))
+    split: Sections = {section: [] for section in SECTIONS}
 
     for patient in sorted(by_patient, key=lambda p: (-len(by_patient[p]), _chance(seed, p))):
         own = Counter(sample.label for sample in by_patient[patient])
         fullness = {
             section: sum(n * filled[section][label] / class_size[label] for label, n in own.items())
-            / share
-            for section, share in shares.items()
+            / shares[section]
+            for section in SECTIONS
         }
-        emptiest = min(shares, key=fullness.__getitem__)
+        emptiest = min(SECTIONS, key=fullness.__getitem__)
         split[emptiest] += by_patient[patient]
         filled[emptiest] += own
     return {section: sorted(chosen) for section, chosen in split.items()}

@@ -94,6 +94,7 @@ def test_kachuee_continues_a_beat_into_the_next_window_and_scales_by_both():
 
 def test_the_rest_of_a_record_belongs_to_the_last_window():
     signal = slow_wave(9000)  # 25 s
+    signal[8700:] += np.arange(300)
 
     cut = cut_beats(record(signal, [4000, 4300, 7300, 8000]), "kachuee")
 
@@ -189,6 +190,21 @@ def test_a_spoilt_beat_is_excluded_with_the_reason_and_its_neighbours_stay(form,
     assert cut.reasons[0] == cut.reasons[4] == ""
     assert len(cut.rows) == cut.reasons.count("")
     assert ((cut.rows >= 0) & (cut.rows <= 1)).all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_beats_beside_missing_samples_are_as_without(form):
+    signal = slow_wave(3600)
+    positions = [300, 600, 1200, 2400, 2600]
+    whole = cut_beats(record(signal, positions), form)
+    signal[1450:1454] = np.nan
+
+    cut = cut_beats(record(signal, positions), form)
+
+    assert cut.reasons.count("missing samples") == 1
+    kept = [i for i, reason in enumerate(whole.reasons) if not reason]
+    rows = whole.rows[[cut.reasons[i] == "" for i in kept]]
+    np.testing.assert_allclose(cut.rows, rows, atol=0.01)
 
 
 def test_a_clipped_peak_is_not_a_clipped_beat():

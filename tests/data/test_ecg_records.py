@@ -47,6 +47,20 @@ def test_an_absent_lead_is_named_with_those_there_are(folder):
         read_record(folder, "202", "V6")
 
 
+def test_a_record_without_signals_is_named(folder):
+    (folder / "202.hea").write_text("202 0 360 2880\n")
+
+    with pytest.raises(ValueError, match=r"lead MLII in record 202, got none; choose"):
+        read_record(folder, "202")
+
+
+def test_a_header_may_leave_the_length_to_the_signal(folder):
+    header = folder / "202.hea"
+    header.write_text(header.read_text().replace("202 3 360 2880", "202 3 360"))
+
+    assert len(read_record(folder, "202").signal) == 2880
+
+
 def test_missing_samples_are_nan(tmp_path):
     signal = heartbeat(2)
     signal[100:110] = np.nan
@@ -67,6 +81,7 @@ def test_a_code_without_a_symbol_is_kept_by_its_number(folder):
 def test_records_are_found_by_their_files(folder):
     write_record(folder, "100", {"MLII": heartbeat(2)}, [])
     (folder / "RECORDS").write_text("100\n202\n")
+    (folder / "._100.dat").touch()  # as macOS leaves them on a foreign disk
 
     assert find_records(folder) == ["100", "202"]
 
@@ -92,14 +107,15 @@ def test_a_folder_without_records_is_named(tmp_path):
     [
         (".dat", lambda content: content[: len(content) // 2]),
         (".dat", lambda content: content[:-3]),
+        (".dat", lambda content: content[:3]),
         (".dat", lambda content: b""),
         (".hea", lambda content: b"202 two leads\n"),
         (".hea", lambda content: b""),
         (".atr", lambda content: content[:1]),
-        (".atr", lambda content: content[:-4]),
+        (".atr", lambda content: content[:-10]),
     ],
     ids=[
-        *("half a signal", "a sample short", "no signal"),
+        *("half a signal", "a sample short", "one sample", "no signal"),
         *("header of words", "no header", "a byte of annotations", "annotations cut off"),
     ],
 )
@@ -108,4 +124,20 @@ def test_a_damaged_file_is_named(folder, suffix, damage):
     file.write_bytes(damage(file.read_bytes()))
 
     with pytest.raises(ValueError, match=rf"expected .*202\{suffix}.* got.*; get the file again"):
+        read_record(folder, "202")
+
+
+def test_a_signal_cut_off_is_told_by_its_bytes(folder):
+    file = folder / "202.dat"
+    file.write_bytes(file.read_bytes()[:5000])
+
+    with pytest.raises(ValueError, match=r"12,960 bytes in .*202.dat .* got 5,000: it is cut off"):
+        read_record(folder, "202")
+
+
+def test_a_signal_file_under_another_name_is_named(folder):
+    header = folder / "202.hea"
+    header.write_text(header.read_text().replace("202.dat", "203.dat"))
+
+    with pytest.raises(FileNotFoundError, match=r"203.dat, which the header 202.hea names"):
         read_record(folder, "202")

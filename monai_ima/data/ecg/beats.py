@@ -96,9 +96,9 @@ def cut_beats(record: Record, form: str = "kachuee") -> CutBeats:
         [0, 1] by itself; zeros behind. The last beat of each record, which has no next, is not
         there (48 of 109,494); clipped beats are. Found by looking for rows of the files in the
         records: all seven looked for are equal in every value, and so is the number of beats of
-        each class. Of two cases no row was seen: of beats longer than 187 samples, whose scale
-        here is that of the part kept, and of the last but one of a record, whose fifth here is of
-        its own RR interval.
+        each class. None of the seven is longer than 187 samples (here the part kept is scaled), the
+        last but one of a record (here its fifth is of its own RR interval), or of record 114, whose
+        first lead is not MLII.
     ``centred``
         187 samples at 125 Hz with the annotation in the middle, each beat scaled to [0, 1] by
         itself.

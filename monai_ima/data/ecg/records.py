@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 PREFERRED_LEADS = ("MLII", "II")  # the modified limb lead II of an ambulatory recorder, and lead II
 SAME_SUBJECT = {"202": "201"}  # in the MIT-BIH Arrhythmia Database, by its own directory
+_BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5}  # a sample
 PARTS = {".hea": "header", ".dat": "signal", ".atr": "annotations"}
 
 
@@ -87,6 +90,7 @@ def read_record(folder: Path, name: str, lead: str | None = None) -> Record:
             MIT-BIH database V5, in the paced records 102 and 104).
 
     Raises:
+        FileNotFoundError: if the header names a signal file that is not there.
         ValueError: if a file is damaged or there is no such lead.
     """
     wfdb = import_wfdb()
@@ -94,12 +98,14 @@ def read_record(folder: Path, name: str, lead: str | None = None) -> Record:
     header = _read(wfdb.rdheader, path, f"the header {name}.hea")
     names = list(header.sig_name or ())
     if lead is None:
-        lead = next((known for known in PREFERRED_LEADS if known in names), *names[:1])
+        choice = [*PREFERRED_LEADS, *names]
+        lead = next((known for known in choice if known in names), PREFERRED_LEADS[0])
     if lead not in names:
         raise ValueError(
             f"expected the lead {lead} in record {name}, got {', '.join(names) or 'none'}; choose "
             f"one of these, or leave the lead to be chosen"
         )
+    _check_size(folder, header)
     signals = _read(wfdb.rdrecord, path, f"the signal {name}.dat", channels=[names.index(lead)])
     annotations = _read(
         wfdb.rdann,
@@ -109,11 +115,6 @@ def read_record(folder: Path, name: str, lead: str | None = None) -> Record:
         return_label_elements=["symbol", "label_store"],
     )
     millivolts = signals.p_signal[:, 0]
-    if len(millivolts) != header.sig_len:
-        raise ValueError(
-            f"expected {header.sig_len} samples in {name}.dat as the header says, got "
-            f"{len(millivolts)}; get the file again"
-        )
     if not (folder / f"{name}.atr").read_bytes().endswith(b"\0\0"):  # wfdb reads what there is
         raise ValueError(
             f"expected {name}.atr to end with the mark of its format (two zero bytes), got a file "
@@ -146,6 +147,26 @@ def import_wfdb() -> ModuleType:
         ) from error
     module: ModuleType = wfdb
     return module
+
+
+def _check_size(folder: Path, header: Any) -> None:
+    """Of a file that was cut off, wfdb speaks as numpy does, or repeats the only sample."""
+    needed: Counter[str] = Counter()
+    for file, fmt, per_frame in zip(
+        header.file_name or (), header.fmt or (), header.samps_per_frame or (), strict=True
+    ):
+        needed[file] += math.floor((header.sig_len or 0) * per_frame * _BYTES.get(fmt, 0))
+    for file, count in needed.items():
+        if not (folder / file).is_file():
+            raise FileNotFoundError(
+                f"expected the file {file}, which the header {header.record_name}.hea names, in "
+                f"{folder}, got none; get it"
+            )
+        if (size := (folder / file).stat().st_size) < count:
+            raise ValueError(
+                f"expected {count:,} bytes in {folder / file} as the header says, got {size:,}: it "
+                f"is cut off; get the file again, or move the record away"
+            )
 
 
 def _read(reader: Any, path: str, what: str, **arguments: Any) -> Any:

@@ -1,0 +1,272 @@
+"""The written data set: whole, accounted for, the same when read, and not written twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import runpy
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import wfdb
+from wfdb_record import heartbeat, write_record
+
+from monai_ima.data.ecg import (
+    CLASSES,
+    dataset,
+    load_ecg_beats,
+    read_record,
+    split_beats,
+    write_ecg_beats,
+)
+from monai_ima.data.ecg.beats import LABELS
+from monai_ima.data.ecg.split import DS1, DS2, PACED
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("MONAI_IMA_DATA", Path(__file__).parents[3] / "shared" / "data"))
+MITDB = DATA / "mitdb"
+needs_mitdb = pytest.mark.skipif(not MITDB.is_dir(), reason=f"no MIT-BIH records in {MITDB}")
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Record 100 of a patient, 201 and 202 of another; all kinds of annotations."""
+    folder = tmp_path / "records"
+    spoilt = heartbeat(12, seed=3)
+    spoilt[2000:2010] = np.nan
+    spoilt[2900:3500] = 1024
+    write_record(
+        folder,
+        "100",
+        {"V5": heartbeat(12, seed=1), "MLII": spoilt},
+        [(18, "+"), *((300 * k, s) for k, s in enumerate("NNAVNQFNNN/NN", start=1)), (4319, "N")],
+    )
+    write_record(folder, "201", {"MLII": heartbeat(4, seed=4)}, [(300, "N"), (600, "V")])
+    write_record(
+        folder, "202", {"V1": heartbeat(4, seed=5)}, [(300, "V"), (600, 45), (610, "~"), (900, "N")]
+    )
+    return folder
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("form", ["kachuee", "kaggle", "centred"])
+def test_every_annotation_is_accounted_for(records, tmp_path, form):
+    write_ecg_beats(records, tmp_path / "beats", form=form)
+
+    counts = summary(tmp_path / "beats")
+    assert counts["annotated"] == {"N": 11, "S": 1, "V": 3, "F": 1, "Q": 2}
+    assert counts["not_beats"] == {"+": 1, "~": 1}
+    assert counts["unknown_symbols"] == {"code 45": 1}
+    assert counts["leads"] == {"MLII": 2, "V1": 1}
+    assert (counts["records"], counts["patients"]) == (3, 2)
+    total = Counter(counts["written"])
+    for excluded in counts["excluded"].values():
+        total.update(excluded)
+    assert total == counts["annotated"]
+    assert counts["excluded"]["missing samples"] != dict.fromkeys(CLASSES, 0)
+    beats = load_ecg_beats(tmp_path / "beats")
+    assert Counter(CLASSES[label] for label in beats.labels) == {
+        name: n for name, n in counts["written"].items() if n
+    }
+
+
+def test_what_is_read_is_what_was_cut(records, tmp_path):
+    assert write_ecg_beats(records, tmp_path / "new" / "beats", form="kaggle")
+
+    beats = load_ecg_beats(tmp_path / "new" / "beats")
+
+    of_202 = beats.records == "202"
+    assert of_202.tolist() == [False] * (len(of_202) - 1) + [True]
+    assert beats.patients[of_202] == beats.patients[beats.records == "201"] == "201"
+    assert (beats.positions[of_202], beats.symbols[of_202], beats.leads[of_202]) == (300, "V", "V1")
+    assert CLASSES[beats.labels[of_202][0]] == "V"
+    assert summary(tmp_path / "new" / "beats")["shortened"] == 1  # this one, of 720 samples
+    values = read_record(records, "202").signal[300 : 900 + 120 : 3][:187]
+    np.testing.assert_allclose(
+        beats.beats[-1], (values - values.min()) / np.ptp(values), rtol=1e-6, atol=1e-7
+    )
+
+
+def test_beats_are_mapped_and_the_file_is_safe(records, tmp_path):
+    write_ecg_beats(records, tmp_path / "beats")
+    before = (tmp_path / "beats" / "beats.npy").read_bytes()
+
+    beats = load_ecg_beats(tmp_path / "beats").beats
+    torch.from_numpy(beats).zero_()
+
+    assert isinstance(beats, np.memmap)
+    assert beats.dtype == np.float32
+    assert (tmp_path / "beats" / "beats.npy").read_bytes() == before
+
+
+def test_the_same_is_not_written_twice(records, tmp_path, monkeypatch):
+    assert write_ecg_beats(records, tmp_path / "beats")
+    before = contents(tmp_path / "beats")
+    monkeypatch.delattr(dataset, "cut_beats")
+
+    assert not write_ecg_beats(records, tmp_path / "beats")
+    assert contents(tmp_path / "beats") == before
+
+
+@pytest.mark.parametrize("change", ["form", "lead", "annotations"])
+def test_other_settings_or_records_are_refused(records, tmp_path, change):
+    write_record(records, "202", {"MLII": heartbeat(4)}, [(300, "V"), (600, "N"), (900, "N")])
+    write_ecg_beats(records, tmp_path / "beats")
+    before = contents(tmp_path / "beats")
+    arguments = {"form": {"form": "centred"}, "lead": {"lead": "MLII"}}.get(change, {})
+    if change == "annotations":
+        write_record(records, "202", {"MLII": heartbeat(4)}, [(300, "V"), (600, "V"), (900, "N")])
+
+    with pytest.raises(ValueError, match=r"expected .*beats to be written with .*choose another"):
+        write_ecg_beats(records, tmp_path / "beats", **arguments)
+
+    assert contents(tmp_path / "beats") == before
+
+
+def test_nothing_is_left_half_written(records, tmp_path):
+    (records / "202.dat").write_bytes(b"123")
+
+    with pytest.raises(ValueError, match=r"202\.dat"):
+        write_ecg_beats(records, tmp_path / "beats")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["records"]
+
+
+def test_a_users_folder_is_refused(records, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(ValueError, match=r"absent, empty or a folder of ECG beats, got something"):
+        write_ecg_beats(records, tmp_path)
+
+
+def test_records_without_a_beat_are_refused(tmp_path):
+    write_record(tmp_path / "records", "x", {"MLII": heartbeat(4)}, [(18, "+"), (600, 45)])
+
+    with pytest.raises(ValueError, match=r"annotated beats .* got none .*among 2 annotations"):
+        write_ecg_beats(tmp_path / "records", tmp_path / "beats")
+
+
+def test_an_unknown_form_is_named(records, tmp_path):
+    with pytest.raises(ValueError, match=r"form to be one of kachuee, kaggle, centred, got 'rr'"):
+        write_ecg_beats(records, tmp_path / "beats", form="rr")
+
+
+def test_without_wfdb_it_says_what_to_install(records, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wfdb", None)
+
+    with pytest.raises(ImportError, match=r'install it: pip install "monai-ima\[ecg\]"'):
+        write_ecg_beats(records, tmp_path / "beats")
+
+
+@pytest.mark.parametrize("file", ["beats.npy", "beats.csv", "ecg_beats.json"])
+def test_an_incomplete_folder_is_named(records, tmp_path, file):
+    write_ecg_beats(records, tmp_path / "beats")
+    (tmp_path / "beats" / file).unlink()
+
+    with pytest.raises(FileNotFoundError, match=rf"without {file}; write one with scripts/prepare"):
+        load_ecg_beats(tmp_path / "beats")
+
+
+def test_a_table_that_does_not_fit_is_named(records, tmp_path):
+    write_ecg_beats(records, tmp_path / "beats")
+    table = tmp_path / "beats" / "beats.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]))
+
+    with pytest.raises(ValueError, match=r"as many beats of 187 .* got an array of \(\d+, 187\)"):
+        load_ecg_beats(tmp_path / "beats")
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prepare(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["prepare_ecg.py", *map(str, arguments)])
+        runpy.run_path(str(ROOT / "scripts" / "prepare_ecg.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_command_prints_counts_and_says_when_it_is_done(records, tmp_path, prepare):
+    arguments = ("--records", records, "--output", tmp_path / "beats", "--beats", "kaggle")
+    said, *counts = prepare(*arguments).splitlines()
+    again, *same = prepare(*arguments).splitlines()
+
+    assert said.endswith("beats: written")
+    assert again.endswith("beats: is there already, left as it is")
+    assert counts == same
+    table = {line[:30].strip(): [int(n) for n in line[30:].split()] for line in counts[2:9]}
+    annotated, *excluded, written = table.values()
+    assert annotated == [11, 1, 3, 1, 2, 18]
+    assert np.subtract(annotated, np.sum(excluded, axis=0)).tolist() == written
+    assert "annotations with an unknown symbol: code 45 1" in counts
+
+
+def test_the_commands_errors_are_words(records, tmp_path, prepare):
+    (records / "100.atr").unlink()
+
+    with pytest.raises(SystemExit, match=r"^error: expected the files .hea, .dat, .atr of every"):
+        prepare("--records", records, "--output", tmp_path / "beats")
+
+
+# --- the real database ----------------------------------------------------------------------------
+
+
+@needs_mitdb
+def test_annotated_beats_of_ds1_and_ds2():
+    counts = {
+        names: Counter(
+            CLASSES[LABELS[symbol]]
+            for name in names
+            for symbol in wfdb.rdann(str(MITDB / name), "atr").symbol
+            if symbol in LABELS
+        )
+        for names in (DS1, DS2, PACED)
+    }
+
+    assert [len(set(names)) for names in counts] == [22, 22, 4]
+    assert len({*DS1, *DS2, *PACED}) == 48
+    assert counts[DS1] == {"N": 45_866, "S": 944, "V": 3_788, "F": 415, "Q": 8}
+    assert counts[DS2] == {"N": 44_259, "S": 1_837, "V": 3_221, "F": 388, "Q": 7}
+    total = counts[DS1] + counts[DS2] + counts[PACED]
+    assert total == {"N": 90_631, "S": 2_781, "V": 7_236, "F": 803, "Q": 8_043}
+
+
+@needs_mitdb
+@pytest.mark.slow  # trains nothing, but reads all 48 records
+def test_the_whole_database(tmp_path):
+    write_ecg_beats(MITDB, tmp_path / "beats", form="kaggle")
+
+    counts = summary(tmp_path / "beats")
+    assert counts["annotated"] == {"N": 90_631, "S": 2_781, "V": 7_236, "F": 803, "Q": 8_043}
+    # the published files' numbers
+    assert counts["written"] == {"N": 90_589, "S": 2_779, "V": 7_236, "F": 803, "Q": 8_039}
+    excluded = {reason: sum(by_class.values()) for reason, by_class in counts["excluded"].items()}
+    assert {reason: n for reason, n in excluded.items() if n} == {"at the edge of the record": 48}
+    assert (counts["records"], counts["patients"]) == (48, 47)
+    assert counts["leads"] == {"MLII": 46, "V5": 2}
+    assert counts["unknown_symbols"] == {}
+
+    beats = load_ecg_beats(tmp_path / "beats")
+    split = split_beats(beats, "random")
+    sizes = [len(split.training), len(split.validation), len(split.test)]
+    assert sizes == [70_043, 17_511, 21_892]  # the paper's
+    honest = split_beats(beats, "inter_patient")
+    assert len(honest.test) == 49_712 - len(DS2)
+    assert set(beats.records[honest.test]) == set(DS2)
+    with (tmp_path / "beats" / "beats.csv").open() as stream:
+        assert sum(1 for _ in csv.reader(stream)) == 109_446 + 1
