@@ -40,7 +40,7 @@ class RobustnessCurveHandler:
     Args:
         eps: noise levels, increasing, in units of the inputs; level 0 is added.
         norm: ``"linf"``, ``"l2"`` or a :class:`~monai_ima.attacks.Norm`.
-        protocol: ``"paper"``, or ``"screen"``, a tenth of the cost, or ``"strong"``.
+        protocol: ``"paper"``, or ``"screen"``, at a seventh of its cost, or ``"strong"``.
         steps: steps of the protocol's attacks, by default its own.
         restarts: random starts of ``"paper"``, by default two.
         bounds: range of valid inputs.

@@ -167,7 +167,7 @@ class Paper(Protocol):
 class Screen(Protocol):
     """One minimum-norm attack, for all levels at once: DDN in L2, FMN in Linf.
 
-    About a tenth of the cost of ``paper``: for validation in the course of a training, and for
+    A seventh of the cost of ``paper`` or less: for validation in the course of a training, and for
     choosing ``beta`` and ``eps_max``. In L2 it is as strong as ``paper``, in Linf a little weaker.
 
     Args:
