@@ -32,7 +32,7 @@ from monai_ima.robustness.seeds import seeded
 
 _LOSSES: dict[str, Loss] = {"soft_margin": soft_margin, "hard_margin": hard_margin}
 _BISECTIONS = 10
-_NEARER_STEPS = 25
+_NEARER_STEPS = 12
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,7 @@ SEED = 0
 THREADS = 1
 IMAGE_SIZE = (32, 32)
 STEPS = 100
-BATCH = 64  # of ours, which fills its batch again; the others take all samples of a round at once
+BATCH = 128  # of ours; the others take all samples of a round at once
 LOSSES = (soft_margin, hard_margin)  # one a restart
 RESTARTS = len(LOSSES)
 RELATIVE_STEP = 0.1  # a step is eps / 10, for everybody
@@ -75,7 +75,7 @@ def main() -> None:
     """Prepare, measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--samples", type=int, default=200, help="in each round")
+    parser.add_argument("--samples", type=int, default=100, help="in each round")
     parser.add_argument("--cache", type=Path, help="folder that keeps the trained networks")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "results" / "benchmarks" / "evaluation_peers.json"
