@@ -260,7 +260,7 @@ def test_over_our_own_training(trained, capsys):
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
     assert report["patients"] == len({item["patient"] for item in datalist.test})
     assert report["settings"]["method"] == "ima"
-    assert len(report["checks"]) == 14
+    assert len(report["checks"]) == 16
     failed = [check for check in report["checks"] if check["passed"] is False]
     shout = f"DO NOT TRUST THIS CURVE: {len(failed)} checks failed"
     assert (shout if failed else "checks, none failed") in capsys.readouterr().out
