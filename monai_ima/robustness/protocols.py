@@ -168,7 +168,7 @@ class Screen(Protocol):
     """One minimum-norm attack, for all levels at once: DDN in L2, FMN in Linf.
 
     A seventh of the cost of ``paper`` or less: for validation in the course of a training, and for
-    choosing ``beta`` and ``eps_max``. In L2 it is as strong as ``paper``, in Linf a little weaker.
+    choosing ``beta`` and ``eps_max``. It finds about as much.
 
     Args:
         steps: gradient steps.
