@@ -1,15 +1,33 @@
-"""Data sets as MONAI datalists: which images, split by patient, and how they are read."""
+"""Data sets as MONAI datalists or as tensors: which samples, how they are split and read."""
 
 from monai_ima.data.datalist import Datalist, SampleList, list_samples, load_datalist
+from monai_ima.data.ecg import load_ecg
+from monai_ima.data.fashion_mnist import load_fashion_mnist
 from monai_ima.data.images import CenterSquareCropd, LoadGreyd
+from monai_ima.data.moons import load_plane
+from monai_ima.data.svhn import load_svhn
+from monai_ima.data.synthetic_ecg import write_synthetic_ecg
+from monai_ima.data.synthetic_fashion import write_synthetic_fashion
 from monai_ima.data.synthetic_oct import write_synthetic_oct
+from monai_ima.data.synthetic_svhn import write_synthetic_svhn
+from monai_ima.data.tensors import BatchSampler, TensorDatalist, TensorSamples
 
 __all__ = [
+    "BatchSampler",
     "CenterSquareCropd",
     "Datalist",
     "LoadGreyd",
     "SampleList",
+    "TensorDatalist",
+    "TensorSamples",
     "list_samples",
     "load_datalist",
+    "load_ecg",
+    "load_fashion_mnist",
+    "load_plane",
+    "load_svhn",
+    "write_synthetic_ecg",
+    "write_synthetic_fashion",
     "write_synthetic_oct",
+    "write_synthetic_svhn",
 ]

@@ -38,8 +38,6 @@ class RobustTrainer(SupervisedTrainer):
         for name in ("loss_function", "inferer", "iteration_update", "compile"):
             if kwargs.get(name):
                 raise ValueError(f"RobustTrainer takes an objective, not {name}; leave {name} out")
-        if not kwargs.get("decollate", True):
-            raise ValueError("RobustTrainer averages over decollated samples; leave decollate out")
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             raise ValueError("RobustTrainer runs in one process, not in a distributed group")
         self.objective = objective
@@ -122,7 +120,9 @@ def _no_loss_function(*_: Any) -> NoReturn:
 def _mean_over_samples(name: str) -> Metric:
     """Mean of a batch's scalar output over the samples of an epoch."""
 
-    def value_and_samples(output: list[dict[str, Any]]) -> tuple[float, list[Any]]:
+    def value_and_samples(output: Any) -> tuple[float, Any]:
+        if isinstance(output, dict):  # a batch that was not decollated
+            return output[name], output[Keys.LABEL]
         return output[0][name], output  # each sample carries the scalar of its batch
 
     return Loss(

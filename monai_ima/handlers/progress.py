@@ -52,9 +52,10 @@ class ProgressHandler:
 
     def iteration_completed(self, engine: SupervisedTrainer) -> None:
         if self.bar is not None:
-            epoch, loss = engine.state.epoch, engine.state.output[0]["loss"]
+            epoch, output = engine.state.epoch, engine.state.output
+            batch = output if isinstance(output, dict) else output[0]  # the first of its samples
             self.bar.set_description(f"epoch {epoch}/{engine.state.max_epochs}", refresh=False)
-            self.bar.set_postfix(loss=f"{float(loss):.3f}", refresh=False)
+            self.bar.set_postfix(loss=f"{float(batch['loss']):.3f}", refresh=False)
             self.bar.update()
 
     def epoch_completed(self, engine: SupervisedTrainer) -> None:

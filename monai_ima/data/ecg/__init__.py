@@ -1,6 +1,7 @@
 """Heartbeats: from PhysioNet's records or Kaggle's files to training, validation and test."""
 
 from monai_ima.data.ecg.beats import CLASSES, CutBeats, cut_beats
+from monai_ima.data.ecg.datalist import load_ecg
 from monai_ima.data.ecg.dataset import EcgBeats, load_ecg_beats, write_ecg_beats
 from monai_ima.data.ecg.kaggle import load_kaggle_csv
 from monai_ima.data.ecg.records import Record, find_records, read_record
@@ -14,6 +15,7 @@ __all__ = [
     "Record",
     "cut_beats",
     "find_records",
+    "load_ecg",
     "load_ecg_beats",
     "load_kaggle_csv",
     "read_record",

@@ -1,0 +1,127 @@
+"""SVHN from its own .mat files: read as they are, refused in words."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from monai_ima.data import load_svhn
+
+COUNTS = {"train": 60, "test": 20}
+
+
+def contents(part):
+    """X and y as SVHN has them: images last, 10 for the digit 0."""
+    rng = np.random.default_rng(len(part))
+    count = COUNTS[part]
+    images = rng.integers(0, 256, (32, 32, 3, count)).astype(np.uint8)
+    return images, (rng.permutation(count) % 10 + 1).astype(np.uint8)[:, None]
+
+
+def write(folder, part, images, labels):
+    savemat(folder / f"{part}_32x32.mat", {"X": images, "y": labels}, do_compression=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for part in COUNTS:
+        write(tmp_path, part, *contents(part))
+    return tmp_path
+
+
+def test_every_image_is_in_one_part_with_its_pixels_and_digit(folder):
+    data = load_svhn(folder)
+
+    for part, found in {"train": (data.training, data.validation), "test": (data.test,)}.items():
+        images, labels = contents(part)
+        rows = [[int(name.partition(":")[2]) for name in samples.ids] for samples in found]
+        assert sorted(np.concatenate(rows)) == [*range(COUNTS[part])]
+        for samples, chosen in zip(found, rows, strict=True):
+            assert samples.inputs.dtype == torch.float32
+            assert samples.inputs.shape == (len(chosen), 3, 32, 32)
+            digits = [{10: 0}.get(label, label) for label in labels[chosen, 0].tolist()]
+            assert samples.labels.tolist() == digits
+            for place, row in enumerate(chosen):
+                pixels = samples.inputs[place].permute(1, 2, 0).numpy() * 255
+                np.testing.assert_allclose(pixels, images[..., row], atol=1e-4)
+    assert data.validation.labels.bincount().tolist() == [1] * 10
+    assert data.classes[0] == "0"
+
+
+def test_numbers_of_samples_are_in_proportion(folder):
+    data = load_svhn(folder, training_samples=20, validation_samples=5, test_samples=10, seed=3)
+
+    assert [len(part) for part in (data.training, data.validation, data.test)] == [20, 5, 10]
+    assert data.training.labels.bincount().tolist() == [2] * 10
+    assert data.test.labels.bincount().tolist() == [1] * 10
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float64])
+def test_labels_of_other_types_are_read(folder, dtype):
+    images, labels = contents("test")
+    before = load_svhn(folder).test.labels
+    write(folder, "test", images, labels.astype(dtype))
+
+    assert torch.equal(load_svhn(folder).test.labels, before)
+
+
+def remove(folder):
+    (folder / "train_32x32.mat").unlink()
+
+
+def truncate(folder):
+    file = folder / "train_32x32.mat"
+    file.write_bytes(file.read_bytes()[:-5000])
+
+
+def web_page(folder):
+    (folder / "train_32x32.mat").write_text("<html>not found</html>" * 20)
+
+
+def no_images(folder):
+    savemat(folder / "train_32x32.mat", {"y": contents("train")[1]})
+
+
+def floats(folder):
+    images, labels = contents("train")
+    write(folder, "train", images / 255, labels)
+
+
+def images_first(folder):
+    images, labels = contents("train")
+    write(folder, "train", images.transpose(3, 0, 1, 2), labels)
+
+
+def one_label_less(folder):
+    images, labels = contents("train")
+    write(folder, "train", images, labels[1:])
+
+
+def label_zero(folder):
+    images, labels = contents("train")
+    write(folder, "train", images, labels % 10)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            remove,
+            r"hold train_32x32.mat and test_32x32.mat, got .* without train_32x32.mat; download",
+        ),
+        (truncate, r"train_32x32.mat to be a whole MATLAB file, got: .+; download it again"),
+        (web_page, r"train_32x32.mat to be a whole MATLAB file, got: .+; download it again"),
+        (no_images, r"X, bytes \(32, 32, 3, N\), .* got X float64 \(0,\) and y \(60, 1\)"),
+        (floats, r"got X float64 \(32, 32, 3, 60\)"),
+        (images_first, r"got X uint8 \(60, 32, 32, 3\)"),
+        (one_label_less, r"got X uint8 \(32, 32, 3, 60\) and y \(59, 1\)"),
+        (label_zero, r"labels 1 to 10 in .*train_32x32.mat, got 0; download"),
+    ],
+)
+def test_bad_files_are_refused_in_words(folder, spoil, message):
+    spoil(folder)
+
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
+        load_svhn(folder)
+
+    assert "http://ufldl.stanford.edu/housenumbers/" in str(caught.value)
