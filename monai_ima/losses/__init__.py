@@ -1,5 +1,6 @@
 """Losses: functions of logits and labels, one value a sample."""
 
+from monai_ima.losses.divergence import kl_divergence
 from monai_ima.losses.margin import (
     cross_entropy,
     hard_margin,
@@ -8,4 +9,11 @@ from monai_ima.losses.margin import (
     targeted_dlr,
 )
 
-__all__ = ["cross_entropy", "hard_margin", "logit_scale", "soft_margin", "targeted_dlr"]
+__all__ = [
+    "cross_entropy",
+    "hard_margin",
+    "kl_divergence",
+    "logit_scale",
+    "soft_margin",
+    "targeted_dlr",
+]

@@ -1,0 +1,74 @@
+"""Standard adversarial training: every sample is attacked with the same radius."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from monai_ima.attacks import Norm, get_norm, pgd
+from monai_ima.attacks.border import checked_count
+from monai_ima.objectives.base import Objective, ObjectiveResult
+
+
+class StandardAdversarial(Objective):
+    """Cross-entropy on clean samples, and on what PGD makes of them (``adv eps`` in the paper).
+
+    ``L = w CE(clean) + (1 - w) CE(attacked)``, w being the clean weight. All samples are attacked,
+    those that are misclassified already as well, from a random start and through all steps of
+    ``4 * eps / steps``, the step size of the IMA paper's authors.
+
+    Args:
+        norm: ``"linf"``, ``"l2"`` or a :class:`~monai_ima.attacks.Norm`.
+        eps: radius of the ball around each sample, in units of the inputs.
+        steps: gradient steps of PGD; 20 in the paper.
+        clean_weight: w; one half in Goodfellow et al., which the paper follows, 0 in Madry et al.
+        bounds: range of valid inputs.
+
+    Raises:
+        ValueError: if an argument is outside its range, or the norm unknown.
+
+    Source:
+        Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, section 6; the
+        attack is that of Madry et al., Towards Deep Learning Models Resistant to Adversarial
+        Attacks, ICLR 2018.
+    """
+
+    terms = ("loss_clean", "loss_noisy")
+
+    def __init__(
+        self,
+        *,
+        norm: Norm | str,
+        eps: float,
+        steps: int = 20,
+        clean_weight: float = 0.5,
+        bounds: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
+        super().__init__()
+        checked_count("steps", steps, at_least=1)
+        if not 0 <= eps < math.inf:
+            raise ValueError(f"expected eps to be finite and not negative, got {eps}")
+        if not 0 <= clean_weight <= 1:
+            raise ValueError(f"expected clean_weight from 0 to 1, got {clean_weight}")
+        self.clean_weight = clean_weight
+        self._attack = partial(
+            pgd, norm=get_norm(norm), eps=eps, steps=steps, until="end", bounds=bounds
+        )
+
+    def forward(
+        self,
+        network: nn.Module,
+        inputs: Tensor,
+        labels: Tensor,
+        index: Tensor,  # noqa: ARG002  nothing is remembered about a sample
+    ) -> ObjectiveResult:
+        logits = network(inputs)
+        noisy = self._attack(network, inputs, labels).inputs
+        loss_clean = F.cross_entropy(logits, labels)
+        loss_noisy = F.cross_entropy(network(noisy), labels)
+        terms = {"loss_clean": loss_clean.detach(), "loss_noisy": loss_noisy.detach()}
+        loss = self.clean_weight * loss_clean + (1 - self.clean_weight) * loss_noisy
+        return ObjectiveResult(loss, logits, terms)

@@ -1,0 +1,319 @@
+"""What holds of every objective, and where one becomes another."""
+
+import copy
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from linear import linear_model
+from monai.bundle import ConfigParser
+from torch import nn
+
+from monai_ima import objectives
+from monai_ima.margins import MarginStore
+from monai_ima.objectives import (
+    IAAT,
+    IMA,
+    MMA,
+    TRADES,
+    CrossEntropy,
+    DDNAdversarial,
+    Objective,
+    StandardAdversarial,
+)
+
+SAMPLES, CLASSES, EPS = 9, 3, 0.5
+SHAPES = [(1, 30), (2, 5, 7), (1, 4, 5, 3)]
+NORMS = ["linf", "l2"]
+WIDE = (-1e3, 1e3)
+BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+
+# Name of the config file, class, and passes through the network in train mode.
+METHODS = {
+    "ce": (CrossEntropy, 1),
+    "adv": (StandardAdversarial, 2),
+    "trades": (TRADES, 2),
+    "ddn": (DDNAdversarial, 1),
+    "iaat": (IAAT, 1),
+    "mma": (MMA, 2),
+    "ima": (IMA, 2),
+}
+REMEMBERING = ["iaat", "mma", "ima"]
+every_method = pytest.mark.parametrize("method", METHODS)
+every_norm = pytest.mark.parametrize("norm", NORMS)
+
+
+def margins(samples=SAMPLES):
+    return MarginStore(samples, delta=0.05, eps_max=EPS)
+
+
+def made(method, norm="l2", samples=SAMPLES, **options):
+    """An objective for inputs in any range, with defaults where it has them."""
+    kind, _ = METHODS[method]
+    needed = {
+        "norm": norm,
+        "eps": EPS,
+        "bounds": WIDE,
+        "beta": 0.3,
+        "gamma": 0.1,
+        "margins": margins(samples),
+        "num_samples": samples,
+        "warmup": 0,
+        "steps": 5,
+    } | options
+    known = inspect.signature(kind).parameters if method != "ce" else ()
+    return kind(**{name: value for name, value in needed.items() if name in known})
+
+
+def batch(shape=(1, 30), correct="some", count=SAMPLES):
+    """Samples of which a linear model classifies some, all or none as they are labelled."""
+    model = linear_model(shape, classes=CLASSES)
+    inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(2))
+    labels = model(inputs).argmax(dim=1)
+    wrong = {"all": slice(0), "some": slice(0, None, 3), "none": slice(None)}[correct]
+    labels[wrong] = (labels[wrong] + 1) % CLASSES
+    return model, inputs, labels, torch.arange(count).flip(0)
+
+
+def test_every_objective_is_in_the_contract():
+    kinds = {getattr(objectives, name) for name in objectives.__all__}
+    trained = {kind for kind in kinds if issubclass(kind, Objective)} - {Objective}
+    assert trained == {kind for kind, _ in METHODS.values()}
+
+
+@pytest.mark.parametrize(
+    ("method", "norm"),
+    [(method, norm) for method in METHODS for norm in NORMS if (method, norm) != ("ddn", "linf")],
+)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("correct", ["some", "none", "all"])
+@pytest.mark.parametrize("count", [SAMPLES, 1])
+def test_loss_and_gradients_are_finite(method, norm, shape, correct, count):
+    model, inputs, labels, index = batch(shape, correct, count)
+    objective = made(method, norm)
+    result = objective(model, inputs, labels, index)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    result.loss.backward()
+    assert torch.isfinite(result.loss)
+    assert result.loss.shape == ()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+    assert set(result.terms) == set(objective.terms)
+    assert all(term.shape == () and not term.requires_grad for term in result.terms.values())
+    torch.testing.assert_close(result.logits, model(inputs))
+    torch.testing.assert_close(
+        result.terms["loss_clean"], nn.functional.cross_entropy(model(inputs), labels).detach()
+    )
+
+
+@every_method
+def test_network_stays_as_it_is_and_its_statistics_see_no_attack(method):
+    model = nn.Sequential(
+        nn.BatchNorm1d(1), nn.Sequential(nn.Dropout(0.5), nn.Flatten()), nn.Linear(30, CLASSES)
+    )
+    model.train()
+    model[1].eval()  # frozen by the user
+    model[2].bias.requires_grad_(False)
+    before = copy.deepcopy(model.state_dict())
+    inputs, labels = torch.rand(SAMPLES, 1, 30), torch.arange(SAMPLES) % CLASSES
+    made(method)(model, inputs, labels, torch.arange(SAMPLES))
+    assert [module.training for module in model] == [True, False, True]
+    assert [p.requires_grad for p in model[2].parameters()] == [True, False]
+    assert model[0].num_batches_tracked == METHODS[method][1]
+    assert all(
+        torch.equal(model.state_dict()[name], before[name]) for name in before if "0" not in name
+    )
+
+
+@pytest.mark.parametrize("method", REMEMBERING)
+def test_what_is_remembered_is_part_of_the_state(method):
+    model, inputs, labels, index = batch(correct="some")
+    first, second = made(method), made(method)
+    fresh = copy.deepcopy(first.state_dict())
+    first(model, inputs, labels, index)
+    if method == "ima":
+        first.update_margins(model, inputs, labels, index)
+    changed = [not torch.equal(value, first.state_dict()[name]) for name, value in fresh.items()]
+    assert all(changed)
+    second.load_state_dict(first.state_dict())
+    losses = []
+    for objective in (first, second):
+        torch.manual_seed(1)
+        losses.append(objective(model, inputs, labels, index).loss)
+    assert torch.equal(*losses)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        made(method, samples=SAMPLES + 1).load_state_dict(first.state_dict())
+
+
+@pytest.mark.parametrize("method", REMEMBERING)
+def test_sample_of_another_training_set_is_refused(method):
+    model, inputs, labels, index = batch(correct="all")
+    with pytest.raises(IndexError, match="expected sample indices from 0 to 8, got 1 to 9"):
+        made(method)(model, inputs, labels, index + 1)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in REMEMBERING])
+def test_nothing_else_is_remembered(method):
+    assert made(method).state_dict() == {}
+
+
+# Identities
+
+
+def loss_of(objective, samples):
+    torch.manual_seed(3)  # where a random start is the same
+    return objective(*samples).loss
+
+
+@every_norm
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("trades", {"beta": 0.0}),
+        ("adv", {"eps": 0.0}),
+        ("adv", {"clean_weight": 1.0}),
+        ("ima", {"beta": 0.0}),
+        ("iaat", {"eps": 0.0, "gamma": 0.0}),
+    ],
+)
+def test_is_ce(method, options, norm):
+    samples = batch()
+    expected = loss_of(CrossEntropy(), samples)
+    torch.testing.assert_close(loss_of(made(method, norm, **options), samples), expected)
+
+
+def test_ddn_of_length_0_is_ce():
+    samples = batch()
+    torch.testing.assert_close(
+        loss_of(made("ddn", eps=0.0), samples), loss_of(CrossEntropy(), samples)
+    )
+
+
+@every_norm
+def test_iaat_in_its_warm_up_is_adv_of_the_correct_samples(norm):
+    samples = batch(correct="all")
+    adv = loss_of(made("adv", norm, clean_weight=0.0), samples)
+    assert torch.equal(loss_of(made("iaat", norm, warmup=1), samples), adv)
+
+
+def test_iaat_with_a_fixed_radius_is_adv():
+    """Of wrong samples too; the linear model makes every random start end in the same corner."""
+    model, inputs, labels, index = batch()
+    model, labels = linear_model((1, 30)), labels % 2
+    adv = made("adv", "linf", clean_weight=0.0)(model, inputs, labels, index).loss
+    iaat = made("iaat", "linf", beta=0.0)
+    torch.testing.assert_close(iaat(model, inputs, labels, index).loss, adv)
+    assert torch.equal(iaat.radii, torch.full((SAMPLES,), EPS))
+
+
+@every_norm
+def test_ima_without_a_correct_sample_is_a_share_of_ce(norm):
+    samples = batch(correct="none")
+    expected = 0.7 * loss_of(CrossEntropy(), samples)
+    torch.testing.assert_close(loss_of(made("ima", norm), samples), expected)
+
+
+@every_norm
+def test_mma_without_a_correct_sample_is_ce(norm):
+    samples = batch(correct="none")
+    expected = loss_of(CrossEntropy(), samples)
+    torch.testing.assert_close(loss_of(made("mma", norm), samples), expected)
+
+
+# The border
+
+
+def test_ddn_refuses_linf():
+    with pytest.raises(ValueError, match="expected norm 'l2', got 'linf'; DDN is an attack in L2"):
+        made("ddn", "linf")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("adv", {"eps": -0.1}, "eps to be finite and not negative, got -0.1"),
+        ("adv", {"clean_weight": 2}, "clean_weight from 0 to 1, got 2"),
+        ("trades", {"beta": -1}, "beta to be finite and not negative, got -1"),
+        ("trades", {"eps": float("inf")}, "eps to be finite and not negative, got inf"),
+        ("ddn", {"eps": float("nan")}, "eps to be finite and not negative, got nan"),
+        ("iaat", {"eps": -1.0}, "eps to be finite and not negative, got -1.0"),
+        ("iaat", {"gamma": -1.0}, "gamma to be finite and not negative, got -1.0"),
+        ("iaat", {"beta": 1.1}, "beta from 0 to 1, got 1.1"),
+        ("iaat", {"warmup": 0.5}, "warmup to be a whole number >= 0, got 0.5"),
+        ("iaat", {"num_samples": 0}, "num_samples to be a whole number >= 1, got 0"),
+        ("mma", {"bisections": 3}, "bisections to be a whole number >= 4, got 3"),
+    ],
+)
+def test_bad_options_are_refused(method, options, message):
+    with pytest.raises(ValueError, match=message):
+        made(method, **options)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "ce"])
+def test_bad_norm_and_steps_are_refused(method):
+    with pytest.raises(ValueError, match="expected steps to be a whole number >= 1, got 0"):
+        made(method, steps=0)
+    with pytest.raises(ValueError, match="got 'l7'"):
+        made(method, norm="l7")
+
+
+# The bundles
+
+
+def parsed(bundle, method, **overrides):
+    """A bundle's config under a method's, on a data set of seven samples."""
+    files = [bundle / "train.json", BUNDLES / "objectives" / f"{method}.json"]
+    config = ConfigParser.load_config_files([str(file) for file in files]) | overrides
+    parser = ConfigParser(config)
+    for part in ("train", "validate", "robustness"):
+        parser[f"{part}::dataset"] = f"${[0] * 7}"
+    return parser
+
+
+def test_every_method_has_a_config():
+    assert {path.stem for path in (BUNDLES / "objectives").glob("*.json")} == set(METHODS)
+
+
+@every_method
+@pytest.mark.parametrize(
+    "bundle", sorted(path.parent for path in BUNDLES.glob("*_ima/train.json")), ids=lambda b: b.name
+)
+def test_every_bundle_takes_every_method(bundle, method):
+    parser = parsed(bundle, method, norm="l2", eps_max=0.25)
+    objective = parser.get_parsed_content("objective")
+    kind, _ = METHODS[method]
+    assert type(objective) is kind
+    assert parser.get_parsed_content("method") == method
+    if method in REMEMBERING:
+        remembered = objective.radii if method == "iaat" else objective.margins
+        assert len(remembered) == 7
+    if method != "ima":
+        assert parser.get("margin_update") is None
+    if method == "trades":
+        bounds = json.loads((bundle / "train.json").read_text()).get("bounds", [0, 1])
+        assert list(objective.bounds) == bounds
+        assert (objective.eps, objective.beta, objective.norm.name) == (0.25, 6, "l2")
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "default", "other"),
+    [
+        ("adv", "adv_eps", 0.02, 0.05),
+        ("trades", "trades_beta", 6, 1),
+        ("ddn", "ddn_steps", 100, 3),
+        ("iaat", "iaat_eps", 0.02, 0.01),
+        ("iaat", "iaat_gamma", 0.02 * 1.9 / 8, 0.001),
+        ("iaat", "iaat_beta", 0.1, 0.5),
+        ("iaat", "iaat_warmup", 1, 3),
+        ("mma", "delta", 0.002, 0.005),
+    ],
+)
+def test_what_a_method_is_set_to_is_in_the_settings(method, key, default, other):
+    """A result says it, and a checkpoint of one setting is refused by a run with another."""
+    bundle = BUNDLES / "oct_ima"
+    parser = parsed(bundle, method)
+    settings = [parser.get_parsed_content("settings")]
+    parser = parsed(bundle, method, **{key: other})
+    settings.append(parser.get_parsed_content("settings"))
+    assert [each[key] for each in settings] == [pytest.approx(default), other]
