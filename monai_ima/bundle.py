@@ -266,6 +266,8 @@ def evaluation_summary(output_dir: str | Path) -> str:
     else:
         made = sum(check["passed"] is True for check in report["checks"])
         lines.append(f"{made} checks, none failed" if made else "no checks were made")
+    if warning := report.get("warning"):
+        lines.append(f"WARNING: {warning}")
     lines.append(f"{folder / 'report.html'}  the report; samples.csv has a row for each sample")
     lines.append(f"tensorboard --logdir {folder}")
     return "\n".join(lines)
@@ -291,8 +293,10 @@ def summary(output_dir: str | Path) -> str:
         output_dir: folder of the run.
     """
     folder = Path(output_dir)
-    curve = json.loads((folder / "robustness.json").read_text())["curves"][-1]
-    lines = ["", *_curve_lines(curve)]
+    report = json.loads((folder / "robustness.json").read_text())
+    lines = ["", *_curve_lines(report["curves"][-1])]
+    if warning := report.get("settings", {}).get("warning"):
+        lines += ["", f"WARNING: {warning}"]
     lines.append("")
     lines.extend(
         f"{folder / name}  {what}"

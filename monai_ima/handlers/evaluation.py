@@ -130,6 +130,7 @@ class RobustnessEvaluation:
             leaves it out.
         seed: seed of all that is random.
         settings: plain values by name that the report is to mention.
+        warning: what a reader of the results has to know of the data; empty if nothing.
 
     Raises:
         ValueError: if an argument does not fit; on running, if model or data do not.
@@ -151,6 +152,7 @@ class RobustnessEvaluation:
         auroc_steps: int = 20,
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
+        warning: str = "",
     ) -> None:
         if not noise_levels or not hasattr(noise_levels, "items"):
             raise ValueError(
@@ -178,6 +180,7 @@ class RobustnessEvaluation:
         self.batch_size = batch_size
         self.chunk_size = checked_count("chunk_size", chunk_size, at_least=1)
         self.settings = dict(settings or {})
+        self.warning = warning
         self.seed = seed
         order = torch.randperm(len(samples), generator=seeded(seed, "checks"))
         self._checked = set(order[:check_samples].tolist())
@@ -407,6 +410,7 @@ class RobustnessEvaluation:
         measure = next(iter(self.measures.values()))
         return {
             "settings": self.settings,
+            "warning": self.warning,
             "versions": {
                 "monai_ima": __version__,
                 "torch": torch.__version__,

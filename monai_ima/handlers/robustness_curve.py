@@ -175,7 +175,8 @@ class RobustnessReport:
         self.summary_writer.add_image(
             "robustness/curve", as_image(figure), epoch, dataformats="HWC"
         )
-        if any(image.ndim == 3 for image in self._examples.values()):  # (C, H, W) can be shown
+        # signals (C, L) and images (C, H, W) can be shown
+        if any(sample.ndim in (2, 3) for sample in self._examples.values()):
             self._write_examples(engine)
         self.summary_writer.flush()
 

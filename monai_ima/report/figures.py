@@ -138,16 +138,19 @@ def robustness_figure(curve: Curve, label: str = "accuracy") -> Figure:
 
 
 def class_figure(curve: Curve, classes: Sequence[str]) -> Figure:
-    """Sensitivity (above) and specificity (below) of each class against the noise level.
+    """Sensitivity, specificity and positive predictive value of each class, from top to bottom.
 
     Args:
         curve: one norm's curve.
         classes: names of the classes.
     """
-    figure, panels = _panels(2)
-    for axes, name, key in zip(
-        panels, ("sensitivity", "specificity"), ("per_class", "specificity"), strict=True
-    ):
+    shown = {
+        "per_class": "sensitivity",
+        "specificity": "specificity",
+        "positive_predictive_value": "pos. predictive value",
+    }
+    figure, panels = _panels(len(shown))
+    for axes, (key, name) in zip(panels, shown.items(), strict=True):
         for index, (label, values) in enumerate(zip(classes, curve[key], strict=True)):
             axes.plot(
                 curve["eps"],
@@ -159,7 +162,8 @@ def class_figure(curve: Curve, classes: Sequence[str]) -> Figure:
             )
         _fraction_axis(axes, f"{name} under attack")
         _level_axis(axes, curve)
-    panels[0].set_xlabel("")
+    for axes in panels[:-1]:
+        axes.set_xlabel("")
     _legend_below(figure, panels[0])
     return figure
 
@@ -340,7 +344,7 @@ def _fraction_axis(axes: Axes, name: str) -> None:
 
 def _legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    columns = max(1, min(6, 70 // (6 + max(map(len, labels)))))
+    columns = max(1, min(6, 74 // (8 + max(map(len, labels)))))
     figure.legend(
         handles,
         labels,
@@ -385,7 +389,7 @@ def _gain(perturbation: NDArray[np.float64], span: float) -> tuple[float, str]:
     if largest == 0:
         return 1.0, "no perturbation"
     gain = 0.5 * span / largest
-    return gain, f"perturbation x {gain:.0f}" if gain >= 10 else f"perturbation x {gain:.1f}"
+    return gain, f"perturbation x {gain:.0f}" if gain >= 9.95 else f"perturbation x {gain:.1f}"
 
 
 def _image_height(clean: Tensor) -> float:

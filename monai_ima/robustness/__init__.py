@@ -16,8 +16,10 @@ from monai_ima.robustness.statistics import (
     balanced_accuracy,
     bootstrap_interval,
     bootstrap_means,
+    confusion,
     macro_auroc,
     median_margin,
+    positive_predictive_value,
     specificity,
 )
 
@@ -34,10 +36,12 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_means",
     "closest_errors",
+    "confusion",
     "get_protocol",
     "macro_auroc",
     "median_margin",
     "noise_levels",
+    "positive_predictive_value",
     "specificity",
     "wilson_interval",
 ]

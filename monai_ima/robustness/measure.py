@@ -19,8 +19,10 @@ from monai_ima.robustness.seeds import seeded
 from monai_ima.robustness.statistics import (
     balanced_accuracy,
     bootstrap_interval,
+    confusion,
     macro_auroc,
     median_margin,
+    positive_predictive_value,
     specificity,
 )
 
@@ -195,6 +197,10 @@ class Measure:
             "auc_high": float(ends[-1, 1]),
             "balanced_accuracy": balanced_accuracy(curve.per_class).tolist(),
             "specificity": without_nan(specificity(given, labels, classes)),
+            "positive_predictive_value": without_nan(
+                positive_predictive_value(given, labels, classes)
+            ),
+            "confusion": confusion(given, labels, classes).tolist(),
             "auroc": self._auroc(answers, labels),
             "auroc_steps": self.auroc_steps,
             "median_margin": median_margin(margins, correct),

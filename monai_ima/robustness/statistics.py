@@ -117,6 +117,40 @@ def specificity(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     return torch.stack([(predicted[labels != c] != c).double().mean(dim=0) for c in range(classes)])
 
 
+def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """How many samples of each class were given each class.
+
+    Args:
+        predicted: ``(N, L)`` class given to each sample at each level.
+        labels: ``(N,)`` true class indices.
+        classes: number C of classes.
+
+    Returns:
+        ``(L, C, C)`` counts at each level, rows the true classes, columns those given.
+    """
+    cells = labels[:, None] * classes + predicted
+    counts = [torch.bincount(level, minlength=classes**2) for level in cells.unbind(dim=1)]
+    return torch.stack(counts).reshape(-1, classes, classes)
+
+
+def positive_predictive_value(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Share of the samples given a class that are of it; the more, the more frequent the class is.
+
+    Args:
+        predicted: ``(N, L)`` class given to each sample at each level.
+        labels: ``(N,)`` true class indices.
+        classes: number C of classes.
+
+    Returns:
+        ``(C, L)`` float64, NaN for a class that nobody is given.
+
+    Source:
+        ANSI/AAMI EC57, which reports it beside the sensitivity.
+    """
+    counts = confusion(predicted, labels, classes).double()
+    return (counts.diagonal(dim1=1, dim2=2) / counts.sum(dim=1)).T
+
+
 def macro_auroc(probabilities: Tensor, labels: Tensor) -> float | None:
     """Area under the ROC curve, one class against the rest, averaged over the classes.
 

@@ -17,6 +17,7 @@ from torch import nn
 
 import monai_ima.robustness.checks as checks_module
 import monai_ima.robustness.measure as measure_module
+from monai_ima.bundle import evaluation_summary
 from monai_ima.handlers import RobustnessEvaluation, evaluation
 from monai_ima.robustness import BlackBox, Paper, Screen
 from monai_ima.robustness.measure import Measure
@@ -24,6 +25,7 @@ from monai_ima.robustness.measure import Measure
 CPU = torch.device("cpu")
 CLASSES = ["CNV", "DME", "NORMAL"]
 LEVELS = {"linf": [0.02, 0.05, 0.12], "l2": [0.1, 0.2, 0.3]}
+WARNING = "patient p0 is in training and test"
 REPORT = ("report.html", "robustness.json", "samples.csv")
 
 
@@ -128,6 +130,7 @@ def finished(tmp_path_factory):
         noise_draws=2,
         auroc_steps=3,
         settings={"model": "a.pt"},
+        warning=WARNING,
     )
     evaluator = run(model, samples, whole)
     return SimpleNamespace(folder=folder, model=model, samples=samples, evaluator=evaluator)
@@ -210,8 +213,8 @@ def test_the_report_as_json(finished):
     report = report_in(finished.folder)
 
     assert list(report) == [
-        "settings", "versions", "attack", "classes", "n", "patients", "class_counts", "curves",
-        "checks",
+        "settings", "warning", "versions", "attack", "classes", "n", "patients", "class_counts",
+        "curves", "checks",
     ]  # fmt: skip
     assert report["settings"] == {"model": "a.pt"}
     assert set(report["versions"]) == {"monai_ima", "torch", "monai", "python"}
@@ -223,9 +226,9 @@ def test_the_report_as_json(finished):
     for curve in report["curves"]:
         assert set(curve) == {
             "norm", "n", "eps", "accuracy", "low", "high", "patient_low", "patient_high", "auc",
-            "auc_low", "auc_high", "balanced_accuracy", "per_class", "specificity", "auroc",
-            "auroc_steps", "median_margin", "white_noise", "forwards", "gradients",
-            "zero_gradients",
+            "auc_low", "auc_high", "balanced_accuracy", "per_class", "specificity",
+            "positive_predictive_value", "confusion", "auroc", "auroc_steps", "median_margin",
+            "white_noise", "forwards", "gradients", "zero_gradients",
         }  # fmt: skip
         assert {len(curve[name]) for name in ("low", "high", "patient_low", "auroc")} == {4}
         assert 0 <= curve["auc_low"] <= curve["auc"] <= curve["auc_high"] <= 1
@@ -295,6 +298,12 @@ def test_the_page_shows_the_most_fragile_and_the_hardest_samples(finished):
     for _, name in (*margins[:4], *[one for one in margins if math.isinf(one[0])][:4]):
         assert f"{name}, true class" in page
     assert "a.pt" in page
+
+
+def test_the_warning_of_the_data_is_in_the_report_on_the_page_and_in_the_last_words(finished):
+    assert report_in(finished.folder)["warning"] == WARNING
+    assert WARNING in (finished.folder / "report.html").read_text()
+    assert f"WARNING: {WARNING}" in evaluation_summary(finished.folder).splitlines()
 
 
 @pytest.mark.parametrize("shape", [(6,), (2, 9), (1, 2, 3, 4)], ids=str)

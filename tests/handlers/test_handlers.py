@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_ima.bundle import summary
 from monai_ima.engines import RobustTrainer
 from monai_ima.handlers import (
     EpochSeedHandler,
@@ -409,7 +410,7 @@ def reported(linear_data, tmp_path_factory):
         curve_handler,
         folder,
         class_names=["healthy", "ill"],
-        settings={"beta": 0.5},
+        settings={"beta": 0.5, "warning": "patient 7 is in training and test"},
         summary_writer=writer,
     )
     curves = []
@@ -443,11 +444,22 @@ def test_report_holds_curves_and_settings(reported):
     report = json.loads((folder / "robustness.json").read_text())
 
     assert report["curves"] == [{"epoch": 1, **first.to_dict()}, {"epoch": 2, **last.to_dict()}]
-    assert (report["classes"], report["settings"]) == (["healthy", "ill"], {"beta": 0.5})
+    assert report["classes"] == ["healthy", "ill"]
+    assert report["settings"] == {"beta": 0.5, "warning": "patient 7 is in training and test"}
     attack = report["attack"]
     assert [attack[name] for name in ("norm", "steps", "restarts", "seed", "bounds")] == (
         ["linf", 5, 1, 4, [0, 1]]
     )
+
+
+def test_the_last_words_of_a_run_repeat_the_warning_of_its_settings(reported, tmp_path):
+    folder, *_ = reported
+    assert "WARNING: patient 7 is in training and test" in summary(folder).splitlines()
+
+    report = json.loads((folder / "robustness.json").read_text())
+    report["settings"]["warning"] = ""
+    (tmp_path / "robustness.json").write_text(json.dumps(report))
+    assert "WARNING" not in summary(tmp_path)
 
 
 def test_report_draws_a_figure_and_tensorboard_images(reported):
@@ -495,5 +507,8 @@ def test_a_report_leaves_the_network_as_found_and_takes_any_shape(tmp_path, shap
         torch.device("cpu"), DataLoader(data, 3), network.train(), val_handlers=[curve, report]
     ).run()
 
+    shown = [call.args[0] for call in report.summary_writer.add_image.call_args_list]
+    can_be = len(shape) < 4  # signals and images, no volumes
+    assert shown == ["robustness/curve", "robustness/examples"][: 1 + can_be]
     assert network[2].num_batches_tracked == 0
     assert all(module.training for module in network.modules())

@@ -39,6 +39,7 @@ def synthetic_report(
         eps = torch.linspace(0, largest, levels).double()
         curves.append(_curve(norm, eps, margins[norm], labels, len(classes)))
     report = {
+        "warning": "",
         "settings": {
             "checkpoint": "runs/oct_ima/model_best.pt",
             "network": "monai_ima.networks.small_cnn",
@@ -93,6 +94,9 @@ def _curve(norm: str, eps: Tensor, margins: Tensor, labels: Tensor, classes: int
         "per_class": [_plain(values) for values in per_class],
         "specificity": [
             (1 - (1 - accuracy) * (0.2 + 0.6 * c / classes)).tolist() for c in range(classes)
+        ],
+        "positive_predictive_value": [
+            (accuracy * (0.9 - 0.3 * c / classes)).tolist() for c in range(classes)
         ],
         "auroc": (0.5 + 0.49 * (2 * accuracy - 1)).clamp(0, 1).tolist(),
         "auroc_steps": 20,

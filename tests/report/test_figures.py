@@ -70,11 +70,17 @@ def test_robustness_figure_without_patients_and_median_has_neither():
 
 
 @pytest.mark.parametrize("classes", [2, 20])
-def test_class_figure_draws_each_class_in_both_panels(classes):
+def test_class_figure_draws_each_class_in_every_panel(classes):
     names = [f"class {c}" for c in range(classes)]
     curve = curve_of(classes=names, n=60)
     figure = class_figure(curve, names)
-    for axes, key in zip(figure.axes, ("per_class", "specificity"), strict=True):
+    shown = {
+        "sensitivity": "per_class",
+        "specificity": "specificity",
+        "pos. predictive value": "positive_predictive_value",
+    }
+    for axes, (name, key) in zip(figure.axes, shown.items(), strict=True):
+        assert axes.get_ylabel() == f"{name} under attack"
         lines = [drawn.get_ydata() for drawn in axes.get_lines()]
         np.testing.assert_array_equal(lines, np.array(curve[key], dtype=float))
         looks = {(drawn.get_color(), drawn.get_marker()) for drawn in axes.get_lines()}
@@ -83,11 +89,21 @@ def test_class_figure_draws_each_class_in_both_panels(classes):
     assert set(names) <= texts(figure)
 
 
+@pytest.mark.parametrize("length", [1, 5, 8, 15, 17])
+def test_the_legend_of_many_classes_is_no_wider_than_the_figure(length):
+    names = [f"{c:e>{length}}" for c in "abcdefghijklmnopqrst"]
+    figure = class_figure(curve_of(classes=names, n=60), names)
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_class_figure_leaves_out_a_class_without_samples():
     curve = curve_of()
     curve["per_class"][1] = [None] * len(curve["eps"])
+    curve["positive_predictive_value"][2][-1] = None
     figure = class_figure(curve, CLASSES)
     assert np.isnan(figure.axes[0].get_lines()[1].get_ydata()).all()
+    assert np.isnan(figure.axes[2].get_lines()[2].get_ydata()).tolist() == [False] * 6 + [True]
     figure.draw_without_rendering()
 
 

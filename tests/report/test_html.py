@@ -152,7 +152,8 @@ def test_the_class_tables_hold_the_numbers_of_the_report():
     report, content = render()
     (curve,) = report["curves"]
     tables = [rows for rows in Page(content).tables if rows[0][0] == "class"]
-    for rows, key in zip(tables, ("per_class", "specificity"), strict=True):
+    keys = ("per_class", "specificity", "positive_predictive_value")
+    for rows, key in zip(tables, keys, strict=True):
         assert rows[0] == ["class", "n", *(f"{eps:g}" for eps in curve["eps"])]
         assert [row[0] for row in rows[1:]] == report["classes"]
         assert [int(row[1]) for row in rows[1:]] == report["class_counts"]
@@ -205,6 +206,24 @@ def test_a_banner_warns_if_and_only_if_a_check_failed(failed):
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("failed", [(), ("large_eps",)])
+def test_a_warning_of_the_data_stands_above_the_answer_and_below_what_failed(failed):
+    warning = "beats of one patient are on both sides"
+    page = Page(render(change=lambda report: report.update(warning=warning), failed=failed)[1])
+    assert ("class", "banner warning") in page.attributes
+    assert page.text.count(f"What to know of the data: {warning}") == 1
+    assert page.text.index(warning) < page.text.index("Half of the correctly")
+    assert not failed or page.text.index("Do not trust") < page.text.index(warning)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_without_a_warning_of_the_data_there_is_no_box():
+    page = Page(render()[1])
+    assert ("class", "banner warning") not in page.attributes
+    assert "What to know of the data" not in page.text
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_a_check_of_all_norms_that_failed_marks_every_curve():
     failed = {"name": "logits", "norm": None, "passed": False, "verdict": "", "figures": {}}
     page = Page(render(change=lambda report: report["checks"].append(failed), norms=BOTH)[1])
@@ -247,6 +266,7 @@ def test_names_cannot_become_markup():
 
     def change(report):
         report["settings"] = {evil: evil}
+        report["warning"] = evil
         report["attack"]["description"] = evil
         report["checks"][0] |= {"name": evil, "verdict": evil, "figures": {evil: [evil]}}
         report["checks"][0]["passed"] = False
@@ -318,6 +338,11 @@ def empty_class(report):
         curve["per_class"][1] = [None] * len(curve["eps"])
 
 
+def nobody_given(report):
+    for curve in report["curves"]:
+        curve["positive_predictive_value"][1] = [None] * len(curve["eps"])
+
+
 def with_nan(report):
     for curve in report["curves"]:
         curve["per_class"][1] = [math.nan] * len(curve["eps"])
@@ -348,6 +373,7 @@ def all_wrong(report):
         ({"classes": ("no", "yes"), "n": 1}, all_wrong, "there is no robustness to measure"),
         ({}, all_wrong, "no sample is correct without noise"),
         ({}, empty_class, "DME 26" + 7 * f" {DASH}"),
+        ({}, nobody_given, "DME 26" + 7 * f" {DASH}"),
         ({}, with_nan, "DME 26" + 7 * f" {DASH}"),
         ({}, without("median_margin"), "more than half of the correct ones stand"),
         ({}, without("white_noise"), "White noise was not measured."),

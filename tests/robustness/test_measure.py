@@ -112,6 +112,25 @@ def test_specificity_counts_the_class_that_an_error_was_given(thirds):
     ]
 
 
+def test_positive_predictive_value_and_confusion_count_the_class_that_an_error_was_given(thirds):
+    _, _, summary = thirds
+
+    assert summary["confusion"] == [
+        [[2, 1, 0], [0, 3, 1], [0, 0, 1]],
+        [[1, 2, 0], [1, 1, 2], [0, 0, 1]],
+        [[1, 2, 0], [1, 1, 2], [0, 1, 0]],
+        [[0, 3, 0], [1, 0, 3], [0, 1, 0]],
+    ]
+    assert summary["positive_predictive_value"] == [
+        pytest.approx([1, 1 / 2, 1 / 2, 0]),
+        pytest.approx([3 / 4, 1 / 3, 1 / 4, 0]),
+        pytest.approx([1 / 2, 1 / 3, 0, 0]),
+    ]
+    counts = torch.tensor(summary["confusion"]).double()
+    sensitivity = counts.diagonal(dim1=1, dim2=2) / counts.sum(dim=2)
+    torch.testing.assert_close(sensitivity.T, torch.tensor(summary["per_class"]).double())
+
+
 def test_median_margin_is_the_lower_one_of_the_correct_samples(thirds):
     assert thirds[2]["median_margin"] == pytest.approx(0.05, abs=2e-3)
 
@@ -242,6 +261,7 @@ def test_one_class_alone_has_no_specificity_and_no_auroc():
     summary = asked.summary(answers, labels, predicted(Thirds(), VALUES[:2]), 3, None)
 
     assert summary["specificity"] == [[None] * 4, pytest.approx([1, 0.5, 0.5, 0]), [1] * 4]
+    assert summary["positive_predictive_value"] == [[1, 1, 1, None], [None, 0, 0, 0], [None] * 4]
     assert summary["auroc"] == [None] * 4
     json.dumps(summary, allow_nan=False)
 

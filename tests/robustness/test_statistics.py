@@ -9,8 +9,10 @@ from monai_ima.robustness.statistics import (
     balanced_accuracy,
     bootstrap_interval,
     bootstrap_means,
+    confusion,
     macro_auroc,
     median_margin,
+    positive_predictive_value,
     specificity,
 )
 
@@ -153,6 +155,37 @@ def test_specificity_without_samples_of_other_classes_is_nan():
 
     assert found.isnan().tolist() == [[True], [False]]
     assert found[1] == 0.5
+
+
+def test_confusion_and_positive_predictive_value_by_hand():
+    labels = torch.tensor([0, 0, 1, 2, 2])
+    predicted = torch.tensor([[0, 1], [0, 1], [1, 2], [2, 0], [1, 1]])
+
+    assert confusion(predicted, labels, 4).tolist() == [
+        [[2, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]],
+        [[0, 2, 0, 0], [0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]],
+    ]
+    found = positive_predictive_value(predicted, labels, 4)
+    assert found[:3].tolist() == [[1, 0], [1 / 2, 0], [1, 0]]
+    assert found[3].isnan().all()  # nobody is given the last class
+
+
+@given(st.integers(1, 5), st.integers(1, 60), seeds)
+@settings(deadline=None)
+def test_positive_predictive_value_follows_from_frequency_sensitivity_and_specificity(c, n, seed):
+    """By Bayes' theorem."""
+    labels = torch.randint(c, (n,), generator=generator(seed))
+    predicted = torch.randint(c, (n, 2), generator=generator(seed + 1))
+    found = positive_predictive_value(predicted, labels, c)
+
+    counts = confusion(predicted, labels, c)
+    assert torch.equal(counts.sum(dim=2), torch.bincount(labels, minlength=c).expand(2, c))
+    for label in range(c):
+        share = (labels == label).double().mean()
+        right = share * (predicted[labels == label] == label).double().mean(dim=0).nan_to_num()
+        spared = specificity(predicted, labels, c)[label].nan_to_num()
+        expected = right / (right + (1 - share) * (1 - spared))
+        torch.testing.assert_close(found[label], expected, equal_nan=True)
 
 
 def test_auroc_by_hand():
