@@ -29,6 +29,7 @@ def climb(
     steps: int,
     losses: Sequence[Loss],
     scale: Tensor,
+    priority: Tensor,
     bounds: Bounds | None,
     index: Tensor,
     seed: int,
@@ -58,6 +59,8 @@ def climb(
         steps: gradient steps of a restart; ``steps + 1`` iterates are looked at.
         losses: what each restart climbs, logits and labels to ``(N,)`` values.
         scale: ``(N,)`` what the logits of each sample are multiplied with before.
+        priority: ``(N,)`` which samples take a row first: those of the largest values. Let it be
+            those that will need it longest, so that the batch runs empty late.
         bounds: range of valid inputs, or ``None``.
         index: ``(N,)`` numbers of the samples, for their starts.
         seed: seed of the starts.
@@ -86,7 +89,8 @@ def climb(
         return clipped(inputs[samples] + torch.cat([inputs[:0].cpu(), *delta]).to(inputs), bounds)
 
     level = next_level(torch.arange(len(inputs), device=inputs.device))
-    queue = (fell - stood > 1).nonzero()[:, 0]
+    queue = priority.argsort(descending=True)
+    queue = queue[(fell - stood > 1)[queue]]
     rows, queue = queue[:batch_size], queue[batch_size:]
     iterate = starts(rows)
     with attacking(model, inputs):

@@ -33,6 +33,8 @@ from monai_ima.robustness.seeds import seeded
 _LOSSES: dict[str, Loss] = {"soft_margin": soft_margin, "hard_margin": hard_margin}
 _BISECTIONS = 10
 _NEARER_STEPS = 12
+_CLOSE = 1.08  # a margin that much above a level may lose it
+_CLOSE_STEPS = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +138,14 @@ class Paper(Protocol):
         return (
             f"{self.steps}-step PGD with {self.restarts} random starts at {searched}, climbing the "
             f"{climbed} by steps of eps / 10; every iterate counts, and what is found is brought "
-            f"nearer by {_NEARER_STEPS} steps of FMN"
+            f"nearer by {_NEARER_STEPS} steps of FMN, and by {_CLOSE_STEPS} more where it lies just "
+            "above a level"
         )
 
     def search(self, task: Task) -> ClosestErrors:
         errors = Screen(self.steps).search(task) if self.shortcut else nothing_found(task)
         known = torch.searchsorted(task.eps, errors.margins)  # the lowest level lost so far
+        scale, certainty = _clean_logits(task)
         fell, found = climb(
             task.model,
             task.inputs,
@@ -151,7 +155,8 @@ class Paper(Protocol):
             norm=task.norm,
             order="down" if self.shortcut else "up",
             steps=self.steps,
-            scale=_scales(task),
+            scale=scale,
+            priority=scale * certainty,
             losses=[_LOSSES[self.losses[r % len(self.losses)]] for r in range(self.restarts)],
             bounds=task.bounds,
             index=task.index,
@@ -372,11 +377,11 @@ def _check_range(levels: Tensor, norm: Norm, inputs: Tensor, bounds: Bounds | No
 
 
 @torch.no_grad()
-def _scales(task: Task) -> Tensor:
-    """Factors ``(N,)`` that bring each sample's logits to the same scale."""
+def _clean_logits(task: Task) -> tuple[Tensor, Tensor]:
+    """Factors ``(N,)`` that bring each sample's logits to the same scale, and its logit margin."""
     with attacking(task.model, task.inputs):
-        parts = [task.model(part) for part in task.inputs.split(task.batch_size)]
-    return logit_scale(torch.cat(parts))
+        logits = torch.cat([task.model(part) for part in task.inputs.split(task.batch_size)])
+    return logit_scale(logits), -hard_margin(logits, task.labels)
 
 
 def nothing_found(task: Task) -> ClosestErrors:
@@ -428,20 +433,28 @@ def brought_nearer(task: Task, errors: ClosestErrors) -> ClosestErrors:
     """Go from each error found along the boundary towards the clean sample, by some steps of FMN.
 
     An attack within a ball stops at its first error, most often on the surface: a lower level may
-    be lost with it, and the margin is smaller.
+    be lost with it, and the margin is smaller. More steps are for those that lie just above a level.
     """
-    for rows in task.batches(errors.margins.isfinite()):
+    _follow(task, errors, errors.margins.isfinite(), _NEARER_STEPS)
+    below = torch.searchsorted(task.eps, errors.margins) - 1
+    just_above = (below > 0) & (errors.margins <= _CLOSE * task.eps[below])
+    _follow(task, errors, just_above & errors.margins.isfinite(), _CLOSE_STEPS)
+    return errors
+
+
+def _follow(task: Task, errors: ClosestErrors, chosen: Tensor, steps: int) -> None:
+    """Bring the errors of the samples ``(N,)`` bool nearer, in place."""
+    for rows in task.batches(chosen):
         nearer = fmn(
             task.model,
             task.inputs[rows],
             task.labels[rows],
             norm=task.norm,
-            steps=_NEARER_STEPS,
+            steps=steps,
             start=errors.inputs[rows],
             bounds=task.bounds,
         )
         keep_closer(task, errors, rows[nearer.success], nearer.inputs[nearer.success])
-    return errors
 
 
 def along_the_ray(task: Task, errors: ClosestErrors) -> ClosestErrors:
