@@ -54,3 +54,11 @@ def test_speed_table_is_that_of_the_result_file(attack):
     marker = f"<!-- {attack} -->\n"
     start = page.index(marker) + len(marker)
     assert page[start:].startswith(script[f"{attack}_table"](report[attack]))
+
+
+def test_training_step_table_is_that_of_the_result_file():
+    script = runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "training_step.py"))
+    path = ROOT / "results" / "benchmarks" / "training_step.json"
+    page = (ROOT / "docs" / "speed.md").read_text()
+    start = page.index("<!-- step -->\n") + len("<!-- step -->\n")
+    assert page[start:].startswith(script["cost_table"](json.loads(path.read_text())["rows"]) + "\n")

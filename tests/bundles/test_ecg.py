@@ -1,0 +1,177 @@
+"""The commands of the ECG bundle, small."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import create_workflow
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_ima.data import load_ecg, write_synthetic_ecg
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "bundles" / "ecg_ima"
+TRAIN, PAPER, EVALUATE = (BUNDLE / f"{name}.json" for name in ("train", "paper", "evaluate"))
+SMALL = {
+    "max_epochs": 2,
+    "epoch_size": 256,
+    "attack_steps": 2,
+    "margin_steps": 3,
+    "margin_interval": 1,
+    "robust_interval": 1,
+    "eval_steps": 2,
+    "evaluation_per_class": 8,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def beats(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "ecg"
+    return write_synthetic_ecg(folder, patients=12, beats_per_patient=60, seed=0)
+
+
+def run(*configs, **overrides):
+    files = str([str(config) for config in configs]) if len(configs) > 1 else str(configs[0])
+    flags = [text for name, value in overrides.items() for text in (f"--{name}", str(value))]
+    return subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "monai.bundle",
+            "run",
+            "--config_file",
+            files,
+            *flags,
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(beats, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    ended = run(TRAIN, **SMALL, dataset_dir=beats, output_dir=folder)
+    assert ended.returncode == 0, ended.stderr
+    return folder, ended.stdout
+
+
+def test_run_leaves_curves_margins_and_attacked_beats(finished, beats):
+    folder, stdout = finished
+    report = json.loads((folder / "robustness.json").read_text())
+    assert report["classes"] == ["N", "S", "V", "F", "Q"]
+    assert [curve["epoch"] for curve in report["curves"]] == [1, 2]
+    assert report["settings"]["split"] == "random"
+    assert report["settings"]["warning"] in stdout
+    checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+    margins = checkpoint["objects"]["objective"]["margins.margins"]
+    training = load_ecg(beats, training_per_class=2000, evaluation_per_class=8).training
+    assert len(margins) == len(training) == report["settings"]["training_samples"]
+    tags = EventAccumulator(str(folder)).Reload().Tags()
+    assert {"train_loss_clean", "train_accuracy", "val_accuracy"} <= set(tags["scalars"])
+    assert {"robustness/curve", "robustness/examples"} <= set(tags["images"])
+
+
+def test_every_training_beat_has_its_margin_measured(finished):
+    folder, _ = finished
+    checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+    margins = checkpoint["objects"]["objective"]["margins.margins"]
+    delta = json.loads((folder / "robustness.json").read_text())["settings"]["delta"]
+    assert delta == 0.15
+    assert ((margins >= delta) & (margins <= 0.3)).all()
+    assert {delta, 2 * delta} <= set(
+        margins.double().mul(1e6).round().div(1e6).tolist()
+    )  # set back, and grown
+
+
+def test_evaluation_reports_both_norms_and_warns(finished, beats):
+    folder, _ = finished
+    cheap = {"check_samples": 0, "noise_draws": 1, "auroc_steps": 1}
+    settings = SMALL | {"noise_levels": [0.01, 0.1]}
+    ended = run(TRAIN, EVALUATE, **settings, **cheap, dataset_dir=beats, output_dir=folder)
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads((folder / "evaluation" / "robustness.json").read_text())
+    assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
+    assert "the protocol inter_patient" in report["warning"]
+    assert report["warning"] in ended.stdout
+    with (folder / "evaluation" / "samples.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["label"] for row in rows} == set("NSVFQ")
+    assert all(row["patient"] for row in rows)
+
+
+def test_papers_setting_takes_every_beat(beats, tmp_path):
+    sizes = {"max_epochs": 1, "attack_steps": 1, "margin_steps": 1, "eval_steps": 1}
+    sizes |= {"noise_levels": [0.1], "evaluation_per_class": 8, "device": "cpu"}
+    ended = run(TRAIN, PAPER, **sizes, dataset_dir=beats, output_dir=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    settings = json.loads((tmp_path / "robustness.json").read_text())["settings"]
+    assert settings["training_samples"] == len(load_ecg(beats).training)
+    assert settings["eps_max"] == 0.3
+
+
+@pytest.mark.slow
+def test_resumed_run_equals_an_uninterrupted_one(finished, beats, tmp_path):
+    straight, _ = finished
+    assert (
+        run(
+            TRAIN,
+            **SMALL | {"max_epochs": 1, "delta": 0.15},
+            dataset_dir=beats,
+            output_dir=tmp_path,
+        ).returncode
+        == 0
+    )
+    ended = run(TRAIN, **SMALL, delta=0.15, dataset_dir=beats, output_dir=tmp_path, resume=True)
+    assert ended.returncode == 0, ended.stderr
+    first, second = (
+        torch.load(folder / "checkpoint.pt", weights_only=True)["objects"]["objective"]
+        for folder in (straight, tmp_path)
+    )
+    assert torch.equal(first["margins.margins"], second["margins.margins"])
+    first, second = (torch.load(f / "model.pt", weights_only=True) for f in (straight, tmp_path))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_records_are_no_beats(tmp_path):
+    ended = run(TRAIN, **SMALL, dataset_dir=tmp_path, output_dir=tmp_path / "run")
+    assert ended.returncode != 0
+    assert "prepare_ecg.py" in ended.stderr.splitlines()[-1]
+    assert not list((tmp_path / "run").glob("*"))
+
+
+def test_synthetic_beats_have_no_second_split(beats, tmp_path):
+    ended = run(TRAIN, **SMALL, dataset_dir=beats, output_dir=tmp_path, split="inter_patient")
+    assert ended.returncode != 0
+    assert "use the protocol random" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
+def test_monai_finds_its_properties(beats, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
+    workflow = create_workflow(
+        config_file=str(TRAIN),
+        workflow_type="train",
+        **SMALL | {"dataset_dir": str(beats), "output_dir": str(tmp_path)},
+    )
+    assert workflow.check_properties() == []
+
+
+def test_every_setting_is_in_the_page_of_the_bundle():
+    page = (BUNDLE / "docs" / "README.md").read_text()
+    own = {"imports", "bundle_root", "method", "network", "initialize", "run", "resuming"}
+    for config in (TRAIN, EVALUATE):
+        settings = re.findall(r'^  "(\w+)": [^{]', config.read_text(), re.MULTILINE)
+        assert {s for s in settings if f"`{s}`" not in page} <= own | {"dataset", "handlers"}

@@ -1,0 +1,55 @@
+"""The page of the ECG results says what the result files say."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "results" / "ecg.md").read_text()
+MARKERS = re.findall(r"<!-- (\w+) (linf|l2) (\w+) -->\n((?:\|.*\n)+)", PAGE)
+
+
+@pytest.fixture(scope="module")
+def script():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "scripts"))
+        return runpy.run_path(str(ROOT / "scripts" / "results_ecg.py"))
+
+
+def test_every_table_is_that_of_the_result_files(script):
+    assert len(MARKERS) > 12
+    for name, norm, kind, table in MARKERS:
+        tables = script["tables"](script["read"](ROOT / "results" / "ecg", name, norm))
+        assert table.strip() == tables[kind], (name, norm, kind)
+    assert PAGE.count("\n| ---") == len(MARKERS)  # no table without its name
+
+
+def run(labels, margins, broken_as, shares):
+    return {
+        "classes": ["a", "b"],
+        "labels": labels,
+        "margins": margins,
+        "broken_as": broken_as,
+        "curve": {"eps": [0, 0.1, 0.2]},
+        "settings": {"test_shares": shares},
+    }
+
+
+def test_clinical_figures_by_hand(script):
+    example = run([0, 0, 1, 1], [None, 0.15, 0, 0.1], [None, 1, 0, 0], [0.75, 0.25])
+    torch.testing.assert_close(
+        script["sensitivity"](example),
+        torch.tensor([[1, 1, 0.5], [0.5, 0, 0]], dtype=torch.float64),
+    )
+    # at 0: of 0.75 + 0.125 called a, 0.75 are; at 0.2: of 0.375 + 0.25
+    torch.testing.assert_close(
+        script["positive_predictive_value"](example),
+        torch.tensor([[0.75 / 0.875, 0.75, 0.375 / 0.625], [1, torch.nan, 0]], dtype=torch.float64),
+        equal_nan=True,
+    )
+    torch.testing.assert_close(
+        script["plain_accuracy"](example), torch.tensor([0.875, 0.75, 0.375], dtype=torch.float64)
+    )
