@@ -4,6 +4,7 @@ from monai_ima.handlers.checkpoint import RunCheckpoint
 from monai_ima.handlers.evaluation import RobustnessEvaluation
 from monai_ima.handlers.interval import ValidateAtEnd
 from monai_ima.handlers.margin_update import MarginUpdateHandler
+from monai_ima.handlers.plane import PlaneHandler
 from monai_ima.handlers.progress import ProgressHandler
 from monai_ima.handlers.robustness_curve import RobustnessCurveHandler, RobustnessReport
 from monai_ima.handlers.seed import EpochSeedHandler
@@ -13,6 +14,7 @@ __all__ = [
     "EpochSeedHandler",
     "HandlerSlot",
     "MarginUpdateHandler",
+    "PlaneHandler",
     "ProgressHandler",
     "RobustnessCurveHandler",
     "RobustnessEvaluation",

@@ -12,6 +12,7 @@ from monai_ima.report.figures import (
     white_noise_figure,
 )
 from monai_ima.report.html import html_report
+from monai_ima.report.plane import plane_figure, plane_grid, spread_out
 
 __all__ = [
     "Example",
@@ -22,6 +23,9 @@ __all__ = [
     "example_figure",
     "html_report",
     "margin_figure",
+    "plane_figure",
+    "plane_grid",
     "robustness_figure",
+    "spread_out",
     "white_noise_figure",
 ]

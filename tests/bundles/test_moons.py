@@ -1,0 +1,101 @@
+"""The command of the README, small."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import create_workflow
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
+EVALUATE = TRAIN.with_name("evaluate.json")
+README = TRAIN.parent / "docs" / "README.md"
+RESULTS = ROOT / "results" / "moons"
+SMALL = {
+    "training_samples": 60,
+    "max_epochs": 3,
+    "plane_interval": 2,
+    "attack_steps": 2,
+    "margin_steps": 2,
+    "eval_steps": 2,
+    "device": "cpu",
+}
+
+
+def run(folder, *configs, **overrides):
+    settings = SMALL | {"output_dir": str(folder)} | overrides
+    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    return subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
+            *("--config_file", str([str(config) for config in (TRAIN, *configs)]), *flags),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+def test_run_draws_the_plane_and_is_evaluated(tmp_path):
+    trained = run(tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    with Image.open(tmp_path / "margins.gif") as animation:
+        assert animation.n_frames == 3
+    assert [path.name[-8:] for path in sorted((tmp_path / "plane").iterdir())] == [
+        "0000.png",
+        "0002.png",
+        "0003.png",
+    ]
+    checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert len(checkpoint["objects"]["objective"]["margins.margins"]) == 60
+    curve = json.loads((tmp_path / "robustness.json").read_text())["curves"][-1]
+    assert curve["n"] == 2000
+
+    small = {"eval_steps": 2, "noise_draws": 1, "check_samples": 0, "auroc_steps": 0}
+    evaluated = run(tmp_path, EVALUATE, **small)
+    assert evaluated.returncode == 0, evaluated.stderr
+    curves = json.loads((tmp_path / "evaluation" / "robustness.json").read_text())["curves"]
+    assert [found["norm"] for found in curves] == ["linf", "l2"]
+    assert curves[0]["accuracy"][0] == pytest.approx(curve["accuracy"][0], abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
+def test_monai_finds_its_properties(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
+    workflow = create_workflow(
+        config_file=str(TRAIN), workflow_type="train", **SMALL | {"output_dir": str(tmp_path)}
+    )
+    assert workflow.check_properties() == []
+    assert workflow.max_epochs == 3
+
+
+def test_more_than_two_classes_are_no_plane(tmp_path):
+    ended = run(tmp_path, shape="suns")
+    assert ended.returncode != 0
+    assert "expected shape to be one of" in ended.stderr
+
+
+def test_published_level_is_reached_and_the_readme_says_what_the_results_say():
+    rows, at = [], {}
+    for method in ("ima", "ce", "adv", "trades", "mma"):
+        curves = [
+            json.loads(path.read_text())["curves"][-1]
+            for path in sorted(RESULTS.glob(f"linf_{method}_seed*.json"))
+        ]
+        accuracy = [
+            sum(level) / len(curves) for level in zip(*(c["accuracy"] for c in curves), strict=True)
+        ]
+        at[method] = dict(zip(curves[0]["eps"], accuracy, strict=True))
+        rows.append(f"| {method} | " + " | ".join(f"{value:.4f}" for value in accuracy) + " |")
+    text = README.read_text()
+    for row in rows:
+        assert row in text
+    assert at["ima"][0.1] >= 0.99
+    assert at["ima"][0.2] >= 0.95
