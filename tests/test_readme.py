@@ -61,4 +61,6 @@ def test_training_step_table_is_that_of_the_result_file():
     path = ROOT / "results" / "benchmarks" / "training_step.json"
     page = (ROOT / "docs" / "speed.md").read_text()
     start = page.index("<!-- step -->\n") + len("<!-- step -->\n")
-    assert page[start:].startswith(script["cost_table"](json.loads(path.read_text())["rows"]) + "\n")
+    assert page[start:].startswith(
+        script["cost_table"](json.loads(path.read_text())["rows"]) + "\n"
+    )

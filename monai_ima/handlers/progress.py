@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from tqdm import tqdm
@@ -55,7 +56,8 @@ class ProgressHandler:
             epoch, output = engine.state.epoch, engine.state.output
             batch = output if isinstance(output, dict) else output[0]  # the first of its samples
             self.bar.set_description(f"epoch {epoch}/{engine.state.max_epochs}", refresh=False)
-            self.bar.set_postfix(loss=f"{float(batch['loss']):.3f}", refresh=False)
+            loss = torch.as_tensor(batch["loss"]).item()
+            self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             self.bar.update()
 
     def epoch_completed(self, engine: SupervisedTrainer) -> None:

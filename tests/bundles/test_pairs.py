@@ -1,0 +1,133 @@
+"""Every objective in every bundle, and the bundles of small images: one short epoch through the command."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from monai.bundle import create_workflow
+
+from monai_ima.data import (
+    write_synthetic_ecg,
+    write_synthetic_fashion,
+    write_synthetic_oct,
+    write_synthetic_svhn,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+OBJECTIVES = ("adv", "ce", "ddn", "iaat", "ima", "mma", "trades")
+SMALL = {
+    "max_epochs": 1,
+    "attack_steps": 2,
+    "margin_steps": 2,
+    "margin_interval": 1,
+    "robust_interval": 0,
+    "eval_steps": 1,
+    "eval_restarts": 1,
+    "device": "cpu",
+}
+IMAGES = {"training_samples": 20, "validation_samples": 10, "test_samples": 10}
+OWN = {
+    "oct_ima": {"image_size": [32, 32], "noise_levels": [0.01]},
+    "ecg_ima": {"epoch_size": 64, "evaluation_per_class": 4, "noise_levels": [0.1]},
+    "fashion_mnist_ima": IMAGES | {"noise_levels": [0.1]},
+    "svhn_ima": IMAGES | {"noise_levels": [0.02]},
+    "moons_ima": {"training_samples": 60, "noise_levels": [0.1], "plane_interval": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    return {
+        "oct_ima": write_synthetic_oct(folder / "oct", patients_per_class=5, images_per_patient=1),
+        "ecg_ima": write_synthetic_ecg(folder / "ecg", patients=12, beats_per_patient=60),
+        "fashion_mnist_ima": write_synthetic_fashion(folder / "fashion", training=120, test=60),
+        "svhn_ima": write_synthetic_svhn(folder / "svhn", training=120, test=60),
+    }
+
+
+def settings(bundle, data, folder, **overrides):
+    known = {"dataset_dir": str(data[bundle])} if bundle in data else {}
+    return SMALL | OWN[bundle] | known | {"output_dir": str(folder)} | overrides
+
+
+def run(configs, flags):
+    files = str([str(config) for config in configs]) if len(configs) > 1 else str(configs[0])
+    words = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+    return subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "monai.bundle",
+            "run",
+            "--config_file",
+            files,
+            *words,
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+@pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("bundle", OWN)
+def test_every_pair_trains_an_epoch(bundle, objective, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
+    configs = [
+        ROOT / "bundles" / bundle / "train.json",
+        ROOT / "bundles/objectives" / f"{objective}.json",
+    ]
+    overrides = {"norm": "l2"} if objective == "ddn" else {}
+    workflow = create_workflow(
+        config_file=[str(config) for config in configs],
+        workflow_type="train",
+        **settings(bundle, data, tmp_path, **overrides),
+    )
+    workflow.run()
+    report = json.loads((tmp_path / "robustness.json").read_text())
+    assert report["settings"]["method"] == objective
+    assert len(report["curves"][-1]["accuracy"]) == 2
+    assert (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize("bundle", ["fashion_mnist_ima", "svhn_ima"])
+def test_papers_setting_and_evaluation(bundle, data, tmp_path):
+    folder = ROOT / "bundles" / bundle
+    flags = settings(bundle, data, tmp_path)
+    trained = run([folder / "train.json", folder / "paper.json"], flags)
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads((tmp_path / "robustness.json").read_text())["settings"]["beta"] == 0.5
+    cheap = {"check_samples": 0, "noise_draws": 0, "auroc_steps": 0}
+    evaluated = run([folder / "train.json", folder / "evaluate.json"], flags | cheap)
+    assert evaluated.returncode == 0, evaluated.stderr
+    report = json.loads((tmp_path / "evaluation" / "robustness.json").read_text())
+    assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
+    assert report["n"] == 10
+
+
+@pytest.mark.parametrize("bundle", ["fashion_mnist_ima", "svhn_ima"])
+def test_missing_files_say_where_they_are_from(bundle, data, tmp_path):
+    flags = settings(bundle, data, tmp_path / "run", dataset_dir=tmp_path)
+    ended = run([ROOT / "bundles" / bundle / "train.json"], flags)
+    assert ended.returncode != 0
+    assert "http" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("bundle", ["fashion_mnist_ima", "svhn_ima"])
+def test_every_setting_is_in_the_page_of_the_bundle(bundle):
+    folder = ROOT / "bundles" / bundle
+    page = (folder / "docs" / "README.md").read_text()
+    own = {"imports", "bundle_root", "method", "network", "initialize", "run", "resuming"}
+    for config in ("train.json", "evaluate.json"):
+        names = re.findall(r'^  "(\w+)": [^{]', (folder / config).read_text(), re.MULTILINE)
+        assert {name for name in names if f"`{name}`" not in page} <= own | {"dataset", "handlers"}
