@@ -2,20 +2,17 @@
 
 import csv
 import json
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from bundle_run import ROOT, run_bundle
 from monai.bundle import create_workflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_ima.data import load_ecg, write_synthetic_ecg
 
-ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles" / "ecg_ima"
 TRAIN, PAPER, EVALUATE = (BUNDLE / f"{name}.json" for name in ("train", "paper", "evaluate"))
 SMALL = {
@@ -37,33 +34,10 @@ def beats(tmp_path_factory):
     return write_synthetic_ecg(folder, patients=12, beats_per_patient=60, seed=0)
 
 
-def run(*configs, **overrides):
-    files = str([str(config) for config in configs]) if len(configs) > 1 else str(configs[0])
-    flags = [text for name, value in overrides.items() for text in (f"--{name}", str(value))]
-    return subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-m",
-            "monai.bundle",
-            "run",
-            "--config_file",
-            files,
-            *flags,
-        ],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def finished(beats, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    ended = run(TRAIN, **SMALL, dataset_dir=beats, output_dir=folder)
+    ended = run_bundle(TRAIN, **SMALL, dataset_dir=beats, output_dir=folder)
     assert ended.returncode == 0, ended.stderr
     return folder, ended.stdout
 
@@ -100,7 +74,7 @@ def test_evaluation_reports_both_norms_and_warns(finished, beats):
     folder, _ = finished
     cheap = {"check_samples": 0, "noise_draws": 1, "auroc_steps": 1}
     settings = SMALL | {"noise_levels": [0.01, 0.1]}
-    ended = run(TRAIN, EVALUATE, **settings, **cheap, dataset_dir=beats, output_dir=folder)
+    ended = run_bundle(TRAIN, EVALUATE, **settings, **cheap, dataset_dir=beats, output_dir=folder)
     assert ended.returncode == 0, ended.stderr
     report = json.loads((folder / "evaluation" / "robustness.json").read_text())
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
@@ -115,7 +89,7 @@ def test_evaluation_reports_both_norms_and_warns(finished, beats):
 def test_papers_setting_takes_every_beat(beats, tmp_path):
     sizes = {"max_epochs": 1, "attack_steps": 1, "margin_steps": 1, "eval_steps": 1}
     sizes |= {"noise_levels": [0.1], "evaluation_per_class": 8, "device": "cpu"}
-    ended = run(TRAIN, PAPER, **sizes, dataset_dir=beats, output_dir=tmp_path)
+    ended = run_bundle(TRAIN, PAPER, **sizes, dataset_dir=beats, output_dir=tmp_path)
     assert ended.returncode == 0, ended.stderr
     settings = json.loads((tmp_path / "robustness.json").read_text())["settings"]
     assert settings["training_samples"] == len(load_ecg(beats).training)
@@ -126,7 +100,7 @@ def test_papers_setting_takes_every_beat(beats, tmp_path):
 def test_resumed_run_equals_an_uninterrupted_one(finished, beats, tmp_path):
     straight, _ = finished
     assert (
-        run(
+        run_bundle(
             TRAIN,
             **SMALL | {"max_epochs": 1, "delta": 0.15},
             dataset_dir=beats,
@@ -134,7 +108,9 @@ def test_resumed_run_equals_an_uninterrupted_one(finished, beats, tmp_path):
         ).returncode
         == 0
     )
-    ended = run(TRAIN, **SMALL, delta=0.15, dataset_dir=beats, output_dir=tmp_path, resume=True)
+    ended = run_bundle(
+        TRAIN, **SMALL, delta=0.15, dataset_dir=beats, output_dir=tmp_path, resume=True
+    )
     assert ended.returncode == 0, ended.stderr
     first, second = (
         torch.load(folder / "checkpoint.pt", weights_only=True)["objects"]["objective"]
@@ -146,14 +122,16 @@ def test_resumed_run_equals_an_uninterrupted_one(finished, beats, tmp_path):
 
 
 def test_records_are_no_beats(tmp_path):
-    ended = run(TRAIN, **SMALL, dataset_dir=tmp_path, output_dir=tmp_path / "run")
+    ended = run_bundle(TRAIN, **SMALL, dataset_dir=tmp_path, output_dir=tmp_path / "run")
     assert ended.returncode != 0
     assert "prepare_ecg.py" in ended.stderr.splitlines()[-1]
     assert not list((tmp_path / "run").glob("*"))
 
 
 def test_synthetic_beats_have_no_second_split(beats, tmp_path):
-    ended = run(TRAIN, **SMALL, dataset_dir=beats, output_dir=tmp_path, split="inter_patient")
+    ended = run_bundle(
+        TRAIN, **SMALL, dataset_dir=beats, output_dir=tmp_path, split="inter_patient"
+    )
     assert ended.returncode != 0
     assert "use the protocol random" in ended.stderr.splitlines()[-1]
 

@@ -1,13 +1,11 @@
 """Every objective in every bundle, and the bundles of small images: one short epoch through the command."""
 
 import json
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from bundle_run import ROOT, run_bundle
 from monai.bundle import create_workflow
 
 from monai_ima.data import (
@@ -17,7 +15,6 @@ from monai_ima.data import (
     write_synthetic_svhn,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 OBJECTIVES = ("adv", "ce", "ddn", "iaat", "ima", "mma", "trades")
 SMALL = {
     "max_epochs": 1,
@@ -55,29 +52,6 @@ def settings(bundle, data, folder, **overrides):
     return SMALL | OWN[bundle] | known | {"output_dir": str(folder)} | overrides
 
 
-def run(configs, flags):
-    files = str([str(config) for config in configs]) if len(configs) > 1 else str(configs[0])
-    words = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
-    return subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-m",
-            "monai.bundle",
-            "run",
-            "--config_file",
-            files,
-            *words,
-        ],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-
-
 @pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("bundle", OWN)
@@ -104,11 +78,11 @@ def test_every_pair_trains_an_epoch(bundle, objective, data, tmp_path, monkeypat
 def test_papers_setting_and_evaluation(bundle, data, tmp_path):
     folder = ROOT / "bundles" / bundle
     flags = settings(bundle, data, tmp_path)
-    trained = run([folder / "train.json", folder / "paper.json"], flags)
+    trained = run_bundle(folder / "train.json", folder / "paper.json", **flags)
     assert trained.returncode == 0, trained.stderr
     assert json.loads((tmp_path / "robustness.json").read_text())["settings"]["beta"] == 0.5
     cheap = {"check_samples": 0, "noise_draws": 0, "auroc_steps": 0}
-    evaluated = run([folder / "train.json", folder / "evaluate.json"], flags | cheap)
+    evaluated = run_bundle(folder / "train.json", folder / "evaluate.json", **flags | cheap)
     assert evaluated.returncode == 0, evaluated.stderr
     report = json.loads((tmp_path / "evaluation" / "robustness.json").read_text())
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
@@ -118,7 +92,7 @@ def test_papers_setting_and_evaluation(bundle, data, tmp_path):
 @pytest.mark.parametrize("bundle", ["fashion_mnist_ima", "svhn_ima"])
 def test_missing_files_say_where_they_are_from(bundle, data, tmp_path):
     flags = settings(bundle, data, tmp_path / "run", dataset_dir=tmp_path)
-    ended = run([ROOT / "bundles" / bundle / "train.json"], flags)
+    ended = run_bundle(ROOT / "bundles" / bundle / "train.json", **flags)
     assert ended.returncode != 0
     assert "http" in ended.stderr.splitlines()[-1]
 
