@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm
 from monai_ima.attacks.border import attacking, checked_count, checked_inputs, checked_radius
-from monai_ima.attacks.pgd import advanced, input_gradient
+from monai_ima.attacks.pgd import advanced, clipped, input_gradient
 from monai_ima.losses import kl_divergence
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
@@ -86,7 +86,7 @@ class TRADES(Objective):
         with attacking(network, inputs):
             with torch.no_grad():
                 logits = network(inputs)
-            noisy = inputs + _START * torch.randn_like(inputs)
+            noisy = clipped(inputs + _START * torch.randn_like(inputs), self.bounds)
             for _ in range(self.steps):
                 leaf = noisy.requires_grad_()
                 gradient = input_gradient(kl_divergence(logits, network(leaf)), leaf)

@@ -57,7 +57,7 @@ def test_trades_is_the_papers_algorithm(norm):
         return divergence(network(attacked).log_softmax(1), network(clean).softmax(1))
 
     torch.manual_seed(4)
-    attacked = inputs + 0.001 * torch.randn_like(inputs)
+    attacked = (inputs + 0.001 * torch.randn_like(inputs)).clamp(0, 1)
     for _ in range(steps):
         attacked.requires_grad_()
         (gradient,) = torch.autograd.grad(apart(attacked, inputs), attacked)
@@ -82,6 +82,15 @@ def test_trades_is_the_papers_algorithm(norm):
         torch.autograd.grad(loss, network.parameters()) for loss in (result.loss, expected)
     ]
     torch.testing.assert_close(*gradients, **CLOSE)
+
+
+def test_trades_starts_beside_the_sample():
+    model, inputs, labels, _ = toy()
+    seen = []
+    model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
+    TRADES(norm="l2", eps=1.0, bounds=WIDE)(model, inputs, labels, torch.arange(12))
+    _, _, start = seen[:3]  # after the samples in train and in eval mode
+    assert (start - inputs).std().item() == pytest.approx(0.001, rel=0.2)
 
 
 def test_ddn_is_the_loss_of_the_nearest_errors_shortened():
@@ -126,12 +135,13 @@ def test_iaat_moves_each_radius_as_the_paper_says():
     """A linear model's sample stands in a ball if it is further than its radius from the boundary."""
     model, inputs, labels, uphill = toy()
     distance = exact_distance(model, inputs, labels, "linf")
-    gamma, beta = 0.02, 0.3
-    radii = torch.tensor([0.01, -0.01, -0.03, 0.3], dtype=torch.float64).repeat(3)
-    radii = (distance + radii).clamp(min=0.005)
+    gamma, beta = 0.12, 0.3
+    beyond = [0.05, 0.01, -0.15, 0.05, -0.05, 0.03, 0.05, -0.05, -0.2, 0.05, 0.3, -0.01]
+    radii = distance + torch.tensor(beyond)
     target = radii - gamma
     target[distance > radii] = radii[distance > radii]
     target[distance > radii + gamma] = (radii + gamma)[distance > radii + gamma]
+    assert (target[distance > 0] < 0).any()
     target = target.clamp(min=0)
     target[distance == 0] = 0
     rules = [target == 0, target == radii, target > radii, target < radii]

@@ -67,9 +67,15 @@ def made(method, norm="l2", samples=SAMPLES, **options):
     return kind(**{name: value for name, value in needed.items() if name in known})
 
 
+def refuse_empty(_, arguments):
+    """Some layers do."""
+    assert len(arguments[0]) > 0
+
+
 def batch(shape=(1, 30), correct="some", count=SAMPLES):
     """Samples of which a linear model classifies some, all or none as they are labelled."""
     model = linear_model(shape, classes=CLASSES)
+    model.register_forward_pre_hook(refuse_empty)
     inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(2))
     labels = model(inputs).argmax(dim=1)
     wrong = {"all": slice(0), "some": slice(0, None, 3), "none": slice(None)}[correct]
@@ -124,6 +130,17 @@ def test_network_stays_as_it_is_and_its_statistics_see_no_attack(method):
     assert all(
         torch.equal(model.state_dict()[name], before[name]) for name in before if "0" not in name
     )
+
+
+@every_method
+@pytest.mark.parametrize("correct", ["all", "none"])
+def test_network_sees_valid_inputs_only(method, correct):
+    model, inputs, labels, index = batch(correct=correct)
+    low, high = (bound.item() for bound in inputs.aminmax())
+    seen = []
+    model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
+    made(method, bounds=(low, high))(model, inputs, labels, index)
+    assert all(low - 1e-6 <= each.min() and each.max() <= high + 1e-6 for each in seen)
 
 
 @pytest.mark.parametrize("method", REMEMBERING)
