@@ -42,6 +42,7 @@ _KEYS = (
     "margins",
     "num_workers",
     "patient_pattern",
+    "plane_interval",
     "resume",
     "robust_interval",
     "run",
@@ -52,7 +53,9 @@ _KEYS = (
 _RUN_FILES = (
     "checkpoint.pt",
     "model.pt",
+    "margins.gif",
     "model_best.pt",
+    "plane",
     "robustness.csv",
     "robustness.json",
     "robustness.png",

@@ -116,7 +116,12 @@ class PlaneHandler:
 
     def completed(self, engine: Engine) -> None:  # noqa: ARG002  Ignite hands the engine over
         """Make the animation of all pictures."""
-        frames = [Image.open(path).quantize(128) for path in self._pictures()]
+        pictures = [Image.open(path).convert("RGB") for path in self._pictures()]
+        # One palette for all, or small things change their color from frame to frame.
+        palette = pictures[-1].quantize(256, Image.Quantize.MAXCOVERAGE)
+        frames = [
+            picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures
+        ]
         times = [_FRAME] * (len(frames) - 1) + [_LAST_FRAME]
 
         def write(path: Path) -> None:
