@@ -15,6 +15,7 @@ from monai.bundle.reference_resolver import ReferenceResolver
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.handlers.files import set_aside
+from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 
 # Keys of a bundle's train.json to which an overriding section may hold the only reference, or that
 # MONAI reads by name.
@@ -35,6 +36,7 @@ _KEYS = (
     "fractions",
     "imports",
     "initialize",
+    "keep_interval",
     "learning_rate",
     "margin_interval",
     "margin_steps",
@@ -55,10 +57,15 @@ _RUN_FILES = (
     "model.pt",
     "margins.gif",
     "model_best.pt",
+    "model_selected.pt",
+    KEPT,
     "plane",
     "robustness.csv",
     "robustness.json",
     "robustness.png",
+    "selection",
+    "selection.json",
+    "selection.png",
     "events.out.tfevents.*",
 )
 
@@ -310,5 +317,9 @@ def summary(output_dir: str | Path) -> str:
             "robustness.csv": "the curve; .json with classes and settings, .png the figure",
         }.items()
     )
+    if kept := kept_weights(folder):
+        lines.append(
+            f"{folder / KEPT}  {len(kept)} epochs' weights for scripts/select_checkpoint.py"
+        )
     lines.append(f"tensorboard --logdir {folder}")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from monai_ima.handlers.progress import ProgressHandler
 from monai_ima.handlers.robustness_curve import RobustnessCurveHandler, RobustnessReport
 from monai_ima.handlers.seed import EpochSeedHandler
 from monai_ima.handlers.slot import HandlerSlot
+from monai_ima.handlers.weights_keeper import WeightsKeeper, kept_weights
 
 __all__ = [
     "EpochSeedHandler",
@@ -21,4 +22,6 @@ __all__ = [
     "RobustnessReport",
     "RunCheckpoint",
     "ValidateAtEnd",
+    "WeightsKeeper",
+    "kept_weights",
 ]

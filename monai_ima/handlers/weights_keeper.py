@@ -1,0 +1,56 @@
+"""The weights of epochs along the way, each a model with its own balance of accuracy and robustness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_ima.handlers.files import write_whole
+
+KEPT = "kept_weights"
+
+
+class WeightsKeeper:
+    """Keep the network's weights every few epochs, and after the last, in ``kept_weights``.
+
+    MONAI's ``CheckpointSaver`` would leave half a file of a run that is killed while it writes, and
+    leave the last epoch out where the interval does. Each file is a ``state_dict`` of plain tensors.
+
+    Args:
+        network: whose weights.
+        output_dir: folder of the run.
+        interval: keep those of every so many epochs; ``0`` for none at all.
+
+    Raises:
+        ValueError: if the interval is negative.
+    """
+
+    def __init__(self, network: nn.Module, output_dir: str | Path, interval: int) -> None:
+        if interval < 0:
+            raise ValueError(f"expected an interval of 0 or more epochs, got {interval}")
+        self.network = network
+        self.folder = Path(output_dir) / KEPT
+        self.interval = interval
+
+    def attach(self, engine: Engine) -> None:
+        if self.interval:
+            engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=self._is_due), self)
+
+    def _is_due(self, engine: Engine, epoch: int) -> bool:
+        return epoch % self.interval == 0 or epoch == engine.state.max_epochs
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the weights as they are."""
+        write_whole(
+            self.folder / f"epoch_{engine.state.epoch:04}.pt",
+            lambda path: torch.save(self.network.state_dict(), path),
+        )
+
+
+def kept_weights(run_dir: Path) -> dict[int, Path]:
+    """The files that :class:`WeightsKeeper` left in a run, by epoch in order."""
+    files = sorted((run_dir / KEPT).glob("epoch_*.pt"))
+    return {int(path.stem.removeprefix("epoch_")): path for path in files}
