@@ -70,6 +70,8 @@ def test_every_pair_trains_an_epoch(bundle, objective, data, tmp_path, monkeypat
     workflow.run()
     report = json.loads((tmp_path / "robustness.json").read_text())
     assert report["settings"]["method"] == objective
+    assert (report["settings"]["beta"] is None) == (objective != "ima")
+    assert (report["settings"]["delta"] is None) == (objective not in ("ima", "mma"))
     assert len(report["curves"][-1]["accuracy"]) == 2
     assert (tmp_path / "model.pt").exists()
 
