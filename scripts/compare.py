@@ -65,7 +65,8 @@ def main() -> None:
         comparisons, left_out = compare(runs)
     except RefusedError as reason:
         parser.exit(2, f"compare.py: {reason}\n")
-    text = in_words(runs, comparisons, [*attack_warnings(runs), *left_out])
+    warnings = [*data_warnings(runs), *attack_warnings(runs)]
+    text = in_words(runs, comparisons, [*warnings, *left_out])
     write_whole(arguments.output / "compare.md", lambda path: path.write_text(text, "utf-8"))
     write_whole(arguments.output / "compare.csv", lambda path: write_csv(path, comparisons))
     write_whole(arguments.output / "compare.png", draw(runs, comparisons).savefig)
@@ -106,6 +107,7 @@ class Run:
         labels: the class of each sample, by ids in order.
         patients: likewise, "" where unknown.
         curves: one for each norm.
+        warning: what a reader has to know of the data; empty if nothing.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Run:
     labels: dict[str, str]
     patients: dict[str, str]
     curves: dict[str, Curve]
+    warning: str
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,7 @@ def read(folder: Path, name: str) -> Run:
             {sample["id"]: sample["label"] for sample in samples},
             {sample["id"]: sample["patient"] for sample in samples},
             {curve["norm"]: read_curve(curve, samples, samples_path) for curve in report["curves"]},
+            report["warning"],
         )
     except KeyError as error:
         raise RefusedError(
@@ -306,6 +310,12 @@ def _check_same(
 def _few(names: Sequence[object]) -> str:
     shown = ", ".join(map(str, names[:3]))
     return f"{shown}, ..." if len(names) > 3 else shown
+
+
+def data_warnings(runs: Sequence[Run]) -> list[str]:
+    """What the evaluations say of their data, each once."""
+    said = dict.fromkeys(run.warning for run in runs if run.warning)
+    return [f"**WARNING:** {warning}" for warning in said]
 
 
 def attack_warnings(runs: Sequence[Run]) -> list[str]:

@@ -13,7 +13,9 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "compare.py"
 
 
-def write_evaluation(folder, margins, *, eps=(0, 0.1, 0.2), patients=None, labels=None, **attack):
+def write_evaluation(
+    folder, margins, *, eps=(0, 0.1, 0.2), patients=None, labels=None, warning="", **attack
+):
     """The files of an evaluation whose samples, the same for all, stand below their margins."""
     if not isinstance(margins, dict):
         margins, eps = {"linf": margins}, {"linf": eps}
@@ -49,7 +51,8 @@ def write_evaluation(folder, margins, *, eps=(0, 0.1, 0.2), patients=None, label
         )
     attack = {"protocol": "paper", "description": "words", "steps": 100, "seed": 0, **attack}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "robustness.json").write_text(json.dumps({"attack": attack, "curves": curves}))
+    report = {"attack": attack, "curves": curves, "warning": warning}
+    (folder / "robustness.json").write_text(json.dumps(report))
     write_rows(folder, rows)
     return str(folder)
 
@@ -386,6 +389,15 @@ def test_attacks_that_differ_are_warned_about(command, tmp_path):
         "\n**WARNING: the attacks differ.** protocol is paper in a, screen in b; queries is None in "
         "a, 5 in b; steps is 100 in a, 20 in b. "
     ) in text
+
+
+def test_what_is_to_know_of_the_data_is_said_once(command, tmp_path):
+    runs = [
+        write_evaluation(tmp_path / name, [0.3] * 2, warning=warning)
+        for name, warning in {"a": "Known patients.", "b": "", "c": "Known patients."}.items()
+    ]
+
+    assert command(*runs).count("\n**WARNING:** Known patients.\n") == 1
 
 
 @pytest.mark.parametrize("setting", ["seed", "batch_size", "check_samples"])

@@ -82,7 +82,7 @@ def test_random_has_the_papers_sizes_and_every_class_its_share():
 def test_random_warns_of_patients_on_both_sides(database):
     warning = split_beats(database, "random").warning
 
-    assert "beats of 47 of the 47 patients tested are also in training or validation" in warning
+    assert "beats of 47 of the 47 patients of the whole test set are also in training" in warning
     assert "do not hold for new patients" in warning
 
 

@@ -114,7 +114,8 @@ def _random(beats: EcgBeats, seed: int) -> BeatSplit:
     if (patients == "").any():
         whom = "beats of patients who are not known, and may be the same, are"
     elif shared := set(patients[test]) & set(patients[~np.isin(np.arange(count), test)]):
-        whom = f"beats of {len(shared)} of the {len(set(patients[test]))} patients tested are also"
+        tested = len(set(patients[test]))
+        whom = f"beats of {len(shared)} of the {tested} patients of the whole test set are also"
     else:
         whom = ""
     return BeatSplit(
