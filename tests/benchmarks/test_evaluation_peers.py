@@ -47,7 +47,7 @@ def test_every_evaluation_is_right_about_a_linear_model(script, norm):
     for name, accuracy in figures["accuracy"].items():
         assert accuracy == pytest.approx([0.7, 0.3], abs=0.05), name
     assert figures["gradients"]["plain"] == 2 * 100 * 2
-    assert figures["floor"] <= figures["gradients"]["paper"] < 400
+    assert script["floor"](figures, "paper") <= figures["gradients"]["paper"] < 400
 
 
 @pytest.mark.parametrize("kind", ["robust", "cost", "target"])
