@@ -39,6 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MIN_EPOCHS = 10
 DRAWS = 2000
 CHEAP = ["--eval_steps", "1", "--eval_restarts", "1", "--robust_interval", "0"]
+OBJECTIVES_OWN = "--(adv|ddn|iaat|trades)_"
 CURVE_ONLY = ["--check_samples", "0", "--noise_draws", "0", "--auroc_steps", "0"]
 
 
@@ -176,7 +177,7 @@ def split_method(method: str) -> tuple[str, list[str]]:
 def given(options: list[str]) -> list[str]:
     """The options that an evaluation, which has no training objective, knows as well."""
     pairs = zip(options[::2], options[1::2], strict=True)
-    return [text for pair in pairs if not re.match(r"--(adv|trades)_", pair[0]) for text in pair]
+    return [text for pair in pairs if not re.match(OBJECTIVES_OWN, pair[0]) for text in pair]
 
 
 def resumed(folder: Path) -> list[str]:

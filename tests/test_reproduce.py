@@ -126,3 +126,9 @@ def test_cut_off_and_started_again_it_ends_with_the_same_table(tmp_path):
         for name in ("straight", "broken")
     )
     assert first["margins"] == second["margins"]
+
+
+@pytest.mark.parametrize("own", ["adv_eps", "trades_beta", "ddn_steps", "iaat_gamma"])
+def test_an_evaluation_does_not_get_what_only_an_objective_knows(script, own):
+    options = ["--norm", "l2", f"--{own}", "2", "--seed", "0"]
+    assert script["given"](options) == ["--norm", "l2", "--seed", "0"]
