@@ -7,16 +7,18 @@ The first command makes one JSON file a run below ``results``; a run whose file 
 again, and one that was cut off goes on from its last epoch and its last evaluated samples, to the same
 figures. Both print the table of all runs that are there, and draw their curves beside them.
 
-Options of the bundle (``--max_epochs 10``) may follow, and are kept in the file. ``--budget MINUTES``
-chooses ``max_epochs`` for each training instead: one epoch is timed, and as many are made as fit into
-that time, up to the bundle's own number; if fewer than MIN_EPOCHS fit, the training samples are
-reduced in proportion as well. What was chosen is in the file.
+Options of the bundle (``--max_epochs 10``) may follow, and are kept in the file. Runs of one ``--name``
+have the same ones: others are refused, since a table of both would compare the options as well.
+``--budget MINUTES`` chooses ``max_epochs`` for each training instead: one epoch is timed, and as many
+are made as fit into that time, up to the bundle's own number; if fewer than MIN_EPOCHS fit, the
+training samples are reduced in proportion as well. What was chosen is in the file.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import platform
@@ -27,6 +29,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -35,12 +38,20 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from monai_ima.handlers.files import write_whole
+
 ROOT = Path(__file__).resolve().parents[1]
 MIN_EPOCHS = 10
 DRAWS = 2000
-CHEAP = ["--eval_steps", "1", "--eval_restarts", "1", "--robust_interval", "0"]
-OBJECTIVES_OWN = "--(adv|ddn|iaat|trades)_"
-CURVE_ONLY = ["--check_samples", "0", "--noise_draws", "0", "--auroc_steps", "0"]
+FEWEST = 20  # training samples that a budget may leave
+CHEAP = {"eval_steps": "1", "eval_restarts": "1", "robust_interval": "0"}
+CURVE_ONLY = {"check_samples": "0", "noise_draws": "0", "auroc_steps": "0"}
+METHODS = sorted(path.stem for path in (ROOT / "bundles" / "objectives").glob("*.json"))
+STRENGTHS = {"adv": "adv_eps", "iaat": "iaat_eps", "trades": "trades_beta"}
+OBJECTIVES_OWN = "(adv|ddn|iaat|trades)_"
+OWN = {*CHEAP, *CURVE_ONLY, "noise_levels", "evaluation_levels", "output_dir", "evaluation_dir"}
+OWN |= {"method", "resume"}
+PRIVATE = {"dataset_dir", "datalist_file"}  # paths of whoever made the run
 
 
 class DataSet(NamedTuple):
@@ -50,14 +61,14 @@ class DataSet(NamedTuple):
         bundle: folder of the bundle.
         levels: noise levels of each norm.
         eps_max: largest margin in each norm.
-        samples: the bundle's setting that limits the training samples, and what it is by default.
+        samples: the bundle's setting that limits the training samples.
         accuracy: the accuracy that the paper's table has.
     """
 
     bundle: str
     levels: dict[str, list[float]]
     eps_max: dict[str, float]
-    samples: tuple[str, int | None]
+    samples: str
     accuracy: str = "accuracy"
 
 
@@ -66,20 +77,20 @@ DATA = {
         "ecg_ima",
         {"linf": [0, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3], "l2": [0, 0.05, 0.15, 0.25, 0.5, 1, 1.5]},
         {"linf": 0.3, "l2": 1.5},
-        ("training_per_class", 2000),
+        "training_per_class",
         accuracy="balanced_accuracy",
     ),
     "fashion_mnist": DataSet(
         "fashion_mnist_ima",
         {"linf": [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3], "l2": [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5]},
         {"linf": 0.3, "l2": 1.5},
-        ("training_samples", None),
+        "training_samples",
     ),
     "oct": DataSet(
         "oct_ima",
         {"linf": [0, 0.0025, 0.005, 0.01, 0.015, 0.02], "l2": [0, 0.1, 0.25, 0.5, 0.75, 1]},
         {"linf": 0.02, "l2": 1},
-        ("samples_per_class", None),
+        "samples_per_class",
     ),
     "svhn": DataSet(
         "svhn_ima",
@@ -88,20 +99,20 @@ DATA = {
             "l2": [0, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2],
         },
         {"linf": 0.1, "l2": 2},
-        ("training_samples", None),
+        "training_samples",
     ),
     "moons": DataSet(
         "moons_ima",
         {"linf": [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3], "l2": [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]},
         {"linf": 0.3, "l2": 0.3},
-        ("training_samples", None),
+        "training_samples",
     ),
 }
 
 
 def main() -> None:
     """Make the runs that are missing, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("data", choices=DATA)
     parser.add_argument("--norm", choices=["linf", "l2"], default="linf")
     parser.add_argument(
@@ -110,135 +121,257 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--name", default="default", help="of the size, in the results' file names")
     parser.add_argument("--budget", type=float, help="minutes for each training")
-    parser.add_argument("--output", type=Path, help="folder of the results")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "reproduce")
-    arguments, overrides = parser.parse_known_args()
+    parser.add_argument("--output", type=absolute, help="folder of the results")
+    parser.add_argument("--runs", type=absolute, default=ROOT / "runs" / "reproduce")
+    arguments, words = parser.parse_known_args()
+    data, norm = DATA[arguments.data], arguments.norm
     output = arguments.output or ROOT / "results" / arguments.data
-    for seed in arguments.seeds:
-        for method in arguments.methods:
-            name = f"{arguments.name}_{arguments.norm}_{method}_seed{seed}"
-            path = output / f"{name}.json"
+    try:
+        given = {"eps_max": str(data.eps_max[norm]), "norm": norm} | given_options(words)
+        check_budget(arguments.budget, given)
+        asked = [
+            Asked(arguments.data, arguments.name, norm, method, seed, arguments.budget, given)
+            for seed in arguments.seeds
+            for method in arguments.methods
+            if split_method(method)
+        ]
+        for one in asked:
+            path = output / f"{one.file_name}.json"
             if path.exists():
+                one.check_same(json.loads(path.read_text()), path)
                 continue
-            folder = arguments.runs / arguments.data / name
-            options = ["--norm", arguments.norm, "--seed", str(seed), *overrides]
-            result = run(
-                DATA[arguments.data], method, arguments.norm, folder, options, arguments.budget
-            )
-            identity = {"data": arguments.data, "size": arguments.name, "seed": seed}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(".draft")
-            draft.write_text(json.dumps(identity | result) + "\n")
-            draft.replace(path)
-    runs = read(output, arguments.name, arguments.norm)
+            write_json(path, run(one, arguments.runs / one.data / one.file_name))
+        runs = read(output, arguments.name, norm)
+        check_any(runs, arguments.name, norm, output)
+        figure = draw(runs, data.accuracy)
+        print(table(runs, data.accuracy), area_table(runs, data.accuracy), sep="\n\n")
+    except RefusedError as reason:
+        parser.exit(2, f"reproduce.py: {reason}\n")
+    figure.savefig(output / f"{arguments.name}_{norm}.png")
+
+
+class RefusedError(Exception):
+    """What was asked cannot be done, or would not be what it says; says why, and what to do."""
+
+
+def check_any(runs: Sequence[dict[str, Any]], name: str, norm: str, folder: Path) -> None:
+    """Refuse to make a table of nothing."""
     if not runs:
-        raise SystemExit(
-            f"no results {arguments.name} in {arguments.norm} in {output}; add --methods"
+        raise RefusedError(f"no results {name} in {norm} in {folder}; add --methods")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """All of it or nothing."""
+    write_whole(path, lambda draft: draft.write_text(json.dumps(content) + "\n"))
+
+
+def absolute(word: str) -> Path:
+    """A path of the command line; the commands that it goes to run in another folder."""
+    return Path(word).resolve()
+
+
+def given_options(words: Sequence[str]) -> dict[str, str]:
+    """The bundle's options ``--NAME VALUE``, by name."""
+    names, values = words[::2], words[1::2]
+    if len(names) != len(values) or not all(re.fullmatch(r"--\w[\w:#]*", name) for name in names):
+        raise RefusedError(f"expected options of the bundle as --NAME VALUE, got {' '.join(words)}")
+    found = {name[2:]: value for name, value in zip(names, values, strict=True)}
+    if own := sorted(found.keys() & OWN):
+        raise RefusedError(f"expected no --{own[0]}, which is chosen here; leave it out")
+    return {name: str(absolute(v)) if name in PRIVATE else v for name, v in found.items()}
+
+
+def check_budget(minutes: float | None, options: dict[str, str]) -> None:
+    """Refuse a budget that is no time, or that would choose what was chosen already."""
+    if minutes is None:
+        return
+    if not 0 < minutes < inf:
+        raise RefusedError(f"expected --budget in minutes above 0, got {minutes:g}")
+    if "max_epochs" in options:
+        raise RefusedError("expected --budget or --max_epochs, got both: the budget chooses epochs")
+
+
+def split_method(method: str) -> tuple[str, dict[str, str]]:
+    """Name of the objective's file, and its strength as an option: adv0.1, trades6."""
+    found = re.fullmatch(r"([a-z]+)(\d[\d.]*)?", method)
+    kind, strength = found.groups() if found else (method, None)
+    if kind not in METHODS or (strength and kind not in STRENGTHS):
+        raise RefusedError(
+            f"expected a method among {', '.join(METHODS)}, of which {', '.join(STRENGTHS)} may "
+            f"have their strength behind, as in adv0.1; got {method!r}"
         )
-    accuracy = DATA[arguments.data].accuracy
-    draw(runs, accuracy).savefig(output / f"{arguments.name}_{arguments.norm}.png")
-    print(table(runs, accuracy))
-    print()
-    print(area_table(runs, accuracy))
+    return kind, {STRENGTHS[kind]: strength} if strength else {}
 
 
 # One run
 
 
-def run(
-    data: DataSet, method: str, norm: str, folder: Path, options: list[str], budget: float | None
-) -> dict[str, Any]:
+class Asked(NamedTuple):
+    """A run that is to be made.
+
+    Attributes:
+        data: name of the data set.
+        size: name of the size.
+        norm: of the noise.
+        method: as in the tables.
+        seed: of the training and of the attacks.
+        budget: minutes for the training, or ``None``.
+        given: options of the bundle by name, without the method's own strength.
+    """
+
+    data: str
+    size: str
+    norm: str
+    method: str
+    seed: int
+    budget: float | None
+    given: dict[str, str]
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.size}_{self.norm}_{self.method}_seed{self.seed}"
+
+    @property
+    def options(self) -> dict[str, str]:
+        """All options of the training, but for what a budget chooses."""
+        levels = str(DATA[self.data].levels[self.norm])
+        _, strength = split_method(self.method)
+        return self.given | {"seed": str(self.seed), **strength, "noise_levels": levels}
+
+    def check_same(self, result: dict[str, Any], path: Path) -> None:
+        """Refuse a run that is there already, but was asked for with other options."""
+        chosen = result.get("chosen", {})
+        theirs = {k: v for k, v in result["options"].items() if k not in chosen}
+        theirs["budget"] = result["budget_minutes"]
+        ours = public(self.options) | {"budget": self.budget}
+        if differing := differences_in_words(ours, theirs):
+            raise RefusedError(
+                f"expected the options that {path} was made with, but {differing}; choose another "
+                "--name, or give the same options"
+            )
+
+
+def public(options: dict[str, str]) -> dict[str, str]:
+    """The options without the paths of whoever made the run."""
+    return {name: value for name, value in options.items() if name not in PRIVATE}
+
+
+def differences_in_words(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """Which options differ, and how."""
+    names = [n for n in sorted(ours.keys() | theirs.keys()) if ours.get(n) != theirs.get(n)]
+    return ", ".join(f"{name} is {theirs.get(name)} there, {ours.get(name)} here" for name in names)
+
+
+def run(asked: Asked, folder: Path) -> dict[str, Any]:
     """Train and evaluate through the commands that a user types."""
+    data = DATA[asked.data]
     bundle = ROOT / "bundles" / data.bundle
+    kind, _ = split_method(asked.method)
     train = [str(bundle / "train.json")]
-    kind, strength = split_method(method)
     if kind != "ima":
         train.append(str(ROOT / "bundles" / "objectives" / f"{kind}.json"))
-    options = ["--eps_max", str(data.eps_max[norm]), *options, *strength]
-    options += ["--noise_levels", str(data.levels[norm])]
-    if budget is not None:
-        options += within(budget, data, train, options, folder)
+    check_folder(asked, folder)
+    chosen = (
+        {} if asked.budget is None else within(asked.budget, data, train, asked.options, folder)
+    )
+    options = asked.options | chosen
     training = folder / "training"
-    seconds = command(train, [*options, *CHEAP, "--output_dir", str(training), *resumed(training)])
-    levels = str({norm: data.levels[norm]})
-    evaluated = ["--output_dir", str(training), "--evaluation_dir", str(folder / "evaluation")]
-    evaluated += ["--evaluation_levels", levels, "--method", method, *CURVE_ONLY]
-    command([*train[:1], str(bundle / "evaluate.json")], [*given(options), *evaluated])
-    result = collected(method, norm, folder, options)
-    return result | {"budget_minutes": budget, "seconds": round(seconds)}
+    again = (training / "checkpoint.pt").exists()
+    resume = {"resume": "true"} if again else {}
+    seconds = command(train, options | CHEAP | resume | {"output_dir": str(training)})
+    evaluation = known_to_an_evaluation(options) | CURVE_ONLY
+    evaluation |= {"output_dir": str(training), "evaluation_dir": str(folder / "evaluation")}
+    evaluation |= {"evaluation_levels": str({asked.norm: data.levels[asked.norm]})}
+    command([train[0], str(bundle / "evaluate.json")], evaluation | {"method": asked.method})
+    identity = {"data": asked.data, "size": asked.size, "seed": asked.seed}
+    identity |= {"method": asked.method, "norm": asked.norm, "options": public(options)}
+    # of a training that was cut off, the time before is not known
+    time = {"budget_minutes": asked.budget, "seconds": None if again else round(seconds)}
+    return identity | {"chosen": chosen} | collected(folder, asked.norm) | time
 
 
-def split_method(method: str) -> tuple[str, list[str]]:
-    """Name of the objective's file, and its strength as an option: adv0.1, trades6."""
-    kind, strength = re.fullmatch(r"([a-z]+)([0-9.]*)", method).groups()
-    return kind, [f"--{kind}_{'beta' if kind == 'trades' else 'eps'}", strength] if strength else []
+def check_folder(asked: Asked, folder: Path) -> None:
+    """Refuse to go on with what was begun with other options; remember these."""
+    path, ours = folder / "asked.json", asked.options | {"budget": asked.budget}
+    if not path.exists():
+        write_json(path, ours)
+    elif differing := differences_in_words(ours, json.loads(path.read_text())):
+        raise RefusedError(
+            f"expected the options that the run in {folder} was begun with, but {differing}; choose "
+            "another --name, give the same options, or remove that folder"
+        )
 
 
-def given(options: list[str]) -> list[str]:
-    """The options that an evaluation, which has no training objective, knows as well."""
-    pairs = zip(options[::2], options[1::2], strict=True)
-    return [text for pair in pairs if not re.match(OBJECTIVES_OWN, pair[0]) for text in pair]
+def known_to_an_evaluation(options: dict[str, str]) -> dict[str, str]:
+    """The options without those of a training's objective."""
+    return {name: v for name, v in options.items() if not re.match(OBJECTIVES_OWN, name)}
 
 
-def resumed(folder: Path) -> list[str]:
-    """Go on where an earlier call was cut off."""
-    return ["--resume", "true"] if (folder / "checkpoint.pt").exists() else []
-
-
-def command(configs: Sequence[str], options: Iterable[str]) -> float:
+def command(configs: Sequence[str], options: dict[str, str]) -> float:
     """Run a bundle, and say how many seconds it took."""
     start = time.perf_counter()
     files = str(list(configs)) if len(configs) > 1 else configs[0]
-    full = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, *options]
-    subprocess.run(full, check=True, cwd=ROOT)
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    full = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, *words]
+    ended = subprocess.run(full, check=False, cwd=ROOT)
+    if ended.returncode:
+        raise RefusedError(f"a run of the bundle failed, for the reason above: {' '.join(full)}")
     return time.perf_counter() - start
 
 
 def within(
-    minutes: float, data: DataSet, train: list[str], options: list[str], folder: Path
-) -> list[str]:
+    minutes: float, data: DataSet, train: list[str], options: dict[str, str], folder: Path
+) -> dict[str, str]:
     """Epochs, and if need be samples, of a training that takes about that long."""
     chosen = folder / "budget.json"
     if not chosen.exists():
+        own = json.loads(Path(train[0]).read_text())
         probe = folder / "probe"
-        one = [*options, *CHEAP, "--output_dir", str(probe)]
-        # the second epoch: the first call also reads the data and compiles
-        first, both = (command(train, [*one, "--max_epochs", str(n)]) for n in (1, 2))
+        once = options | CHEAP | {"output_dir": str(probe)}
+        first, both = (command(train, once | {"max_epochs": str(n)}) for n in (1, 2))
         shutil.rmtree(probe)
-        own = json.loads(Path(train[0]).read_text())["max_epochs"]
-        epochs = min(own, int(60 * minutes / max(both - first, 0.1)))
-        found = ["--max_epochs", str(max(epochs, MIN_EPOCHS))]
-        if epochs < MIN_EPOCHS:
-            setting, samples = data.samples
-            if samples is None:
-                raise SystemExit(
-                    f"expected a budget for {MIN_EPOCHS} epochs, got {minutes:g} minutes for "
-                    f"{epochs}; give {setting} as a number, or a larger budget"
-                )
-            found += [f"--{setting}", str(max(1, samples * epochs // MIN_EPOCHS))]
-        chosen.parent.mkdir(parents=True, exist_ok=True)
-        chosen.write_text(json.dumps(found))
-    found: list[str] = json.loads(chosen.read_text())
+        samples = options.get(data.samples, own[data.samples])
+        found = fitting(60 * minutes, first, both, own["max_epochs"], data.samples, samples)
+        write_json(chosen, found)
+    chosen_before: dict[str, str] = json.loads(chosen.read_text())
+    return chosen_before
+
+
+def fitting(
+    seconds: float, first: float, both: float, most: int, setting: str, samples: int | str | None
+) -> dict[str, str]:
+    """What fits into a time, of which one epoch takes ``first`` and two take ``both``.
+
+    Both have the start of the program in them, which does not grow with the epochs.
+    """
+    epoch = max(both - first, 0.1)
+    epochs = min(most, int((seconds - (first - epoch)) / epoch))
+    found = {"max_epochs": str(max(epochs, min(most, MIN_EPOCHS)))}
+    if epochs < min(most, MIN_EPOCHS):
+        share = max(epochs, 0) / min(most, MIN_EPOCHS)
+        if not str(samples).isdigit() or int(int(samples) * share) < FEWEST:
+            raise RefusedError(
+                f"expected a budget for {MIN_EPOCHS} epochs, got one for {max(epochs, 0)} of "
+                f"{epoch:.3g} seconds each after a start of {first - epoch:.3g}; take a larger "
+                f"budget, or give a smaller --{setting} (it is {samples})"
+            )
+        found[setting] = str(int(int(samples) * share) // 2 * 2)  # two classes have as many
     return found
 
 
-def collected(method: str, norm: str, folder: Path, options: list[str]) -> dict[str, Any]:
+def collected(folder: Path, norm: str) -> dict[str, Any]:
     """What a run leaves, in one dictionary of plain values."""
     training = json.loads((folder / "training" / "robustness.json").read_text())
     report = json.loads((folder / "evaluation" / "robustness.json").read_text())
+    checkpoint = torch.load(folder / "training" / "checkpoint.pt", "cpu", weights_only=True)
     (curve,) = report["curves"]
-    private = {"--dataset_dir", "--datalist_file"}
-    pairs = zip(options[::2], options[1::2], strict=True)
-    rows = samples(folder / "evaluation" / "samples.csv", report["classes"], norm)
     return {
-        "method": method,
-        "norm": norm,
-        "options": {name[2:]: value for name, value in pairs if name not in private},
         "settings": training["settings"],
+        "training_data": checkpoint["identity"]["training_data"],
         "attack": report["attack"],
         "classes": report["classes"],
         "curve": curve,
-        **rows,
+        **samples(folder / "evaluation" / "samples.csv", report["classes"], norm),
         "cores": os.cpu_count(),
         "processor": platform.machine(),
         "versions": {name: version(name) for name in ("torch", "monai", "monai-ima")},
@@ -264,9 +397,27 @@ def samples(path: Path, classes: list[str], norm: str) -> dict[str, list[Any]]:
 
 
 def read(folder: Path, name: str, norm: str) -> list[dict[str, Any]]:
-    """The runs of that name, in the order of their methods, IMA last."""
+    """The runs of that name, in the order of their methods, IMA last.
+
+    Raises:
+        RefusedError: if they were not made with the same options.
+    """
     runs = [json.loads(path.read_text()) for path in folder.glob(f"{name}_{norm}_*_seed*.json")]
+    for run in runs[1:]:
+        if differing := differences_in_words(shared(runs[0]), shared(run)):
+            raise RefusedError(
+                f"expected runs of one name to have the same options, but of {runs[0]['method']} "
+                f"(here) and {run['method']} (there) {differing}; give them different names"
+            )
     return sorted(runs, key=lambda run: (rank(run["method"]), run["seed"]))
+
+
+def shared(run: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run that all methods and seeds have in common."""
+    own = {"seed", *run.get("chosen", {})}
+    options = known_to_an_evaluation(run["options"])
+    common = {name: value for name, value in options.items() if name not in own}
+    return common | {"budget": run["budget_minutes"]}
 
 
 def rank(method: str) -> tuple[int, str]:
@@ -295,9 +446,14 @@ def table(runs: list[dict[str, Any]], accuracy: str) -> str:
             halves = half_widths(same[0], accuracy).tolist()
             cells = [f"{cell} ± {half:.3f}" for cell, half in zip(cells, halves, strict=True)]
         areas = [area(per_sample(run), weights(run, accuracy)).item() for run in same]
-        minutes = f"{mean(run['seconds'] for run in same) / 60:.1f}"
-        lines.append([method, str(len(same)), *cells, spread(areas), minutes])
+        lines.append([method, str(len(same)), *cells, spread(areas), minutes(same)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def minutes(runs: list[dict[str, Any]]) -> str:
+    """Mean time of the trainings; of one that was cut off it is not known."""
+    seconds = [run["seconds"] for run in runs]
+    return "unknown" if None in seconds else f"{mean(seconds) / 60:.1f}"
 
 
 def area_table(runs: list[dict[str, Any]], accuracy: str) -> str:
@@ -322,9 +478,10 @@ def area_table(runs: list[dict[str, Any]], accuracy: str) -> str:
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], accuracy: str) -> Tensor:
     """Difference of the areas, and those of bootstrap draws of the samples, class by class."""
-    if ours["labels"] != theirs["labels"]:
-        raise SystemExit(
-            f"expected the same test samples in {ours['method']} and {theirs['method']}"
+    if any(ours.get(what) != theirs.get(what) for what in ("labels", "training_data")):
+        raise RefusedError(
+            f"expected {ours['method']} and {theirs['method']} of seed {ours['seed']} to have the "
+            "same training and test samples; make them from the same data set"
         )
     labels, weight = torch.tensor(ours["labels"]), weights(ours, accuracy)
     difference = per_sample(ours) - per_sample(theirs)
@@ -388,8 +545,9 @@ def draw(runs: list[dict[str, Any]], accuracy: str) -> Figure:
     """Accuracy against the noise level, a line a method, with the range over its seeds."""
     figure = Figure(figsize=(6.4, 4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for number, (method, same) in enumerate(by_method(runs).items()):
-        color = {"ce": "0.5", "ima": "C3"}.get(method, f"C{(number - 1) % 10}")
+    others = itertools.cycle(f"C{number}" for number in range(10) if number != 3)
+    for method, same in by_method(runs).items():
+        color = {"ce": "0.5", "ima": "C3"}.get(method) or next(others)
         curves = torch.tensor([run["curve"][accuracy] for run in same], dtype=torch.float64)
         eps = same[0]["curve"]["eps"]
         width = 2.2 if method == "ima" else 1.2

@@ -34,7 +34,10 @@ def run(method, margins, labels=(0, 0, 0, 1), seed=0, eps=(0, 0.1, 0.2)):
     curve["accuracy"] = [sum(column) / len(robust) for column in zip(*robust, strict=True)]
     return {
         "method": method,
+        "norm": "linf",
         "seed": seed,
+        "options": {"norm": "linf", "seed": str(seed)},
+        "budget_minutes": None,
         "seconds": 60,
         "labels": list(labels),
         "margins": margins,
@@ -70,15 +73,15 @@ def test_difference_of_areas_is_paired(script):
 
 
 def test_other_samples_are_not_paired(script):
-    with pytest.raises(SystemExit, match="the same test samples"):
+    with pytest.raises(script["RefusedError"], match="the same training and test samples"):
         script["area_table"]([run("ce", [0] * 4), run("ima", [0] * 4, (0, 1, 1, 1))], "accuracy")
 
 
 def test_method_names_hold_the_strength(script):
     split = script["split_method"]
-    assert split("adv0.05") == ("adv", ["--adv_eps", "0.05"])
-    assert split("trades1") == ("trades", ["--trades_beta", "1"])
-    assert split("ima") == ("ima", [])
+    assert split("adv0.05") == ("adv", {"adv_eps": "0.05"})
+    assert split("trades1") == ("trades", {"trades_beta": "1"})
+    assert split("ima") == ("ima", {})
 
 
 @pytest.mark.slow
@@ -130,5 +133,113 @@ def test_cut_off_and_started_again_it_ends_with_the_same_table(tmp_path):
 
 @pytest.mark.parametrize("own", ["adv_eps", "trades_beta", "ddn_steps", "iaat_gamma"])
 def test_an_evaluation_does_not_get_what_only_an_objective_knows(script, own):
-    options = ["--norm", "l2", f"--{own}", "2", "--seed", "0"]
-    assert script["given"](options) == ["--norm", "l2", "--seed", "0"]
+    options = {"norm": "l2", own: "2", "seed": "0"}
+    assert script["known_to_an_evaluation"](options) == {"norm": "l2", "seed": "0"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found"),
+    [
+        (1000, {"max_epochs": "60"}),  # as many as the bundle has
+        (255, {"max_epochs": "25"}),  # a start of 5 seconds, then 10 an epoch
+        (99, {"max_epochs": "10", "training_samples": "900"}),
+        (16, {"max_epochs": "10", "training_samples": "100"}),
+    ],
+)
+def test_what_fits_into_a_budget(script, seconds, found):
+    assert script["fitting"](seconds, 15, 25, 60, "training_samples", 1001) == found
+
+
+@pytest.mark.parametrize("samples", [None, 60])
+def test_a_budget_that_leaves_too_few_samples_is_refused(script, samples):
+    with pytest.raises(script["RefusedError"], match="larger budget, or give a smaller --training"):
+        script["fitting"](30, 15, 25, 60, "training_samples", samples)
+
+
+@pytest.fixture
+def command(script, monkeypatch, tmp_path, capsys):
+    """Call the script where no bundle can be run; how it ended and what it said."""
+
+    def call(*words):
+        folders = ("--output", str(tmp_path / "results"), "--runs", str(tmp_path / "runs"))
+        monkeypatch.setattr(sys, "argv", ["reproduce.py", "moons", *folders, *words])
+        monkeypatch.setitem(script["main"].__globals__, "command", None)
+        code = 0
+        try:
+            script["main"]()
+        except SystemExit as ended:
+            code = ended.code
+        return code, "".join(capsys.readouterr())
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--methods", "IMA"], "expected a method among adv, ce, ddn, iaat, ima, mma, trades"),
+        (["--methods", "mma0.1"], "got 'mma0.1'"),
+        (["--methods", "adv0.1x"], "got 'adv0.1x'"),
+        (["--methods", "ce", "--max_epochs=2"], "as --NAME VALUE, got --max_epochs=2"),
+        (["--methods", "ce", "--max_epochs"], "as --NAME VALUE, got --max_epochs"),
+        (["--methods", "ce", "--noise_levels", "[0.1]"], "expected no --noise_levels"),
+        (["--methods", "ce", "--budget", "0"], "in minutes above 0, got 0"),
+        (["--methods", "ce", "--budget", "nan"], "in minutes above 0, got nan"),
+        (["--methods", "ce", "--budget", "1", "--max_epochs", "9"], "got both"),
+        ([], "no results default in linf in"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_runs(command, words, said):
+    code, text = command(*words)
+    assert code == 2
+    assert said in text
+
+
+@pytest.mark.parametrize("words", [["--max_epochs", "3"], ["--budget", "1"]])
+def test_a_run_that_is_there_with_other_options_is_refused(command, tmp_path, words):
+    options = {"eps_max": "0.3", "norm": "linf", "seed": "0"}
+    options["noise_levels"] = "[0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]"
+    (tmp_path / "results").mkdir()
+    path = tmp_path / "results" / "default_linf_ce_seed0.json"
+    path.write_text(json.dumps(run("ce", [0.05, None] * 2) | {"options": options}))
+    assert "| ce | 1 | " in command("--methods", "ce")[1]
+
+    code, text = command("--methods", "ce", *words)
+
+    assert code == 2
+    assert f"{words[0][2:]} is None there, {float(words[1]):g}" in text.replace("1.0", "1")
+
+
+def test_a_folder_that_was_begun_with_other_options_is_refused(command, tmp_path):
+    asked = tmp_path / "runs/moons/default_linf_ce_seed0/asked.json"
+    asked.parent.mkdir(parents=True)
+    asked.write_text(json.dumps({"max_epochs": "8"}))
+
+    code, text = command("--methods", "ce", "--max_epochs", "4")
+
+    assert code == 2
+    assert "max_epochs is 8 there, 4 here" in text
+    assert json.loads(asked.read_text()) == {"max_epochs": "8"}
+
+
+def test_runs_of_other_options_are_not_put_into_one_table(script, tmp_path):
+    for one in (run("ce", [0.05] * 4), run("adv0.1", [0.1] * 4), run("ima", [0.2] * 4, seed=1)):
+        one["options"] |= {"adv_eps": "0.1"} if one["method"] == "adv0.1" else {}
+        path = tmp_path / f"small_linf_{one['method']}_seed{one['seed']}.json"
+        path.write_text(json.dumps(one))
+    assert [one["method"] for one in script["read"](tmp_path, "small", "linf")][-1] == "ima"
+    path.write_text(json.dumps(one | {"options": one["options"] | {"noise": "0.3"}}))
+    with pytest.raises(script["RefusedError"], match="noise is "):
+        script["read"](tmp_path, "small", "linf")
+
+
+def test_each_method_has_a_color_of_its_own(script):
+    methods = ["adv0.1", "adv0.3", "ce", "iaat", "ima", "mma", "trades6"]
+    (axes,) = script["draw"]([run(method, [0.05] * 4) for method in methods], "accuracy").axes
+    assert len({line.get_color() for line in axes.lines}) == len(methods)
+
+
+def test_time_of_a_training_that_was_cut_off_is_not_known(script):
+    runs = [run("ce", [0.05] * 4), run("ima", [0.05] * 4) | {"seconds": None}]
+    lines = script["table"](runs, "accuracy").splitlines()
+    assert [line.split(" | ")[-1] for line in lines[2:]] == ["1.0 |", "unknown |"]

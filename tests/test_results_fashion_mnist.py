@@ -29,7 +29,13 @@ def test_every_table_is_that_of_the_result_files(script):
 def test_all_methods_had_the_same_samples_and_epochs(script):
     for norm in ("linf", "l2"):
         runs = script["read"](RESULTS, "small", norm)
-        same = {"training_samples", "validation_samples", "test_samples", "max_epochs", "batch_size"}
+        same = {
+            "training_samples",
+            "validation_samples",
+            "test_samples",
+            "max_epochs",
+            "batch_size",
+        }
         settings = [{name: run["settings"][name] for name in same} for run in runs]
         assert len(runs) > 3
         assert settings == [settings[0]] * len(runs)
