@@ -14,6 +14,7 @@ import torch
 from monai.bundle.reference_resolver import ReferenceResolver
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_ima.attacks.border import checked_count
 from monai_ima.handlers.files import set_aside
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 
@@ -186,6 +187,21 @@ def flag(name: str, value: object) -> bool:
     if word not in ("true", "false"):
         raise ValueError(f"expected {name} to be true or false, got {value!r}")
     return word == "true"
+
+
+def check_intervals(*, at_least: int = 0, **intervals: int) -> None:
+    """Refuse numbers of epochs that are none, before the folder of a run is touched.
+
+    Args:
+        at_least: the smallest that has a meaning: 0 where it means never, or after the last epoch
+            only.
+        **intervals: the settings by name.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name, interval in intervals.items():
+        checked_count(name, interval, at_least)
 
 
 def check_writable(output_dir: str | Path) -> None:

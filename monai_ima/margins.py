@@ -61,7 +61,9 @@ class MarginStore(nn.Module):
 
     @torch.no_grad()
     def update(self, index: Tensor, *, correct: Tensor, crossed: Tensor, distance: Tensor) -> None:
-        """Lines 3 to 14 of Algorithm 2 for the samples with these indices, each named once.
+        """Lines 3 to 14 of Algorithm 2 for the samples with these indices.
+
+        Of a sample that is named twice, as by up-sampling, the smaller margin counts.
 
         Args:
             index: ``(N,)`` indices of the samples.
@@ -76,4 +78,10 @@ class MarginStore(nn.Module):
         expanded = margins + self.delta
         updated = torch.where(crossed, distance.to(margins.dtype), expanded)
         updated = torch.where(correct, updated, self.delta)
-        self.margins[index.to(margins.device)] = updated.clamp(self.delta, self.eps_max)
+        self.margins.scatter_reduce_(
+            0,
+            index.to(margins.device),
+            updated.clamp(self.delta, self.eps_max),
+            reduce="amin",
+            include_self=False,
+        )

@@ -20,6 +20,15 @@ def test_algorithm_2_by_hand():
     torch.testing.assert_close(store.margins, expected)
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_of_a_sample_that_is_named_twice_the_smaller_margin_counts(order):
+    store = MarginStore(3, delta=0.1, eps_max=0.5)
+    crossed = torch.tensor([True, True])
+    distance = torch.tensor([0.2, 0.4])[order]
+    store.update(torch.tensor([2, 2]), correct=crossed, crossed=crossed, distance=distance)
+    torch.testing.assert_close(store.margins, torch.tensor([0.1, 0.1, 0.2]))
+
+
 @given(data=st.data(), size=st.integers(1, 9))
 def test_margins_stay_between_delta_and_eps_max(data, size):
     store = MarginStore(size, delta=0.1, eps_max=0.3)

@@ -99,6 +99,15 @@ def select(monkeypatch, capsys):
     return call
 
 
+def test_what_is_refused_moves_nothing(trained):
+    before = sorted(trained.iterdir())
+    for name, interval in {"keep_interval": -1, "val_interval": 1.5, "margin_interval": 0}.items():
+        ended = run_bundle(TRAIN, **SETTINGS, **{name: interval}, output_dir=trained)
+        assert ended.returncode
+        assert f"expected {name} to be a whole number >= " in ended.stderr
+    assert sorted(trained.iterdir()) == before
+
+
 # The choice
 
 

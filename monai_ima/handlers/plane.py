@@ -74,7 +74,8 @@ class PlaneHandler:
         self.grid, self.extent = plane_grid(samples.inputs.cpu(), _RESOLUTION)
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.STARTED, self.started)
+        # not STARTED, at which a resumed run may not know its epoch yet, or be refused
+        self._first = engine.add_event_handler(Events.EPOCH_STARTED, self.started)
         engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=self._is_due), self.draw)
         engine.add_event_handler(Events.COMPLETED, self.completed)
 
@@ -83,15 +84,20 @@ class PlaneHandler:
 
     def started(self, engine: SupervisedTrainer) -> None:
         """Begin with the untrained network; drop pictures that the run will draw again."""
+        self._first.remove()
+        done = engine.state.epoch - 1
         for path in self._pictures():
-            if _epoch(path) > engine.state.epoch:
+            if _epoch(path) > done:
                 path.unlink()
-        if engine.state.epoch == 0:
-            self.draw(engine)
+        if done == 0:
+            self._draw(engine, epoch=0)
 
     def draw(self, engine: SupervisedTrainer) -> None:
         """Draw the network and the margins as they are now."""
-        device, epoch = self.samples.inputs.device, engine.state.epoch
+        self._draw(engine, engine.state.epoch)
+
+    def _draw(self, engine: SupervisedTrainer, epoch: int) -> None:
+        device = self.samples.inputs.device
         probability = probabilities(engine.network, self.grid.to(device).flatten(0, 1))[:, 1]
         margins = None if self.margins is None else self.margins.margins
         title = f"epoch {epoch}"

@@ -8,6 +8,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_ima.attacks.border import checked_count
 from monai_ima.handlers.files import write_whole
 
 KEPT = "kept_weights"
@@ -25,15 +26,13 @@ class WeightsKeeper:
         interval: keep those of every so many epochs; ``0`` for none at all.
 
     Raises:
-        ValueError: if the interval is negative.
+        ValueError: if the interval is not a whole number, or negative.
     """
 
     def __init__(self, network: nn.Module, output_dir: str | Path, interval: int) -> None:
-        if interval < 0:
-            raise ValueError(f"expected an interval of 0 or more epochs, got {interval}")
         self.network = network
         self.folder = Path(output_dir) / KEPT
-        self.interval = interval
+        self.interval = checked_count("interval", interval, at_least=0)
 
     def attach(self, engine: Engine) -> None:
         if self.interval:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
@@ -15,7 +15,15 @@ def samples():
     return load_plane("gaussians", training=30).training
 
 
-def run(samples, folder, *, epochs, after=0, margins=None, **arguments):
+def after(epochs):
+    """What a checkpoint's handler does, which is the last of all."""
+    return lambda engine: setattr(engine.state, "epoch", epochs)
+
+
+NEW = after(0)
+
+
+def run(samples, folder, *, epochs, go_on=NEW, margins=None, **arguments):
     """A run of that many epochs, gone on with after some."""
     engine = Engine(lambda engine, batch: None)
     engine.network = torch.nn.Linear(2, 2)
@@ -30,8 +38,7 @@ def run(samples, folder, *, epochs, after=0, margins=None, **arguments):
             **arguments,
         )
         handler.attach(engine)
-        if after:
-            engine.load_state_dict({"epoch": after, "max_epochs": epochs, "epoch_length": 1})
+        engine.add_event_handler(Events.STARTED, lambda: go_on(engine))
         engine.run([0], max_epochs=epochs)
     return handler
 
@@ -59,10 +66,23 @@ def test_resumed_run_keeps_what_it_does_not_draw_again(samples, tmp_path):
     run(samples, tmp_path, epochs=4)
     kept = (tmp_path / "plane" / "epoch_0001.png").read_bytes()
 
-    run(samples, tmp_path, epochs=3, after=2)
+    run(samples, tmp_path, epochs=3, go_on=after(2))
 
     assert epochs_drawn(tmp_path) == [0, 1, 2, 3]
     assert (tmp_path / "plane" / "epoch_0001.png").read_bytes() == kept
+
+
+def test_resumed_run_that_is_refused_leaves_all_pictures(samples, tmp_path):
+    run(samples, tmp_path, epochs=2)
+    pictures = {path: path.read_bytes() for path in (tmp_path / "plane").iterdir()}
+
+    def refuse(engine):
+        raise ValueError("expected the same data")
+
+    with pytest.raises(ValueError, match="the same data"):
+        run(samples, tmp_path, epochs=3, go_on=refuse)
+
+    assert {path: path.read_bytes() for path in (tmp_path / "plane").iterdir()} == pictures
 
 
 def test_new_run_begins_anew(samples, tmp_path):

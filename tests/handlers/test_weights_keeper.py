@@ -84,6 +84,7 @@ def test_what_a_kill_leaves_is_not_taken_for_weights(tmp_path, monkeypatch):
     assert kept_weights(tmp_path) == {}
 
 
-def test_a_negative_interval_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="interval of 0 or more epochs, got -1"):
-        WeightsKeeper(nn.Linear(3, 2), tmp_path, -1)
+@pytest.mark.parametrize("interval", [-1, 1.5, "x"])
+def test_an_interval_that_is_none_is_refused(tmp_path, interval):
+    with pytest.raises(ValueError, match=f"interval to be a whole number >= 0, got {interval!r}"):
+        WeightsKeeper(nn.Linear(3, 2), tmp_path, interval)
