@@ -25,7 +25,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from fire.parser import DefaultParseValue
 from matplotlib.axes import Axes
@@ -35,6 +34,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_ima.handlers import kept_weights
 from monai_ima.handlers.files import write_whole
+from monai_ima.robustness import noise_levels
 
 # Every epoch is measured in the same way: in the norm and at the levels of the training, the curve
 # alone, by the attacks of the protocol.
@@ -72,10 +72,10 @@ def main() -> None:
         parser.exit(2, f"select_checkpoint.py: {reason}\n")
     models = [trained.evaluate(epoch, "validation", "screen") for epoch in trained.weights]
     print(epoch_table(models))
+    for name in RESULTS:  # an earlier call's would be taken for the answer to this one
+        (trained.folder / name).unlink(missing_ok=True)
     chosen = choose({m.epoch: (m.accuracy[0], m.area) for m in models}, threshold)
     if chosen is None:
-        for name in RESULTS:  # an earlier call's would be taken for the answer to this one
-            (trained.folder / name).unlink(missing_ok=True)
         best = max(models, key=lambda model: (model.accuracy[0], model.area))
         parser.exit(
             1,
@@ -127,7 +127,8 @@ class Model:
     @property
     def area(self) -> float:
         """Mean balanced accuracy over the levels from 0 to the largest."""
-        return float(np.trapezoid(self.accuracy, self.eps) / self.eps[-1])
+        accuracy, eps = torch.tensor([self.accuracy, self.eps], dtype=torch.float64)
+        return torch.trapezoid(accuracy, eps).item() / self.eps[-1]
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,16 @@ class Trained:
     def check_same_data(self) -> None:
         """Refuse settings under which the validation set may hold what the run was trained on."""
         path = self.folder / "checkpoint.pt"
-        identity = torch.load(path, map_location="cpu", weights_only=True)["identity"]
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if (last := max(self.weights)) < checkpoint["epoch"]:
+            raise RefusedError(
+                f"expected the weights of the last epoch among the kept ones, but {self.folder} is at "
+                f"epoch {checkpoint['epoch']} and they end at {last}; go on with --resume true and "
+                "--keep_interval, for some epochs more"
+            )
+        identity = checkpoint["identity"]
         config = self.workflow(self.folder / "selection").parser
+        self.check_same_levels(noise_levels(config.get_parsed_content("noise_levels")).tolist())
         now = {
             "norm": config.get_parsed_content("norm"),
             "training_data": config.get_parsed_content("datalist").fingerprint,
@@ -205,6 +214,18 @@ class Trained:
                 f"expected the config files and settings that {self.folder} was trained with, got "
                 f"another {' and '.join(differing).replace('_', ' ')}; give the same --config_file, "
                 "--dataset_dir, --seed, ... again"
+            )
+
+    def check_same_levels(self, levels: list[float]) -> None:
+        """Refuse levels other than those of the training, whose area is another."""
+        path = self.folder / "robustness.json"
+        trained = (
+            json.loads(path.read_text("utf-8"))["curves"][-1]["eps"] if path.exists() else levels
+        )
+        if levels != trained:
+            raise RefusedError(
+                f"expected the noise_levels that {self.folder} was trained with, {trained}, got "
+                f"{levels}; leave --noise_levels out, or give the same again"
             )
 
     def evaluate(self, epoch: int, section: str, protocol: str) -> Model:
@@ -237,9 +258,13 @@ def choose(epochs: Mapping[int, tuple[float, float]], threshold: float) -> int |
     Returns:
         The epoch, or ``None`` if none is accurate enough.
     """
-    # a mean over classes is rounded: 0.9 may come out as 0.8999999999999999
-    enough = [epoch for epoch, (accuracy, _) in epochs.items() if accuracy > threshold - 1e-9]
+    enough = [epoch for epoch, (accuracy, _) in epochs.items() if reaches(accuracy, threshold)]
     return max(enough, key=lambda epoch: (*epochs[epoch][::-1], -epoch), default=None)
+
+
+def reaches(accuracy: float, threshold: float) -> bool:
+    """Whether it is enough; a mean over classes is rounded: 0.9 may be 0.8999999999999999."""
+    return accuracy > threshold - 1e-9
 
 
 def write(
@@ -308,7 +333,7 @@ def in_words(
         table([("", *(f"{eps:g}" for eps in selected.eps), "area"), *rows]),
         "",
     ]
-    if selected.accuracy[0] < threshold:
+    if not reaches(selected.accuracy[0], threshold):
         lines.append(
             f"On the test set its clean accuracy is {selected.accuracy[0]:.3f}, below {threshold:g}: "
             "the validation set is a sample too. Where the threshold must hold, ask for more.\n"

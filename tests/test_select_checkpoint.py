@@ -289,6 +289,23 @@ def test_a_run_without_kept_weights_is_told_the_setting(run, select):
 # The folder of a run, and the bundles
 
 
+def test_a_run_that_went_on_without_keeping_is_refused(run, select):
+    path = run / "checkpoint.pt"
+    torch.save(torch.load(path, weights_only=True) | {"epoch": 7}, path)
+
+    code, _, refusal = select(run, 0.9)
+
+    assert code == 2
+    assert "is at epoch 7 and they end at 5; go on with --resume true" in refusal
+
+
+def test_other_levels_than_those_of_the_training_are_refused(run, select):
+    code, _, refusal = select(run, 0.9, noise_levels=[0.1, 3])
+
+    assert code == 2
+    assert "was trained with, [0.0, 0.1, 3.0, 6.0], got [0.0, 0.1, 3.0]" in refusal
+
+
 def test_a_new_training_moves_what_was_kept_and_selected_aside(run, tmp_path):
     prepare_output_dir(run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -106,6 +107,15 @@ def checked_count(name: str, value: int, at_least: int) -> int:
     if type(value) is not int or value < at_least:
         raise ValueError(f"expected {name} to be a whole number >= {at_least}, got {value!r}")
     return value
+
+
+def checked_number(name: str, value: object, at_most: float = math.inf) -> float:
+    """Hand back a finite number from 0 to ``at_most``, or raise ``ValueError``."""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if 0 <= number <= at_most and number < math.inf:
+        return number
+    wanted = "to be finite and not negative" if at_most == math.inf else f"from 0 to {at_most:g}"
+    raise ValueError(f"expected {name} {wanted}, got {value!r}")
 
 
 def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.border import checked_count
+from monai_ima.attacks.border import checked_count, checked_number
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -49,11 +48,8 @@ class StandardAdversarial(Objective):
     ) -> None:
         super().__init__()
         checked_count("steps", steps, at_least=1)
-        if not 0 <= eps < math.inf:
-            raise ValueError(f"expected eps to be finite and not negative, got {eps}")
-        if not 0 <= clean_weight <= 1:
-            raise ValueError(f"expected clean_weight from 0 to 1, got {clean_weight}")
-        self.clean_weight = clean_weight
+        checked_number("eps", eps)
+        self.clean_weight = checked_number("clean_weight", clean_weight, at_most=1)
         self._attack = partial(
             pgd, norm=get_norm(norm), eps=eps, steps=steps, until="end", bounds=bounds
         )

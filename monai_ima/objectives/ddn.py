@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, ddn, get_norm
-from monai_ima.attacks.border import attacking, checked_count
+from monai_ima.attacks.border import attacking, checked_count, checked_number
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -55,9 +54,7 @@ class DDNAdversarial(Objective):
                 "another method for other norms"
             )
         checked_count("steps", steps, at_least=1)
-        if not 0 <= eps < math.inf:
-            raise ValueError(f"expected eps to be finite and not negative, got {eps}")
-        self.eps = eps
+        self.eps = checked_number("eps", eps)
         self._attack = partial(ddn, steps=steps, bounds=bounds)
 
     def forward(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.border import attacking, checked_count
+from monai_ima.attacks.border import attacking, checked_count, checked_number
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -73,14 +72,9 @@ class IAAT(Objective):
         checked_count("num_samples", num_samples, at_least=1)
         checked_count("warmup", warmup, at_least=0)
         checked_count("steps", steps, at_least=1)
-        for name, value in (("eps", eps), ("gamma", gamma)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"expected {name} to be finite and not negative, got {value}")
-        if not 0 <= beta <= 1:
-            raise ValueError(f"expected beta from 0 to 1, got {beta}")
-        self.eps = eps
-        self.gamma = gamma
-        self.beta = beta
+        self.eps = checked_number("eps", eps)
+        self.gamma = checked_number("gamma", gamma)
+        self.beta = checked_number("beta", beta, at_most=1)
         self.warmup = warmup
         self.register_buffer("radii", torch.full((num_samples,), float(eps)))
         self.register_buffer("seen", torch.tensor(0))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, Segment, Side, bpgd, get_norm, misclassified
-from monai_ima.attacks.border import checked_count
+from monai_ima.attacks.border import checked_count, checked_number
 from monai_ima.losses import cross_entropy
 from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult
@@ -72,12 +72,10 @@ class IMA(Objective):
         checked_count("steps", steps, at_least=1)
         checked_count("margin_steps", margin_steps, at_least=1)
         checked_count("bisections", bisections, at_least=0)
-        if not 0 <= beta <= 1:
-            raise ValueError(f"expected beta from 0 to 1, got {beta}")
         if noisy not in get_args(Noisy):
             raise ValueError(f"expected noisy to be one of {get_args(Noisy)}, got {noisy!r}")
         self.margins = margins
-        self.beta = beta
+        self.beta = checked_number("beta", beta, at_most=1)
         self.noisy = noisy
         attack = partial(
             bpgd,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm
-from monai_ima.attacks.border import attacking, checked_count, checked_inputs, checked_radius
+from monai_ima.attacks.border import (
+    attacking,
+    checked_count,
+    checked_inputs,
+    checked_number,
+    checked_radius,
+)
 from monai_ima.attacks.pgd import advanced, clipped, input_gradient
 from monai_ima.losses import kl_divergence
 from monai_ima.objectives.base import Objective, ObjectiveResult
@@ -57,12 +61,9 @@ class TRADES(Objective):
     ) -> None:
         super().__init__()
         checked_count("steps", steps, at_least=1)
-        for name, value in (("eps", eps), ("beta", beta)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"expected {name} to be finite and not negative, got {value}")
         self.norm = get_norm(norm)
-        self.eps = eps
-        self.beta = beta
+        self.eps = checked_number("eps", eps)
+        self.beta = checked_number("beta", beta)
         self.steps = steps
         self.bounds = bounds
 
