@@ -302,6 +302,15 @@ def epoch_table(models: Sequence[Model]) -> str:
     return "\n" + table([("epoch", "balanced clean accuracy", "plain", "area"), *rows])
 
 
+def curves_table(chosen: int, models: Sequence[Model]) -> str:
+    """A line for the chosen epoch and one for the last, a column a level."""
+    rows = [
+        (name(model, chosen), *(f"{value:.3f}" for value in (*model.accuracy, model.area)))
+        for model in models
+    ]
+    return table([("", *(f"{eps:g}" for eps in models[0].eps), "area"), *rows])
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows, the first of which is the heading, in Markdown."""
     lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
@@ -318,10 +327,6 @@ def in_words(
     """Which epoch was chosen, what it is worth on the test set, and where all is."""
     (best,) = (model for model in models if model.epoch == chosen)
     selected = tested[0]
-    rows = [
-        (name(model, chosen), *(f"{value:.3f}" for value in (*model.accuracy, model.area)))
-        for model in tested
-    ]
     choice = (
         f"\nEpoch {chosen} is the most robust of the kept epochs with a balanced clean accuracy of at "
         f"least {threshold:g}: it has {best.accuracy[0]:.3f}, and the area {best.area:.3f} "
@@ -330,7 +335,7 @@ def in_words(
     lines = [
         choice,
         f"\nBalanced accuracy on the {selected.n} test samples, protocol paper:\n",
-        table([("", *(f"{eps:g}" for eps in selected.eps), "area"), *rows]),
+        curves_table(chosen, tested),
         "",
     ]
     if not reaches(selected.accuracy[0], threshold):

@@ -134,6 +134,17 @@ def test_area_is_the_mean_balanced_accuracy_up_to_the_last_level(script):
     assert model.area == pytest.approx((0.75 * 1 + 0.3 * 3) / 4)
 
 
+def test_example_of_the_page_is_the_result_file(script):
+    example = json.loads((ROOT / "results" / "selection" / "ecg.json").read_text())
+    models = [
+        script["Model"](**{name: value for name, value in model.items() if name != "area"})
+        for model in example["test"]
+    ]
+    page = (ROOT / "docs" / "selection.md").read_text()
+    assert script["curves_table"](example["epoch"], models) + "\n" in page
+    assert models[0].accuracy[0] > example["min_clean_accuracy"]
+
+
 # Whole commands
 
 
