@@ -478,7 +478,10 @@ def area_table(runs: list[dict[str, Any]], accuracy: str) -> str:
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], accuracy: str) -> Tensor:
     """Difference of the areas, and those of bootstrap draws of the samples, class by class."""
-    if any(ours.get(what) != theirs.get(what) for what in ("labels", "training_data")):
+    pairs = [(ours.get(what), theirs.get(what)) for what in ("labels", "training_data")]
+    if any(
+        own != other for own, other in pairs if None not in (own, other)
+    ):  # older files lack one
         raise RefusedError(
             f"expected {ours['method']} and {theirs['method']} of seed {ours['seed']} to have the "
             "same training and test samples; make them from the same data set"

@@ -75,6 +75,9 @@ def test_difference_of_areas_is_paired(script):
 def test_other_samples_are_not_paired(script):
     with pytest.raises(script["RefusedError"], match="the same training and test samples"):
         script["area_table"]([run("ce", [0] * 4), run("ima", [0] * 4, (0, 1, 1, 1))], "accuracy")
+    runs = [run(method, [0] * 4) | {"training_data": method} for method in ("ce", "ima")]
+    with pytest.raises(script["RefusedError"], match="the same training and test samples"):
+        script["area_table"](runs, "accuracy")
 
 
 def test_method_names_hold_the_strength(script):
