@@ -132,8 +132,7 @@ def main() -> None:
         asked = [
             Asked(arguments.data, arguments.name, norm, method, seed, arguments.budget, given)
             for seed in arguments.seeds
-            for method in arguments.methods
-            if split_method(method)
+            for method in checked_methods(arguments.methods)
         ]
         for one in asked:
             path = output / f"{one.file_name}.json"
@@ -178,7 +177,8 @@ def given_options(words: Sequence[str]) -> dict[str, str]:
     found = {name[2:]: value for name, value in zip(names, values, strict=True)}
     if own := sorted(found.keys() & OWN):
         raise RefusedError(f"expected no --{own[0]}, which is chosen here; leave it out")
-    return {name: str(absolute(v)) if name in PRIVATE else v for name, v in found.items()}
+    paths = {name: str(absolute(found[name])) for name in found.keys() & PRIVATE}
+    return found | paths
 
 
 def check_budget(minutes: float | None, options: dict[str, str]) -> None:
@@ -189,6 +189,13 @@ def check_budget(minutes: float | None, options: dict[str, str]) -> None:
         raise RefusedError(f"expected --budget in minutes above 0, got {minutes:g}")
     if "max_epochs" in options:
         raise RefusedError("expected --budget or --max_epochs, got both: the budget chooses epochs")
+
+
+def checked_methods(methods: Sequence[str]) -> Sequence[str]:
+    """Refuse names that are none."""
+    for method in methods:
+        split_method(method)
+    return methods
 
 
 def split_method(method: str) -> tuple[str, dict[str, str]]:
@@ -240,9 +247,7 @@ class Asked(NamedTuple):
 
     def check_same(self, result: dict[str, Any], path: Path) -> None:
         """Refuse a run that is there already, but was asked for with other options."""
-        chosen = result.get("chosen", {})
-        theirs = {k: v for k, v in result["options"].items() if k not in chosen}
-        theirs["budget"] = result["budget_minutes"]
+        theirs = result["options"] | {"budget": result["budget_minutes"]}
         ours = public(self.options) | {"budget": self.budget}
         if differing := differences_in_words(ours, theirs):
             raise RefusedError(
@@ -284,10 +289,10 @@ def run(asked: Asked, folder: Path) -> dict[str, Any]:
     evaluation |= {"evaluation_levels": str({asked.norm: data.levels[asked.norm]})}
     command([train[0], str(bundle / "evaluate.json")], evaluation | {"method": asked.method})
     identity = {"data": asked.data, "size": asked.size, "seed": asked.seed}
-    identity |= {"method": asked.method, "norm": asked.norm, "options": public(options)}
+    identity |= {"method": asked.method, "norm": asked.norm, "options": public(asked.options)}
     # of a training that was cut off, the time before is not known
-    time = {"budget_minutes": asked.budget, "seconds": None if again else round(seconds)}
-    return identity | {"chosen": chosen} | collected(folder, asked.norm) | time
+    cost = {"budget_minutes": asked.budget, "seconds": None if again else round(seconds)}
+    return identity | {"chosen": chosen} | collected(folder, asked.norm) | cost
 
 
 def check_folder(asked: Asked, folder: Path) -> None:
@@ -414,10 +419,8 @@ def read(folder: Path, name: str, norm: str) -> list[dict[str, Any]]:
 
 def shared(run: dict[str, Any]) -> dict[str, Any]:
     """The options of a run that all methods and seeds have in common."""
-    own = {"seed", *run.get("chosen", {})}
-    options = known_to_an_evaluation(run["options"])
-    common = {name: value for name, value in options.items() if name not in own}
-    return common | {"budget": run["budget_minutes"]}
+    options = known_to_an_evaluation(run["options"]) | {"budget": run["budget_minutes"]}
+    return {name: value for name, value in options.items() if name != "seed"}
 
 
 def rank(method: str) -> tuple[int, str]:
@@ -473,7 +476,7 @@ def area_table(runs: list[dict[str, Any]], accuracy: str) -> str:
         lines.append(
             f"| {method} | {len(pairs)} | {draws[0].item():+.3f} | {low:+.3f} to {high:+.3f} |"
         )
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else ""  # nothing to compare
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], accuracy: str) -> Tensor:
