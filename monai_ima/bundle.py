@@ -335,7 +335,7 @@ def summary(output_dir: str | Path) -> str:
     )
     if kept := kept_weights(folder):
         lines.append(
-            f"{folder / KEPT}  {len(kept)} epochs' weights for scripts/select_checkpoint.py"
+            f"{folder / KEPT}  weights of {len(kept)} epochs, for scripts/select_checkpoint.py"
         )
     lines.append(f"tensorboard --logdir {folder}")
     return "\n".join(lines)

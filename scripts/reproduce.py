@@ -132,7 +132,7 @@ def main() -> None:
         asked = [
             Asked(arguments.data, arguments.name, norm, method, seed, arguments.budget, given)
             for seed in arguments.seeds
-            for method in checked_methods(arguments.methods)
+            for method in checked_methods(arguments.methods, given)
         ]
         for one in asked:
             path = output / f"{one.file_name}.json"
@@ -191,10 +191,16 @@ def check_budget(minutes: float | None, options: dict[str, str]) -> None:
         raise RefusedError("expected --budget or --max_epochs, got both: the budget chooses epochs")
 
 
-def checked_methods(methods: Sequence[str]) -> Sequence[str]:
-    """Refuse names that are none."""
+def checked_methods(methods: Sequence[str], options: Iterable[str]) -> Sequence[str]:
+    """Refuse names that are none, and options that only another method knows."""
     for method in methods:
-        split_method(method)
+        kind, _ = split_method(method)
+        for name in options:
+            if (whose := re.match(OBJECTIVES_OWN, name)) and whose[1] != kind:
+                raise RefusedError(
+                    f"expected --{name} with the method {whose[1]} alone, got also {method}; call "
+                    "once for each, or write the strength behind the name, as in adv0.1"
+                )
     return methods
 
 
@@ -408,18 +414,25 @@ def read(folder: Path, name: str, norm: str) -> list[dict[str, Any]]:
         RefusedError: if they were not made with the same options.
     """
     runs = [json.loads(path.read_text()) for path in folder.glob(f"{name}_{norm}_*_seed*.json")]
-    for run in runs[1:]:
-        if differing := differences_in_words(shared(runs[0]), shared(run)):
-            raise RefusedError(
-                f"expected runs of one name to have the same options, but of {runs[0]['method']} "
-                f"(here) and {run['method']} (there) {differing}; give them different names"
-            )
+    same_as: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        for whose, options in (("all methods", shared(run)), (run["method"], own_and_shared(run))):
+            if differing := differences_in_words(same_as.setdefault(whose, options), options):
+                raise RefusedError(
+                    f"expected runs of one name to have the same options, but among the runs of "
+                    f"{whose} {differing}; give them different names"
+                )
     return sorted(runs, key=lambda run: (rank(run["method"]), run["seed"]))
 
 
 def shared(run: dict[str, Any]) -> dict[str, Any]:
     """The options of a run that all methods and seeds have in common."""
-    options = known_to_an_evaluation(run["options"]) | {"budget": run["budget_minutes"]}
+    return known_to_an_evaluation(own_and_shared(run))
+
+
+def own_and_shared(run: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run that all seeds of its method have in common."""
+    options = run["options"] | {"budget": run["budget_minutes"]}
     return {name: value for name, value in options.items() if name != "seed"}
 
 
@@ -481,10 +494,10 @@ def area_table(runs: list[dict[str, Any]], accuracy: str) -> str:
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], accuracy: str) -> Tensor:
     """Difference of the areas, and those of bootstrap draws of the samples, class by class."""
-    pairs = [(ours.get(what), theirs.get(what)) for what in ("labels", "training_data")]
-    if any(
-        own != other for own, other in pairs if None not in (own, other)
-    ):  # older files lack one
+    reduced = any(run.get("chosen", {}).keys() - {"max_epochs"} for run in (ours, theirs))
+    pairs = [(ours.get(w), theirs.get(w)) for w in ["labels"] + ["training_data"] * (not reduced)]
+    # older files have no fingerprint
+    if any(own != other for own, other in pairs if None not in (own, other)):
         raise RefusedError(
             f"expected {ours['method']} and {theirs['method']} of seed {ours['seed']} to have the "
             "same training and test samples; make them from the same data set"

@@ -199,8 +199,8 @@ class Trained:
         if (last := max(self.weights)) < checkpoint["epoch"]:
             raise RefusedError(
                 f"expected the weights of the last epoch among the kept ones, but {self.folder} is at "
-                f"epoch {checkpoint['epoch']} and they end at {last}; go on with --resume true and "
-                "--keep_interval, for some epochs more"
+                f"epoch {checkpoint['epoch']} and they end at {last}; train anew with --keep_interval, "
+                "or resume an unfinished run with it"
             )
         identity = checkpoint["identity"]
         config = self.workflow(self.folder / "selection").parser

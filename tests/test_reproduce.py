@@ -186,6 +186,7 @@ def command(script, monkeypatch, tmp_path, capsys):
         (["--methods", "ce", "--max_epochs=2"], "as --NAME VALUE, got --max_epochs=2"),
         (["--methods", "ce", "--max_epochs"], "as --NAME VALUE, got --max_epochs"),
         (["--methods", "ce", "--noise_levels", "[0.1]"], "expected no --noise_levels"),
+        (["--methods", "adv", "ce", "--adv_eps", "0.1"], "with the method adv alone, got also ce"),
         (["--methods", "ce", "--budget", "0"], "in minutes above 0, got 0"),
         (["--methods", "ce", "--budget", "nan"], "in minutes above 0, got nan"),
         (["--methods", "ce", "--budget", "1", "--max_epochs", "9"], "got both"),
@@ -234,6 +235,21 @@ def test_runs_of_other_options_are_not_put_into_one_table(script, tmp_path):
     path.write_text(json.dumps(one | {"options": one["options"] | {"noise": "0.3"}}))
     with pytest.raises(script["RefusedError"], match="noise is "):
         script["read"](tmp_path, "small", "linf")
+
+
+def test_seeds_of_a_method_have_the_same_options(script, tmp_path):
+    for seed, eps in enumerate(("0.1", "0.3")):
+        one = run("adv", [0.05] * 4, seed=seed)
+        one["options"]["adv_eps"] = eps
+        (tmp_path / f"small_linf_adv_seed{seed}.json").write_text(json.dumps(one))
+    with pytest.raises(script["RefusedError"], match=r"of adv adv_eps is 0\.[13] there"):
+        script["read"](tmp_path, "small", "linf")
+
+
+def test_a_budget_may_leave_fewer_training_samples_for_a_slow_method(script):
+    runs = [run(method, [0] * 4) | {"training_data": method} for method in ("ce", "ima")]
+    runs[1]["chosen"] = {"max_epochs": "10", "training_samples": "900"}
+    assert "| ce | 1 | +0.000 |" in script["area_table"](runs, "accuracy")
 
 
 def test_each_method_has_a_color_of_its_own(script):

@@ -42,7 +42,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "moons"
     ended = run_bundle(TRAIN, **SETTINGS, keep_interval=2, output_dir=folder)
     assert ended.returncode == 0, ended.stderr
-    assert f"{folder / 'kept_weights'}  3 epochs' weights" in ended.stdout
+    assert f"{folder / 'kept_weights'}  weights of 3 epochs" in ended.stdout
     return folder
 
 
@@ -101,8 +101,9 @@ def select(monkeypatch, capsys):
 
 def test_what_is_refused_moves_nothing(trained):
     before = sorted(trained.iterdir())
+    settings = {name: value for name, value in SETTINGS.items() if name != "delta"}
     for name, interval in {"keep_interval": -1, "val_interval": 1.5, "margin_interval": 0}.items():
-        ended = run_bundle(TRAIN, **SETTINGS, **{name: interval}, output_dir=trained)
+        ended = run_bundle(TRAIN, **settings, **{name: interval}, output_dir=trained)
         assert ended.returncode
         assert f"expected {name} to be a whole number >= " in ended.stderr
     assert sorted(trained.iterdir()) == before
@@ -142,7 +143,11 @@ def test_example_of_the_page_is_the_result_file(script):
     ]
     page = (ROOT / "docs" / "selection.md").read_text()
     assert script["curves_table"](example["epoch"], models) + "\n" in page
-    assert models[0].accuracy[0] > example["min_clean_accuracy"]
+    threshold = example["min_clean_accuracy"]
+    assert models[0].accuracy[0] > threshold
+    validation = {m["epoch"]: (m["accuracy"][0], m["area"]) for m in example["validation"]}
+    assert script["choose"](validation, threshold) == example["epoch"]
+    assert script["choose"](validation, 0.88) is None
 
 
 # Whole commands
@@ -307,7 +312,7 @@ def test_a_run_that_went_on_without_keeping_is_refused(run, select):
     code, _, refusal = select(run, 0.9)
 
     assert code == 2
-    assert "is at epoch 7 and they end at 5; go on with --resume true" in refusal
+    assert "is at epoch 7 and they end at 5; train anew with --keep_interval" in refusal
 
 
 def test_other_levels_than_those_of_the_training_are_refused(run, select):

@@ -9,9 +9,10 @@ evaluation tells which sample is robust at which level, and its CPU time and pas
 protocols of this package, the plain protocol, foolbox and ART. All of it goes to a JSON file and is
 printed as Markdown tables.
 
-The floor of an evaluation is the gradients that the robust pairs of a sample and a level need: no
-attack can leave out a step there without becoming weaker. The floor of ``plain`` is what its curve
-must cost; an evaluation that finds more errors has a lower floor of its own.
+The floor of an evaluation is the gradients that PGD from both starts, level by level, spends on the
+pairs of a sample and a level that are robust for it: none of its steps can be left out there. Minimum-
+norm attacks, which serve all levels at once, may stay below it. An evaluation that finds more errors
+than ``plain`` has a lower floor of its own.
 """
 
 from __future__ import annotations

@@ -70,8 +70,10 @@ def test_every_pair_trains_an_epoch(bundle, objective, data, tmp_path, monkeypat
     workflow.run()
     report = json.loads((tmp_path / "robustness.json").read_text())
     assert report["settings"]["method"] == objective
-    assert (report["settings"]["beta"] is None) == (objective != "ima")
-    assert (report["settings"]["delta"] is None) == (objective not in ("ima", "mma"))
+    for name in ("beta", "margin_steps", "margin_interval"):
+        assert (report["settings"][name] is None) == (objective != "ima"), name
+    for name in ("delta", "bisections"):
+        assert (report["settings"][name] is None) == (objective not in ("ima", "mma")), name
     assert len(report["curves"][-1]["accuracy"]) == 2
     assert (tmp_path / "model.pt").exists()
 
