@@ -27,6 +27,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from monai_ima.handlers.files import write_whole
+from monai_ima.report import NORM_NAMES
 from monai_ima.robustness.statistics import bootstrap_means
 
 SIGNIFICANT = 0.05
@@ -34,7 +35,6 @@ SIGNIFICANT = 0.05
 ENOUGH_PATIENTS = 10
 # What may differ between attacks of the same strength.
 SAME_STRENGTH = {"description", "seed", "batch_size", "check_samples"}
-NORMS = {"linf": "L∞", "l2": "L2"}
 # Okabe and Ito's colours, which most people tell apart, and two more.
 COLORS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
@@ -455,7 +455,7 @@ def in_words(runs: Sequence[Run], comparisons: Sequence[Comparison], remarks: Se
     paragraphs = [f"# {len(runs)} runs on the same {samples}{of_patients}", *remarks]
     for comparison in comparisons:
         paragraphs += [
-            f"## {NORMS.get(comparison.norm, comparison.norm)}",
+            f"## {NORM_NAMES.get(comparison.norm, comparison.norm)}",
             table(comparison),
             "\n".join(verdict(pair, comparison, few) for pair in comparison.pairs),
         ]
@@ -582,7 +582,7 @@ def draw(runs: Sequence[Run], comparisons: Sequence[Comparison]) -> Figure:
             opacity = 0.6 / (len(runs) + 2)  # of many bands, none may hide the others
             axes.fill_between(curve.eps, curve.low, curve.high, color=color, alpha=opacity, lw=0)
             lines += axes.plot(curve.eps, accuracy, color=color, marker=marker, ms=5, clip_on=False)
-        axes.set_title(NORMS.get(comparison.norm, comparison.norm))
+        axes.set_title(NORM_NAMES.get(comparison.norm, comparison.norm))
         axes.set_xlabel("noise level (radius, in units of the input)")
         axes.set_ylim(0, 1.02)
         axes.set_xlim(left=0)

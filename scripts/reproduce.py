@@ -39,6 +39,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from monai_ima.handlers.files import write_whole
+from monai_ima.report import NORM_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 MIN_EPOCHS = 10
@@ -573,8 +574,7 @@ def draw(runs: list[dict[str, Any]], accuracy: str) -> Figure:
         axes.plot(eps, curves.mean(dim=0), "o-", ms=3, lw=width, color=color, label=method)
         low, high = curves.amin(dim=0), curves.amax(dim=0)
         axes.fill_between(eps, low, high, color=color, alpha=0.15, lw=0)
-    norm = {"linf": "L∞", "l2": "L2"}[runs[0]["norm"]]
-    axes.set_xlabel(f"noise level ({norm})")
+    axes.set_xlabel(f"noise level ({NORM_NAMES[runs[0]['norm']]})")
     axes.set_ylabel(accuracy.replace("_", " ") + " under attack")
     axes.set_ylim(0, 1.02)
     axes.set_xlim(left=0)

@@ -34,6 +34,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_ima.handlers import kept_weights
 from monai_ima.handlers.files import write_whole
+from monai_ima.report import NORM_NAMES
 from monai_ima.robustness import noise_levels
 
 # Every epoch is measured in the same way: in the norm and at the levels of the training, the curve
@@ -48,7 +49,6 @@ CURVE_ONLY = {
 CHOSEN_HERE = {"checkpoint", "evaluation_dir", "section", "protocol", "shortcut", *CURVE_ONLY}
 OF_THE_TRAININGS_CURVE = {"eval_steps": None, "eval_restarts": None}
 RESULTS = ("selection.json", "selection.png", "model_selected.pt")
-NORMS = {"linf": "L∞", "l2": "L2"}
 
 
 def main() -> None:
@@ -330,7 +330,7 @@ def in_words(
     choice = (
         f"\nEpoch {chosen} is the most robust of the kept epochs with a balanced clean accuracy of at "
         f"least {threshold:g}: it has {best.accuracy[0]:.3f}, and the area {best.area:.3f} "
-        f"({best.n} validation samples, protocol screen, {NORMS[best.norm]})."
+        f"({best.n} validation samples, protocol screen, {NORM_NAMES[best.norm]})."
     )
     lines = [
         choice,
@@ -368,7 +368,7 @@ def draw(threshold: float, chosen: int, models: Sequence[Model], tested: Sequenc
     for model in tested:
         color = "C3" if model.epoch == chosen else "0.5"
         right.plot(model.eps, model.accuracy, "o-", ms=4, color=color, label=name(model, chosen))
-    right.set_xlabel(f"noise level ({NORMS[tested[0].norm]})")
+    right.set_xlabel(f"noise level ({NORM_NAMES[tested[0].norm]})")
     right.set_ylabel("balanced accuracy under attack")
     right.set_title("test set", loc="left", fontsize="medium")
     right.set_ylim(0, 1.02)

@@ -1,10 +1,20 @@
-"""Validation every few epochs, and always after the last one."""
+"""Every few epochs, and always after the last one."""
 
 from __future__ import annotations
 
 from ignite.engine import Engine, Events
+from ignite.engine.events import CallableEventWithFilter
 from monai.engines import Evaluator
 from monai.handlers import ValidationHandler
+
+
+def epochs_and_last(interval: int) -> CallableEventWithFilter:
+    """The completion of every so many epochs, ``0`` for none, and of the last one."""
+
+    def is_due(engine: Engine, epoch: int) -> bool:
+        return epoch == engine.state.max_epochs or (interval > 0 and epoch % interval == 0)
+
+    return Events.EPOCH_COMPLETED(event_filter=is_due)
 
 
 class ValidateAtEnd(ValidationHandler):
@@ -24,9 +34,4 @@ class ValidateAtEnd(ValidationHandler):
         super().__init__(interval, validator)
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=self._is_due), self)
-
-    def _is_due(self, engine: Engine, epoch: int) -> bool:
-        return epoch == engine.state.max_epochs or (
-            self.interval > 0 and epoch % self.interval == 0
-        )
+        engine.add_event_handler(epochs_and_last(self.interval), self)

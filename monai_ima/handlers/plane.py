@@ -12,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from monai_ima.attacks import Norm, get_norm
 from monai_ima.data import TensorSamples
 from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.interval import epochs_and_last
 from monai_ima.margins import MarginStore
 from monai_ima.report import as_image, plane_figure, plane_grid, spread_out
 from monai_ima.robustness.measure import probabilities
@@ -76,11 +77,8 @@ class PlaneHandler:
     def attach(self, engine: Engine) -> None:
         # not STARTED, at which a resumed run may not know its epoch yet, or be refused
         self._first = engine.add_event_handler(Events.EPOCH_STARTED, self.started)
-        engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=self._is_due), self.draw)
+        engine.add_event_handler(epochs_and_last(self.interval), self.draw)
         engine.add_event_handler(Events.COMPLETED, self.completed)
-
-    def _is_due(self, engine: Engine, epoch: int) -> bool:
-        return epoch % self.interval == 0 or epoch == engine.state.max_epochs
 
     def started(self, engine: SupervisedTrainer) -> None:
         """Begin with the untrained network; drop pictures that the run will draw again."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from torch import nn
 
 from monai_ima.attacks.border import checked_count
 from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.interval import epochs_and_last
 
 KEPT = "kept_weights"
 
@@ -36,10 +37,7 @@ class WeightsKeeper:
 
     def attach(self, engine: Engine) -> None:
         if self.interval:
-            engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=self._is_due), self)
-
-    def _is_due(self, engine: Engine, epoch: int) -> bool:
-        return epoch % self.interval == 0 or epoch == engine.state.max_epochs
+            engine.add_event_handler(epochs_and_last(self.interval), self)
 
     def __call__(self, engine: Engine) -> None:
         """Write the weights as they are."""

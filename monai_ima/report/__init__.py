@@ -1,6 +1,7 @@
 """What a person looks at: figures and the HTML report. Nothing is computed here that a file needs."""
 
 from monai_ima.report.figures import (
+    NORM_NAMES,
     Example,
     as_image,
     class_figure,
@@ -15,6 +16,7 @@ from monai_ima.report.html import html_report
 from monai_ima.report.plane import plane_figure, plane_grid, spread_out
 
 __all__ = [
+    "NORM_NAMES",
     "Example",
     "as_image",
     "class_figure",
