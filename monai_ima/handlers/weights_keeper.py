@@ -8,7 +8,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from monai_ima.attacks.border import checked_count
+from monai_ima.attacks.base import checked_count
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.interval import epochs_and_last
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.border import checked_count, checked_number
+from monai_ima.attacks.base import checked_count, checked_number
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 

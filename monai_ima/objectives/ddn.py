@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, ddn, get_norm
-from monai_ima.attacks.border import attacking, checked_count, checked_number
+from monai_ima.attacks.base import attacking, checked_count, checked_number
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 

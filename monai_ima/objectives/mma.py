@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.border import attacking, checked_count
+from monai_ima.attacks.base import attacking, checked_count
 from monai_ima.attacks.norms import per_sample
-from monai_ima.attacks.pgd import clipped
+from monai_ima.attacks.pgd_attack import clipped
 from monai_ima.losses import cross_entropy, soft_margin
 from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm
-from monai_ima.attacks.border import (
+from monai_ima.attacks.base import (
     attacking,
     checked_count,
     checked_inputs,
     checked_number,
     checked_radius,
 )
-from monai_ima.attacks.pgd import advanced, clipped, input_gradient
+from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
 from monai_ima.losses import kl_divergence
 from monai_ima.objectives.base import Objective, ObjectiveResult
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from monai_ima.attacks import Norm, square
-from monai_ima.attacks.border import Bounds, Model, attacking
-from monai_ima.attacks.pgd import input_gradient
+from monai_ima.attacks.base import Bounds, Model, attacking
+from monai_ima.attacks.pgd_attack import input_gradient
 from monai_ima.losses import soft_margin
 from monai_ima.robustness.protocols import Paper, Protocol, Strong, closest_errors
 from monai_ima.robustness.seeds import seeded

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from monai_ima.attacks import Norm
-from monai_ima.attacks.border import Bounds, Model, attacking, checked_logits
-from monai_ima.attacks.pgd import advanced, clipped, input_gradient
+from monai_ima.attacks.base import Bounds, Model, attacking, checked_logits
+from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
 from monai_ima.robustness.seeds import seeded
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]

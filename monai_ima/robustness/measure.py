@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_ima.attacks import Norm, pgd
-from monai_ima.attacks.border import Bounds, Model, attacking, checked_inputs
+from monai_ima.attacks.base import Bounds, Model, attacking, checked_inputs
 from monai_ima.robustness.checks import zero_gradients
 from monai_ima.robustness.curve import RobustnessCurve, without_nan
 from monai_ima.robustness.noise import white_noise_errors

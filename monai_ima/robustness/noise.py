@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from monai_ima.attacks import Norm, misclassified
-from monai_ima.attacks.border import Bounds, Model
-from monai_ima.attacks.pgd import clipped
+from monai_ima.attacks.base import Bounds, Model
+from monai_ima.attacks.pgd_attack import clipped
 from monai_ima.robustness.seeds import seeded
 
 Noise: TypeAlias = Literal["uniform", "gaussian"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from monai_ima.attacks.border import Model
+from monai_ima.attacks.base import Model
 
 
 class CountingModel(nn.Module):

@@ -23,8 +23,8 @@ from monai_ima.attacks import (
     misclassified,
     square,
 )
-from monai_ima.attacks.border import Bounds, Model, attacking, checked_count, checked_inputs
-from monai_ima.attacks.bpgd import bisect
+from monai_ima.attacks.base import Bounds, Model, attacking, checked_count, checked_inputs
+from monai_ima.attacks.bpgd_attack import bisect
 from monai_ima.losses import hard_margin, logit_scale, soft_margin
 from monai_ima.robustness.climb import Loss, climb
 from monai_ima.robustness.curve import noise_levels

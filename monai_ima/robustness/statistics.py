@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monai_ima.attacks.border import checked_count
+from monai_ima.attacks.base import checked_count
 
 # Groups drawn at once: some 100 MB, whatever the number of draws and samples.
 _CHUNK = 2**22

@@ -38,7 +38,7 @@ from monai.utils import set_determinism
 from torch import Tensor, nn
 
 from monai_ima.attacks import get_norm, misclassified
-from monai_ima.attacks.border import attacking
+from monai_ima.attacks.base import attacking
 from monai_ima.losses import hard_margin, soft_margin
 from monai_ima.margins import MarginStore
 from monai_ima.networks import small_cnn

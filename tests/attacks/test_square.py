@@ -6,7 +6,7 @@ from linear import exact_distance, linear_model
 from torch import nn
 
 from monai_ima.attacks import square
-from monai_ima.attacks.square import random_window
+from monai_ima.attacks.square_attack import random_window
 
 SHAPES = [(30,), (1, 30), (2, 9, 11), (1, 5, 6, 7)]
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from monai_ima.attacks.border import (
+from monai_ima.attacks.base import (
     Bounds,
     Model,
     checked_count,
@@ -16,7 +16,7 @@ from monai_ima.attacks.border import (
     search_correct,
 )
 from monai_ima.attacks.norms import L2, Norm, per_sample
-from monai_ima.attacks.pgd import clipped, input_gradient
+from monai_ima.attacks.pgd_attack import clipped, input_gradient
 from monai_ima.attacks.result import AttackResult
 from monai_ima.losses import hard_margin, logit_scale, soft_margin
 

@@ -1,4 +1,4 @@
-"""The border of every attack: arguments are checked, the model is left as it was found."""
+"""What every attack shares at its border: arguments are checked, the model is left as it was found."""
 
 from __future__ import annotations
 

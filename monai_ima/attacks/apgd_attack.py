@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from monai_ima.attacks.border import (
+from monai_ima.attacks.base import (
     Bounds,
     Model,
     checked_count,
@@ -20,7 +20,7 @@ from monai_ima.attacks.border import (
     search_correct,
 )
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
-from monai_ima.attacks.pgd import advanced, clipped, input_gradient
+from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
 from monai_ima.attacks.result import AttackResult
 from monai_ima.losses import logit_scale, soft_margin, targeted_dlr
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from monai_ima.attacks.border import (
+from monai_ima.attacks.base import (
     Bounds,
     Model,
     attacking,

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from monai_ima.attacks.border import (
+from monai_ima.attacks.base import (
     Bounds,
     Model,
     checked_count,
@@ -20,7 +20,7 @@ from monai_ima.attacks.border import (
     search_correct,
 )
 from monai_ima.attacks.norms import L2, Norm, get_norm, per_sample
-from monai_ima.attacks.pgd import clipped
+from monai_ima.attacks.pgd_attack import clipped
 from monai_ima.attacks.result import AttackResult
 from monai_ima.losses import hard_margin
 

@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from monai_ima.attacks.border import Bounds, Model, attacking, checked_count, checked_inputs
+from monai_ima.attacks.base import Bounds, Model, attacking, checked_count, checked_inputs
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
-from monai_ima.attacks.pgd import ascend
+from monai_ima.attacks.pgd_attack import ascend
 from monai_ima.attacks.result import AttackResult
 from monai_ima.losses import soft_margin
 
