@@ -94,10 +94,10 @@ class IMA(Objective):
         logits = network(inputs)
         correct = logits.argmax(dim=1) == labels
         losses = cross_entropy(logits, labels)
-        noisy_losses = self._noisy_losses(network, inputs[correct], labels[correct], index[correct])
+        noisy_losses, chosen = self._noisy_losses(network, inputs, labels, index, correct)
         loss_wrong = losses[~correct].sum() / len(inputs)  # L1
         loss_correct = losses[correct].sum() / len(inputs)  # L2
-        loss_noisy = noisy_losses.sum() / len(inputs)  # L3
+        loss_noisy = noisy_losses[chosen].sum() / len(inputs)  # L3
         loss_clean = loss_wrong + loss_correct
         terms = {
             "loss_clean": loss_clean.detach(),
@@ -108,14 +108,19 @@ class IMA(Objective):
         return ObjectiveResult((1 - self.beta) * loss_clean + self.beta * loss_noisy, logits, terms)
 
     def _noisy_losses(
-        self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor
-    ) -> Tensor:
-        """Cross-entropy of the noisy samples that enter L3, one value each."""
-        noisy = self._noise(network, inputs, labels, eps=self.margins[index].to(inputs.device))
-        chosen = noisy.success if self.noisy == "crossed" else torch.ones_like(noisy.success)
-        if not chosen.any():
-            return inputs.new_zeros(0)
-        return cross_entropy(network(noisy.inputs[chosen]), labels[chosen])
+        self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor, correct: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy ``(N,)`` of the noisy samples, and which of them enter L3.
+
+        The whole batch goes through the network, a misclassified sample as it is: the statistics of
+        a batch norm are those of a batch, however few samples are correct.
+        """
+        eps = self.margins[index[correct]].to(inputs.device)
+        found = self._noise(network, inputs[correct], labels[correct], eps=eps)
+        noisy, crossed = inputs.clone(), torch.zeros_like(correct)
+        noisy[correct], crossed[correct] = found.inputs, found.success
+        losses = cross_entropy(network(noisy), labels)
+        return losses, crossed if self.noisy == "crossed" else correct
 
     def update_margins(
         self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor

@@ -337,3 +337,24 @@ def test_what_a_method_is_set_to_is_in_the_settings(method, key, default, other)
     parser = parsed(bundle, method, **{key: other})
     settings.append(parser.get_parsed_content("settings"))
     assert [each[key] for each in settings] == [pytest.approx(default), other]
+
+
+@every_method
+@pytest.mark.parametrize("correct", ["one", "none", "all"])
+def test_batch_norm_sees_whole_batches(method, correct):
+    # One value a channel, as the last map of a ResNet on small images has: a batch of one would be
+    # refused, and a few correct samples would have statistics of their own.
+    model = nn.Sequential(nn.Flatten(), nn.Linear(30, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
+    inputs = torch.rand(SAMPLES, 1, 30, generator=torch.Generator().manual_seed(2))
+    given = model.train()(inputs).argmax(dim=1)
+    labels = given if correct == "all" else (given + 1) % CLASSES
+    if correct == "one":
+        labels = labels.index_copy(0, torch.tensor([4]), given[4:5])
+    seen = []
+    model[2].register_forward_hook(
+        lambda layer, arguments, _: seen.append(len(arguments[0])) if layer.training else None
+    )
+    result = made(method)(model, inputs, labels, torch.arange(SAMPLES))
+    result.loss.backward()
+    assert torch.isfinite(result.loss)
+    assert seen == [SAMPLES] * METHODS[method][1]
