@@ -61,7 +61,7 @@ def end_of_evaluation(folder, report):
 
 
 def test_evaluation_summary_holds_each_curve_and_where_the_report_is(tmp_path):
-    checks = (("strong", True), ("monotone", True), ("shortcut", None))
+    checks = (("strong", True), ("monotone", True), ("black_box", None))
     lines = end_of_evaluation(tmp_path, evaluation_report(*checks, norms=("linf", "l2")))
     words = [line.split() for line in lines]
 
@@ -78,7 +78,7 @@ def test_evaluation_summary_holds_each_curve_and_where_the_report_is(tmp_path):
 
 
 def test_evaluation_summary_shouts_which_checks_failed(tmp_path):
-    checks = (("large_eps", False), ("strong", True), ("black_box", False), ("shortcut", None))
+    checks = (("large_eps", False), ("strong", True), ("black_box", False), ("monotone", None))
     lines = end_of_evaluation(tmp_path, evaluation_report(*checks))
 
     shout = lines.index("DO NOT TRUST THIS CURVE: 2 checks failed")

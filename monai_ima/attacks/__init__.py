@@ -5,6 +5,7 @@ from monai_ima.attacks.base import misclassified
 from monai_ima.attacks.bpgd_attack import Segment, Side, bpgd
 from monai_ima.attacks.ddn_attack import ddn
 from monai_ima.attacks.fmn_attack import fmn
+from monai_ima.attacks.fmn_targeted_attack import fmn_targeted
 from monai_ima.attacks.norms import L2, Linf, Norm, get_norm
 from monai_ima.attacks.pgd_attack import pgd
 from monai_ima.attacks.result import AttackResult
@@ -22,6 +23,7 @@ __all__ = [
     "bpgd",
     "ddn",
     "fmn",
+    "fmn_targeted",
     "get_norm",
     "misclassified",
     "pgd",

@@ -37,6 +37,7 @@ def apgd(
     norm: Norm | str,
     steps: int = 100,
     restarts: int = 1,
+    start: Tensor | None = None,
     bounds: Bounds | None = (0.0, 1.0),
     generator: torch.Generator | None = None,
 ) -> AttackResult:
@@ -56,6 +57,7 @@ def apgd(
         norm: ``"linf"``, ``"l2"`` or a :class:`Norm`.
         steps: gradient steps of a restart; ``steps + 1`` iterates are looked at.
         restarts: number of starts, each drawn uniformly from the ball.
+        start: ``(N, *)`` points of the balls that the one restart starts at, instead of random ones.
         bounds: range of valid inputs, kept by every iterate, or ``None``.
         generator: source of the random starts; the global one of torch by default.
 
@@ -71,10 +73,13 @@ def apgd(
         Parameter-free Attacks, ICML 2020.
     """
     checked_count("restarts", restarts, at_least=1)
+    if start is not None and restarts != 1:
+        raise ValueError(f"expected restarts 1 where the start is given, got {restarts}")
     return _in_rounds(
         model,
         inputs,
         labels,
+        start=start,
         eps=eps,
         norm=norm,
         steps=steps,
@@ -137,6 +142,7 @@ def apgd_targeted(
         model,
         inputs,
         labels,
+        start=None,
         eps=eps,
         norm=norm,
         steps=steps,
@@ -152,6 +158,7 @@ def _in_rounds(
     inputs: Tensor,
     labels: Tensor,
     *,
+    start: Tensor | None,
     eps: float | Tensor,
     norm: Norm | str,
     steps: int,
@@ -165,6 +172,10 @@ def _in_rounds(
     geometry = get_norm(norm)
     inputs = checked_inputs(inputs, labels, bounds)
     radius = checked_radius("eps", eps, inputs)
+    if start is not None and start.shape != inputs.shape:
+        raise ValueError(
+            f"expected start of the inputs' shape {tuple(inputs.shape)}, got {tuple(start.shape)}"
+        )
 
     def search(correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         found, labels_left = inputs[correct], labels[correct]
@@ -180,6 +191,7 @@ def _in_rounds(
                 labels_left[left],
                 aim[left],
                 scale[left],
+                start=None if start is None else start[correct][left],
                 eps=radius[correct][left],
                 norm=geometry,
                 steps=steps,
@@ -220,6 +232,7 @@ def _climb(
     aims: Tensor,
     scale: Tensor,
     *,
+    start: Tensor | None,
     eps: Tensor,
     norm: Norm,
     steps: int,
@@ -227,9 +240,10 @@ def _climb(
     generator: torch.Generator | None,
     loss: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """One ascent from a random start: the points found, and which of them are misclassified."""
+    """One ascent: the points found, and which of them are misclassified."""
     windows = checkpoint_windows(steps)
-    start = clipped(clean + norm.uniform(clean, eps, generator), bounds)
+    if start is None:
+        start = clipped(clean + norm.uniform(clean, eps, generator), bounds)
     found, crossed = start.clone(), torch.zeros_like(labels, dtype=torch.bool)
     lowest, none = torch.full_like(eps, -torch.inf), torch.zeros_like(start)
     now = _Climbers(

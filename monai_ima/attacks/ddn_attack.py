@@ -117,7 +117,7 @@ class Nearest:
         self.inputs = clean
         self.distance = torch.full_like(logits[:, 0], torch.inf, dtype=clean.dtype)
         self._scale = logit_scale(logits)[:, None]
-        self._reach = norm.length(_farthest(clean, bounds))
+        self._reach = norm.length(farthest(clean, bounds))
 
     @property
     def found(self) -> Tensor:
@@ -169,7 +169,7 @@ def checked_gamma(gamma: float) -> None:
         raise ValueError(f"expected gamma to lie between 0 and 1, got {gamma!r}")
 
 
-def _farthest(clean: Tensor, bounds: Bounds | None) -> Tensor:
+def farthest(clean: Tensor, bounds: Bounds | None) -> Tensor:
     """The longest perturbation that leads to valid inputs.
 
     Without bounds no entry moves further than beyond the sample's largest.

@@ -143,7 +143,7 @@ class RobustnessEvaluation:
         samples: Sequence[Mapping[str, Any]],
         class_names: Sequence[str],
         output_dir: str | Path,
-        protocol: Protocol | str = "paper",
+        protocol: Protocol | str = "minimum_norm",
         bounds: tuple[float, float] | None = (0.0, 1.0),
         batch_size: int = 256,
         chunk_size: int = 512,

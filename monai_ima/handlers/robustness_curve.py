@@ -57,7 +57,7 @@ class RobustnessCurveHandler:
         eps: Sequence[float],
         norm: Norm | str,
         *,
-        protocol: Protocol | str = "paper",
+        protocol: Protocol | str = "minimum_norm",
         steps: int | None = None,
         restarts: int | None = None,
         bounds: tuple[float, float] = (0.0, 1.0),

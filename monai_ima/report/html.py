@@ -30,7 +30,6 @@ CHECK_QUESTIONS = {  # each such that yes is good
     "strong": "Do the strongest attacks lower the curve only a little?",
     "monotone": "Does accuracy never rise with the noise?",
     "zero_gradient": "Does every sample have a gradient to follow?",
-    "shortcut": "Does the faster search agree with the full one?",
 }
 
 

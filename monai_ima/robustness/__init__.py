@@ -4,7 +4,7 @@ from monai_ima.robustness.curve import RobustnessCurve, noise_levels, wilson_int
 from monai_ima.robustness.passes import CountingModel
 from monai_ima.robustness.protocols import (
     BlackBox,
-    ClosestErrors,
+    MinimumNorm,
     Paper,
     Protocol,
     Screen,
@@ -12,6 +12,7 @@ from monai_ima.robustness.protocols import (
     closest_errors,
     get_protocol,
 )
+from monai_ima.robustness.search import ClosestErrors
 from monai_ima.robustness.statistics import (
     balanced_accuracy,
     bootstrap_interval,
@@ -27,6 +28,7 @@ __all__ = [
     "BlackBox",
     "ClosestErrors",
     "CountingModel",
+    "MinimumNorm",
     "Paper",
     "Protocol",
     "RobustnessCurve",

@@ -143,9 +143,8 @@ def large_eps(subset: Subset) -> Check:
 def more_iterations(subset: Subset) -> Check:
     """Ten times as many steps break little more."""
     eps, protocol = subset.middle(), subset.protocol
-    whole: dict[str, Any] = {"shortcut": False} if isinstance(protocol, Paper) else {}
     steps = [max(1, protocol.steps // 10), protocol.steps, 10 * protocol.steps]
-    tenth, tenfold = (replace(protocol, steps=number, **whole) for number in (steps[0], steps[-1]))
+    tenth, tenfold = (replace(protocol, steps=number) for number in (steps[0], steps[-1]))
     standing = subset.standing(eps)
     left = standing.nonzero()[:, 0]
     counts = [
@@ -265,28 +264,6 @@ def zero_gradient(zeros: Tensor, correct: Tensor) -> Check:
     )
 
 
-def shortcut(subset: Subset) -> Check:
-    """What the shortcut takes on trust is so."""
-    if not isinstance(subset.protocol, Paper) or not subset.protocol.shortcut:
-        return Check("shortcut", None, "not run: every level was attacked")
-    everywhere = replace(subset.protocol, shortcut=False)
-    ours = subset.counts(subset.margins)
-    whole = subset.counts(subset.margins_under(everywhere, subset.eps))
-    level = (ours - whole).abs().argmax()
-    difference, n = int((whole - ours)[level]), len(subset.labels)
-    return Check(
-        "shortcut",
-        -difference <= subset.few(0.02),
-        f"attacking every level gives a curve that differs by {100 * difference / n:+.1f} points at "
-        f"most, at {float(subset.eps[level]):g}",
-        {
-            "eps": subset.eps.tolist(),
-            "accuracy": (ours / n).tolist(),
-            "every_level": (whole / n).tolist(),
-        },
-    )
-
-
 def zero_gradients(model: Model, inputs: Tensor, labels: Tensor) -> Tensor:
     """Samples ``(N,)`` bool whose soft margin has a gradient of exactly zero."""
     leaf = inputs.detach().requires_grad_()
@@ -308,8 +285,7 @@ def checked(subset: Subset, name: str) -> Check:
 
 
 ON_SUBSET: dict[str, Callable[[Subset], Check]] = {
-    check.__name__: check
-    for check in (large_eps, more_iterations, black_box, strong, monotone, shortcut)
+    check.__name__: check for check in (large_eps, more_iterations, black_box, strong, monotone)
 }
 
 

@@ -14,7 +14,8 @@ from monai_ima.robustness.checks import zero_gradients
 from monai_ima.robustness.curve import RobustnessCurve, without_nan
 from monai_ima.robustness.noise import white_noise_errors
 from monai_ima.robustness.passes import CountingModel
-from monai_ima.robustness.protocols import BlackBox, ClosestErrors, Protocol, closest_errors
+from monai_ima.robustness.protocols import BlackBox, Protocol, closest_errors
+from monai_ima.robustness.search import ClosestErrors
 from monai_ima.robustness.seeds import seeded
 from monai_ima.robustness.statistics import (
     balanced_accuracy,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,66 +20,45 @@ from monai_ima.attacks import (
     apgd_targeted,
     ddn,
     fmn,
+    fmn_targeted,
     get_norm,
     misclassified,
     square,
 )
-from monai_ima.attacks.base import Bounds, Model, attacking, checked_count, checked_inputs
-from monai_ima.attacks.bpgd_attack import bisect
-from monai_ima.losses import hard_margin, logit_scale, soft_margin
-from monai_ima.robustness.climb import Loss, climb
+from monai_ima.attacks.base import Bounds, Model, checked_count, checked_inputs
+from monai_ima.losses import hard_margin, soft_margin
 from monai_ima.robustness.curve import noise_levels
-from monai_ima.robustness.seeds import seeded
+from monai_ima.robustness.search import (
+    ClosestErrors,
+    Task,
+    along_the_ray,
+    attacked_by_pgd,
+    attacked_downwards,
+    brought_nearer,
+    keep_closer,
+    nothing_found,
+)
 
-_LOSSES: dict[str, Loss] = {"soft_margin": soft_margin, "hard_margin": hard_margin}
-_BISECTIONS = 10
-_NEARER_STEPS = 12
-_CLOSE = 1.08  # a margin that much above a level may lose it
-_CLOSE_STEPS = 25
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """Correctly classified samples, and what may be done to them; see :func:`closest_errors`."""
-
-    model: Model
-    inputs: Tensor
-    labels: Tensor
-    eps: Tensor
-    norm: Norm
-    bounds: Bounds | None
-    index: Tensor
-    seed: int
-    batch_size: int
-
-    def batches(self, chosen: Tensor) -> Iterable[Tensor]:
-        """Places of the samples that a mask ``(N,)`` chooses, batch by batch."""
-        places = chosen.nonzero()[:, 0]
-        return places.split(self.batch_size) if len(places) else ()
-
-
-class ClosestErrors(NamedTuple):
-    """The closest misclassified point that was found for each sample.
-
-    Attributes:
-        inputs: ``(N, *)`` the points; the clean sample where none was found.
-        margins: ``(N,)`` float64 distances, in units of the inputs: 0 where the sample itself is
-            misclassified, infinite where none was found.
-    """
-
-    inputs: Tensor
-    margins: Tensor
+_LOSSES = (soft_margin, hard_margin)  # what PGD climbs: cross-entropy's direction, then the margin
+# What is known lies within these multiples of a level where PGD, or targeted APGD, may find more.
+_NEAR, _NOT_FAR = 1.15, 1.5
 
 
 @dataclass(frozen=True)
 class Protocol(ABC):
-    """A choice of attacks. A sample is robust at a level only if all of them leave it standing.
+    """A choice of attacks. A sample is robust at a level if none of them finds an error there.
+
+    Attributes:
+        name: what a config calls it.
+        version: of the attacks behind that name. It changes with whatever changes what they find,
+            so that one name and version is one attack.
 
     Args:
         steps: steps of each attack.
     """
 
     name: ClassVar[str]
+    version: ClassVar[int]
     steps: int
 
     @property
@@ -95,91 +75,65 @@ class Protocol(ABC):
 class Paper(Protocol):
     """PGD of many steps, several times, at every level: the paper's 100-PGD, twice.
 
-    Never weaker than that: every iterate counts, at the levels below as well, and from each error
-    found a few steps lead nearer to the sample, which may lose it a lower level.
+    The paper does not say what it climbs; what is left of its authors' code climbs cross-entropy
+    once and the logit margin once. Here each is climbed from each start, so that this is never weaker
+    than either of them twice: every iterate counts, at the levels below as well, and from each error
+    found a few steps lead nearer to the sample, which may bring it below a lower level.
 
     Args:
-        steps: gradient steps of a restart, each of length ``eps / 10``.
+        steps: gradient steps of a climb, each of length ``eps / 10``.
         restarts: random starts at each level.
-        losses: what the restarts climb, in turn: the soft margin, which is the direction of
-            cross-entropy, or the hard margin, the difference of two logits. The surviving code of
-            the authors takes one of each. Logits are brought to one scale first, by
-            :func:`~monai_ima.losses.logit_scale`, so that a model and the same model with its
-            logits times 1000 get the same curve.
-        shortcut: run ``screen`` first, then attack only the levels from its answer downwards, until
-            the first at which a sample stands. Levels below that are taken to stand: a few may not.
 
     Source:
         Ma and Liang, Increasing-Margin Adversarial (IMA) Training, 2020, section 3.
     """
 
     name: ClassVar[str] = "paper"
+    version: ClassVar[int] = 3
     steps: int = 100
     restarts: int = 2
-    losses: tuple[str, ...] = ("soft_margin", "hard_margin")
-    shortcut: bool = False
 
     def __post_init__(self) -> None:
         checked_count("steps", self.steps, at_least=1)
         checked_count("restarts", self.restarts, at_least=1)
-        if type(self.shortcut) is not bool:
-            raise ValueError(f"expected shortcut to be true or false, got {self.shortcut!r}")
-        if not self.losses or not set(self.losses) <= set(_LOSSES):
-            raise ValueError(f"expected losses among {sorted(_LOSSES)}, got {self.losses}")
 
     @property
     def description(self) -> str:
-        climbed = " and ".join(name.replace("_", " ") for name in self.losses[: self.restarts])
-        searched = (
-            "the levels below the margin that a minimum-norm attack finds, until one is withstood"
-            if self.shortcut
-            else "every level"
-        )
         return (
-            f"{self.steps}-step PGD with {self.restarts} random starts at {searched}, climbing the "
-            f"{climbed} by steps of eps / 10; every iterate counts, and what is found is brought "
-            f"nearer by {_NEARER_STEPS} steps of FMN, and by {_CLOSE_STEPS} more where it lies just "
-            "above a level"
+            f"{self.steps}-step PGD at every level by steps of eps / 10, on cross-entropy and on the "
+            f"logit margin, each from {self.restarts} random starts; every iterate counts, and what "
+            "is found is brought nearer by a few steps of FMN"
         )
 
     def search(self, task: Task) -> ClosestErrors:
-        errors = Screen(self.steps).search(task) if self.shortcut else nothing_found(task)
-        known = torch.searchsorted(task.eps, errors.margins)  # the lowest level lost so far
-        scale, certainty = _clean_logits(task)
-        fell, found = climb(
-            task.model,
-            task.inputs,
-            task.labels,
-            eps=task.eps,
-            fell=known,
-            norm=task.norm,
-            order="down" if self.shortcut else "up",
+        errors = nothing_found(task)
+        chosen = torch.ones_like(task.labels, dtype=torch.bool)
+        attacked_by_pgd(
+            task,
+            errors,
+            chosen,
+            order="up",
             steps=self.steps,
-            scale=scale,
-            priority=scale * certainty,
-            losses=[_LOSSES[self.losses[r % len(self.losses)]] for r in range(self.restarts)],
-            bounds=task.bounds,
-            index=task.index,
-            seed=task.seed,
-            batch_size=task.batch_size,
+            restarts=self.restarts,
+            losses=_LOSSES,
         )
-        rows = (fell < known).nonzero()[:, 0]
-        keep_closer(task, errors, rows, found[rows], within=task.eps[fell[rows]])
-        return brought_nearer(task, errors)
+        brought_nearer(task, errors, errors.margins.isfinite(), steps=_share(0.2, self.steps))
+        return errors
 
 
 @dataclass(frozen=True)
 class Screen(Protocol):
     """One minimum-norm attack, for all levels at once: DDN in L2, FMN in Linf.
 
-    A seventh of the cost of ``paper`` or less: for validation in the course of a training, and for
-    choosing ``beta`` and ``eps_max``. It finds about as much.
+    For a first look, and for choosing ``beta`` and ``eps_max``. It follows whichever class is nearest
+    at first, and overrates networks whose nearest boundary is another one's.
 
     Args:
         steps: gradient steps.
     """
 
     name: ClassVar[str] = "screen"
+    version: ClassVar[int] = 1
     steps: int = 100
 
     def __post_init__(self) -> None:
@@ -193,29 +147,27 @@ class Screen(Protocol):
         attack = ddn if task.norm.name == "l2" else partial(fmn, norm=task.norm)
         errors = nothing_found(task)
         for rows in task.batches(errors.margins > 0):
-            found = attack(
-                task.model,
-                task.inputs[rows],
-                task.labels[rows],
-                steps=self.steps,
-                bounds=task.bounds,
-            )
+            found = task.run(attack, rows, steps=self.steps)
             keep_closer(task, errors, rows[found.success], found.inputs[found.success])
         return errors
 
 
 @dataclass(frozen=True)
-class Strong(Protocol):
-    """``screen``, then APGD on cross-entropy and targeted APGD on what it leaves standing.
+class MinimumNorm(Protocol):
+    """Minimum-norm attacks, without a target and towards every class, then PGD where it may find more.
 
-    The gradient attacks of AutoAttack, at every level: the number to publish.
+    The strongest curve for its cost: minimum-norm attacks serve all levels at once. What they found
+    just above a level is attacked there by APGD, and what they found nothing for by APGD and PGD at
+    the highest level; in either case downwards, until the sample is robust.
 
     Args:
-        steps: gradient steps of each attack.
-        targets: classes that targeted APGD aims for, one after another.
+        steps: gradient steps of PGD and APGD. The attack without a target takes four tenths of
+            them, that towards each class three, and two bring what was found nearer.
+        targets: classes that are aimed for; of more, those with the nearest boundaries.
     """
 
-    name: ClassVar[str] = "strong"
+    name: ClassVar[str] = "minimum_norm"
+    version: ClassVar[int] = 1
     steps: int = 100
     targets: int = 9
 
@@ -226,25 +178,99 @@ class Strong(Protocol):
     @property
     def description(self) -> str:
         return (
-            f"{Screen(self.steps).description}; what it leaves standing at a level meets "
-            f"{self.steps}-step APGD on cross-entropy, then targeted APGD-DLR against up to "
-            f"{self.targets} classes"
+            f"{Screen(_share(0.4, self.steps)).description}, {_share(0.3, self.steps)} steps of FMN "
+            f"towards each of up to {self.targets} classes, {_share(0.2, self.steps)} from what was "
+            f"found, then {self.steps}-step APGD on cross-entropy at the level just below it where "
+            "that is near, and downwards"
         )
 
     def search(self, task: Task) -> ClosestErrors:
-        errors = Screen(self.steps).search(task)
-        attacks = [
-            partial(apgd, steps=self.steps),
-            partial(apgd_targeted, steps=self.steps, targets=self.targets),
-        ]
-        return brought_nearer(task, attacked_at_every_level(task, errors, attacks))
+        errors = Screen(_share(0.4, self.steps)).search(task)
+        for rows in task.batches(errors.margins > 0):
+            found = task.run(
+                fmn_targeted,
+                rows,
+                norm=task.norm,
+                steps=_share(0.3, self.steps),
+                targets=self.targets,
+                known=errors.margins[rows],
+            )
+            keep_closer(task, errors, rows[found.success], found.inputs[found.success])
+        brought_nearer(task, errors, errors.margins.isfinite(), steps=_share(0.2, self.steps))
+        found_first = errors.margins.clone()
+        attacked_by_pgd(
+            task,
+            errors,
+            errors.margins.isinf(),
+            order="down",
+            steps=self.steps,
+            restarts=1,
+            losses=_LOSSES,
+        )
+        attacked_downwards(task, errors, [_apgd(task, self.steps)], within=_NEAR)
+        new = errors.margins < found_first
+        brought_nearer(task, errors, new, steps=_share(0.2, self.steps))
+        return errors
+
+
+@dataclass(frozen=True)
+class Strong(Protocol):
+    """The default, then the attacks of AutoAttack: the number to publish.
+
+    APGD on cross-entropy and Square, a random search, attack every sample at the level just below what
+    was found for it, and downwards until it is robust; targeted APGD does where that is not far.
+
+    Args:
+        steps: gradient steps of each attack.
+        targets: classes that are aimed for, one after another.
+        queries: of the random search, at a level.
+    """
+
+    name: ClassVar[str] = "strong"
+    version: ClassVar[int] = 2
+    steps: int = 100
+    targets: int = 9
+    queries: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "targets", "queries"):
+            checked_count(name, getattr(self, name), at_least=1)
+
+    @property
+    def description(self) -> str:
+        return (
+            f"{MinimumNorm(self.steps, self.targets).description}; then, at the level just below and "
+            f"downwards, {self.steps}-step APGD on cross-entropy, targeted APGD-DLR against up to "
+            f"{self.targets} classes, and Square with {self.queries} queries"
+        )
+
+    def search(self, task: Task) -> ClosestErrors:
+        errors = MinimumNorm(self.steps, self.targets).search(task)
+        found_first = errors.margins.clone()
+
+        def targeted(rows: Tensor, eps: Tensor) -> AttackResult:
+            return task.run(
+                apgd_targeted,
+                rows,
+                eps=eps,
+                norm=task.norm,
+                steps=self.steps,
+                targets=self.targets,
+                generator=task.generator(rows, "targeted"),
+            )
+
+        attacked_downwards(task, errors, [targeted], within=_NOT_FAR)
+        attacked_downwards(task, errors, [_apgd(task, self.steps), _square(task, self.queries)])
+        new = errors.margins < found_first
+        brought_nearer(task, errors, new, steps=_share(0.2, self.steps))
+        return errors
 
 
 @dataclass(frozen=True)
 class BlackBox(Protocol):
-    """Square, a random search, at every level: for models without gradients.
+    """Square, a random search, from the highest level downwards: for models without gradients.
 
-    Much weaker than an attack that has gradients: what it leaves standing is an upper bound of the
+    Much weaker than an attack that has gradients: what it leaves robust is an upper bound of the
     robust samples, and far from a tight one.
 
     Args:
@@ -252,6 +278,7 @@ class BlackBox(Protocol):
     """
 
     name: ClassVar[str] = "blackbox"
+    version: ClassVar[int] = 2
     steps: int = 1000
 
     def __post_init__(self) -> None:
@@ -260,17 +287,39 @@ class BlackBox(Protocol):
     @property
     def description(self) -> str:
         return (
-            f"Square, a random search with {self.steps} queries at every level; without gradients, "
+            f"Square, a random search with {self.steps} queries at a level, from the highest downwards; without gradients, "
             "and therefore weak"
         )
 
     def search(self, task: Task) -> ClosestErrors:
-        return attacked_at_every_level(
-            task, nothing_found(task), [partial(square, queries=self.steps)]
-        )
+        errors = nothing_found(task)
+        attacked_downwards(task, errors, [_square(task, self.steps)])
+        return errors
 
 
-_PROTOCOLS: dict[str, type[Protocol]] = {p.name: p for p in (Paper, Screen, Strong, BlackBox)}
+def _apgd(task: Task, steps: int) -> Callable[[Tensor, Tensor], AttackResult]:
+    def attack(rows: Tensor, eps: Tensor) -> AttackResult:
+        start = task.starts(rows, eps)
+        return task.run(apgd, rows, eps=eps, norm=task.norm, steps=steps, start=start)
+
+    return attack
+
+
+def _square(task: Task, queries: int) -> Callable[[Tensor, Tensor], AttackResult]:
+    def attack(rows: Tensor, eps: Tensor) -> AttackResult:
+        generator = task.generator(rows, "square")
+        return task.run(square, rows, eps=eps, norm=task.norm, queries=queries, generator=generator)
+
+    return attack
+
+
+def _share(share: float, steps: int) -> int:
+    return math.ceil(round(share * steps, 6))
+
+
+_PROTOCOLS: dict[str, type[Protocol]] = {
+    p.name: p for p in (MinimumNorm, Paper, Screen, Strong, BlackBox)
+}
 
 
 def get_protocol(protocol: Protocol | str, **settings: Any) -> Protocol:
@@ -301,7 +350,7 @@ def closest_errors(
     *,
     eps: Sequence[float] | Tensor,
     norm: Norm | str,
-    protocol: Protocol | str = "paper",
+    protocol: Protocol | str = "minimum_norm",
     bounds: Bounds | None = (0.0, 1.0),
     index: Tensor | None = None,
     seed: int = 0,
@@ -322,7 +371,8 @@ def closest_errors(
         labels: ``(N,)`` true class indices.
         eps: noise levels, as :func:`noise_levels` takes them, in units of ``inputs``.
         norm: ``"linf"``, ``"l2"`` or a :class:`~monai_ima.attacks.Norm`.
-        protocol: ``"paper"``, ``"screen"``, ``"strong"``, ``"blackbox"``, or one with settings.
+        protocol: ``"minimum_norm"``, ``"paper"``, ``"screen"``, ``"strong"``, ``"blackbox"``, or one
+            with settings.
         bounds: range of valid inputs, or ``None``.
         index: ``(N,)`` numbers of the samples; their random starts depend on them. By default
             their places.
@@ -374,100 +424,3 @@ def _check_range(levels: Tensor, norm: Norm, inputs: Tensor, bounds: Bounds | No
             f"expected noise levels within the bounds' range, got the level {levels[-1]:g} where a "
             f"noise of {whole:g} ({norm.name}) reaches every valid input; correct levels or bounds"
         )
-
-
-@torch.no_grad()
-def _clean_logits(task: Task) -> tuple[Tensor, Tensor]:
-    """Factors ``(N,)`` that bring each sample's logits to the same scale, and its logit margin."""
-    with attacking(task.model, task.inputs):
-        logits = torch.cat([task.model(part) for part in task.inputs.split(task.batch_size)])
-    return logit_scale(logits), -hard_margin(logits, task.labels)
-
-
-def nothing_found(task: Task) -> ClosestErrors:
-    """What is known of the samples before they are attacked."""
-    infinite = torch.full_like(task.labels, torch.inf, dtype=torch.float64)
-    return ClosestErrors(task.inputs.clone(), infinite)
-
-
-def keep_closer(
-    task: Task,
-    errors: ClosestErrors,
-    rows: Tensor,
-    points: Tensor,
-    within: float | Tensor = torch.inf,
-) -> None:
-    """Put misclassified ``points`` of the samples ``rows`` in the place of what is further away.
-
-    ``within`` is the radius of the ball that they were found in, which rounding may have left.
-    """
-    distance = task.norm.length(points - task.inputs[rows]).double().clamp(max=within)
-    nearer = distance < errors.margins[rows]
-    errors.inputs[rows[nearer]] = points[nearer]
-    errors.margins[rows[nearer]] = distance[nearer]
-
-
-def attacked_at_every_level(
-    task: Task, errors: ClosestErrors, attacks: Sequence[Callable[..., AttackResult]]
-) -> ClosestErrors:
-    """At each level in turn, attack what still stands there with one attack after another."""
-    for level in task.eps[1:].tolist():
-        for number, attack in enumerate(attacks):
-            for rows in task.batches(errors.margins > level):
-                names = (task.seed, int(task.index[rows[0]]), level, number)
-                result = attack(
-                    task.model,
-                    task.inputs[rows],
-                    task.labels[rows],
-                    eps=level,
-                    norm=task.norm,
-                    bounds=task.bounds,
-                    generator=seeded(*names, device=task.inputs.device),
-                )
-                won = result.success
-                keep_closer(task, errors, rows[won], result.inputs[won], within=level)
-    return errors
-
-
-def brought_nearer(task: Task, errors: ClosestErrors) -> ClosestErrors:
-    """Go from each error found along the boundary towards the clean sample, by some steps of FMN.
-
-    An attack within a ball stops at its first error, most often on the surface: a lower level may
-    be lost with it, and the margin is smaller. More steps are for those that lie just above a level.
-    """
-    _follow(task, errors, errors.margins.isfinite(), _NEARER_STEPS)
-    below = torch.searchsorted(task.eps, errors.margins) - 1
-    just_above = (below > 0) & (errors.margins <= _CLOSE * task.eps[below])
-    _follow(task, errors, just_above & errors.margins.isfinite(), _CLOSE_STEPS)
-    return errors
-
-
-def _follow(task: Task, errors: ClosestErrors, chosen: Tensor, steps: int) -> None:
-    """Bring the errors of the samples ``(N,)`` bool nearer, in place."""
-    for rows in task.batches(chosen):
-        nearer = fmn(
-            task.model,
-            task.inputs[rows],
-            task.labels[rows],
-            norm=task.norm,
-            steps=steps,
-            start=errors.inputs[rows],
-            bounds=task.bounds,
-        )
-        keep_closer(task, errors, rows[nearer.success], nearer.inputs[nearer.success])
-
-
-def along_the_ray(task: Task, errors: ClosestErrors) -> ClosestErrors:
-    """Bisect from each clean sample straight to its misclassified point, and keep the nearest one."""
-    with attacking(task.model, task.inputs):
-        for rows in task.batches(errors.margins.isfinite()):
-            nearer = bisect(
-                task.model,
-                task.inputs[rows],
-                errors.inputs[rows],
-                task.labels[rows],
-                bisections=_BISECTIONS,
-                side="outside",
-            )
-            keep_closer(task, errors, rows, nearer)
-    return errors

@@ -380,7 +380,7 @@ def test_identity_is_plain_and_tells_settings_apart():
     settings = [
         {}, {"norm": "l2"}, {"eps": [0.1]}, {"protocol": Screen(steps=21)}, {"seed": 1},
         {"batch_size": 5}, {"noise_draws": 4}, {"auroc_steps": 0}, {"bounds": None},
-        {"protocol": Paper(steps=20)}, {"protocol": Paper(steps=20, shortcut=True)},
+        {"protocol": Paper(steps=20)}, {"protocol": Paper(steps=20, restarts=1)},
     ]  # fmt: skip
     identities = [json.dumps(measure(**one).identity, sort_keys=True) for one in settings]
     assert len(set(identities)) == len(settings)
