@@ -323,6 +323,11 @@ BAD = {
         other(network_def={"_target_": "monai_ima.networks.small_cnn", "num_classes": 4}),
         r"not in the file .*; not in the network \(\d+ of the file's \d+\): features.conv0.weight",
     ),
+    "key": (other(checkpoint_key="ema"), r"key \(setting checkpoint_key\) .*, got 'ema'; there is"),
+    "prefix": (
+        other(checkpoint_prefix="encoder."),
+        r"prefix \(setting checkpoint_prefix\) .*, got 'encoder.'; there is 'features.', 'class_la",
+    ),
     "more classes": (other(num_classes=3), r"num_classes = 3 classes in .*, got 4: CNV, DME, DRU"),
     "level": (other(noise_levels={"linf": [0.1, 1.5]}), r"within the bounds' range, got the level"),
     "levels": (other(noise_levels=[0.1, 0.2]), r"levels by norm, like .*, got \[0.1, 0.2\]"),
