@@ -28,7 +28,7 @@ def fmn_targeted(
     norm: Norm | str,
     steps: int = 30,
     targets: int = 9,
-    known: float | Tensor | None = None,
+    known: float | Tensor = torch.inf,
     bounds: Bounds | None = (0.0, 1.0),
 ) -> AttackResult:
     """Find the nearest misclassified point in Linf or L2, by a search towards one class each.
@@ -51,7 +51,7 @@ def fmn_targeted(
         targets: number of classes aimed at. Where there are more, those whose boundary is nearest
             in the network linearised at the sample, which costs a gradient for each class.
         known: distance of a misclassified point that is known already, a number or ``(N,)``, in units
-            of ``inputs``; only nearer ones are of interest. By default none is known.
+            of ``inputs``; only nearer ones are of interest. Infinite where none is known.
         bounds: range of valid inputs, kept by every iterate, or ``None``.
 
     Returns:
@@ -71,7 +71,8 @@ def fmn_targeted(
     geometry = get_norm(norm)
     inputs = checked_inputs(inputs, labels, bounds)
     reach = geometry.length(farthest(inputs, bounds))
-    nearest = reach if known is None else checked_radius("known", known, inputs).minimum(reach)
+    finite = torch.as_tensor(known, dtype=inputs.dtype).clamp(max=torch.finfo(inputs.dtype).max)
+    nearest = checked_radius("known", finite, inputs).minimum(reach)
 
     def search(correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         clean, own, best = inputs[correct], labels[correct], nearest[correct]

@@ -199,7 +199,7 @@ def test_white_noise_shares_by_hand():
 
 
 def test_passes_are_those_through_the_model():
-    """Two samples stand at both levels through every step of both restarts, one never did."""
+    """Two samples stand at both levels through every step of both starts of both losses, one never did."""
     inputs, labels = torch.tensor([[0.1], [0.5], [0.9]]), torch.tensor([0, 1, 1])
 
     def model(inputs):
@@ -212,7 +212,7 @@ def test_passes_are_those_through_the_model():
     summary = asked.summary(answers, labels, predicted(model, inputs), 2, None)
 
     assert answers["margins"].tolist() == [float("inf"), 0, float("inf")]
-    assert summary["gradients"] == pytest.approx(2 * 2 * 2 * 10 / 3) == counted.gradients / 3
+    assert summary["gradients"] == pytest.approx(2 * 2 * 2 * 2 * 10 / 3) == counted.gradients / 3
     assert summary["forwards"] == pytest.approx(counted.forwards / 3)
 
 
