@@ -32,7 +32,9 @@ from art.attacks.evasion import ProjectedGradientDescentPyTorch
 from art.estimators.classification import PyTorchClassifier
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
-from pyautoattack import APGDAttack, APGDAttack_targeted, FABAttack_PT, SquareAttack
+from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
+from pyautoattack.fab_pt import FABAttack_PT
+from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
 from monai_ima.attacks import get_norm, misclassified
@@ -237,12 +239,12 @@ def by_autoattack(
         model, inputs = AsImages(model), inputs[:, :, None]
     others = int(model(inputs[:1]).shape[1]) - 1
     common: dict[str, Any] = {"norm": {"linf": "Linf", "l2": "L2"}[norm], "device": "cpu"}
+    fab = FABAttack_PT(model, targeted=True, n_iter=STEPS, eps=eps, **common)
+    fab.n_target_classes = others
     attacks = [
         APGDAttack(model, loss="ce", n_iter=STEPS, eps=eps, **common),
         APGDAttack_targeted(model, n_target_classes=others, n_iter=STEPS, eps=eps, **common),
-        FABAttack_PT(
-            model, targeted=True, n_target_classes=others, n_iter=STEPS, eps=eps, **common
-        ),
+        fab,
     ]
     if norm == "linf" or inputs.shape[2] > 1:  # its Square in L2 needs two dimensions
         attacks.append(SquareAttack(model, n_queries=5000, eps=eps, **common))
