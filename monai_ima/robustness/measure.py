@@ -17,6 +17,7 @@ from monai_ima.robustness.passes import CountingModel
 from monai_ima.robustness.protocols import BlackBox, ClosestErrors, Protocol, closest_errors
 from monai_ima.robustness.seeds import seeded
 from monai_ima.robustness.statistics import (
+    ENOUGH_PATIENTS,
     balanced_accuracy,
     bootstrap_interval,
     confusion,
@@ -27,7 +28,6 @@ from monai_ima.robustness.statistics import (
 )
 
 Answers = dict[str, Tensor]
-_PATIENTS = 10  # with fewer, intervals over patients are too narrow
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Measure:
             "eps": self.eps.tolist(),
             "norm": self.norm.name,
             "protocol": repr(self.protocol),
+            "protocol_version": self.protocol.version,
         }
 
     @property
@@ -175,7 +176,7 @@ class Measure:
             patients: ``(N,)`` numbers of the samples' patients, or ``None``.
         """
         margins, correct = answers["margins"], predictions == labels
-        by_patient = patients is not None and len(patients.unique()) >= _PATIENTS
+        by_patient = patients is not None and len(patients.unique()) >= ENOUGH_PATIENTS
         curve = RobustnessCurve.from_margins(
             margins, labels, eps=self.eps, norm=self.norm, classes=classes
         )

@@ -76,9 +76,15 @@ class Protocol(ABC):
 
     Args:
         steps: steps of each attack.
+
+    Attributes:
+        name: how it is chosen.
+        version: grows with every change by which it may find other errors, so that figures of two
+            versions are not compared; ``docs/evaluation.md`` says what changed.
     """
 
     name: ClassVar[str]
+    version: ClassVar[int]
     steps: int
 
     @property
@@ -114,6 +120,7 @@ class Paper(Protocol):
     """
 
     name: ClassVar[str] = "paper"
+    version: ClassVar[int] = 3
     steps: int = 100
     restarts: int = 2
     losses: tuple[str, ...] = ("soft_margin", "hard_margin")
@@ -180,6 +187,7 @@ class Screen(Protocol):
     """
 
     name: ClassVar[str] = "screen"
+    version: ClassVar[int] = 1
     steps: int = 100
 
     def __post_init__(self) -> None:
@@ -216,6 +224,7 @@ class Strong(Protocol):
     """
 
     name: ClassVar[str] = "strong"
+    version: ClassVar[int] = 2
     steps: int = 100
     targets: int = 9
 
@@ -252,6 +261,7 @@ class BlackBox(Protocol):
     """
 
     name: ClassVar[str] = "blackbox"
+    version: ClassVar[int] = 1
     steps: int = 1000
 
     def __post_init__(self) -> None:
