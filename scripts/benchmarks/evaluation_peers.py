@@ -37,6 +37,7 @@ from attack_speed import images, spread, train
 from monai.utils import set_determinism
 from torch import Tensor, nn
 
+from monai_ima import __version__
 from monai_ima.attacks import get_norm, misclassified
 from monai_ima.attacks.base import attacking
 from monai_ima.losses import hard_margin, soft_margin
@@ -97,6 +98,8 @@ def main() -> None:
             cases.append({"model": name, "norm": norm, "eps": eps, **figures})
             print(name, norm, "is done", flush=True)
     report = {
+        "version": __version__,
+        "protocols": {protocol.name: protocol.version for protocol in (Paper, Screen)},
         "settings": settings(arguments.rounds, arguments.samples, len(training[1])),
         "cases": cases,
         "cpu_seconds": round(time.process_time()),
@@ -104,6 +107,7 @@ def main() -> None:
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(report, indent=2) + "\n")
     print(robust_table(cases), cost_table(cases), target_table(cases), sep="\n\n")
+    print(f"\n{evaluated(report)}")
 
 
 def settings(rounds: int, samples: int, training_samples: int) -> dict[str, Any]:
@@ -123,8 +127,7 @@ def settings(rounds: int, samples: int, training_samples: int) -> dict[str, Any]
         "seed": SEED,
         "processor": platform.machine(),
         "versions": {
-            name: version(name)
-            for name in ("torch", "monai-ima", "foolbox", "adversarial-robustness-toolbox")
+            name: version(name) for name in ("torch", "foolbox", "adversarial-robustness-toolbox")
         },
     }
 
@@ -373,6 +376,14 @@ def summary(values: list[float], others: list[float]) -> dict[str, float]:
 
 
 # Printing
+
+
+def evaluated(report: dict[str, Any]) -> str:
+    """Which versions of the protocols were compared, in a sentence."""
+    versions = (
+        f"`{name}`, version {version or 'unknown'}" for name, version in report["protocols"].items()
+    )
+    return f"Evaluated by {'; '.join(versions)} (monai_ima {report['version']})."
 
 
 def robust_table(cases: list[dict[str, Any]]) -> str:

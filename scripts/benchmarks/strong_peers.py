@@ -29,6 +29,7 @@ from evaluation_peers import (
     THREADS,
     TRAINING,
     correct,
+    evaluated,
     falling_levels,
     ours,
     trained,
@@ -37,6 +38,7 @@ from monai.utils import set_determinism
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import Tensor, nn
 
+from monai_ima import __version__
 from monai_ima.attacks import misclassified
 from monai_ima.robustness import Paper, Strong
 
@@ -65,6 +67,8 @@ def main() -> None:
             eps = [levels[place] for place in LEVELS]
             cases.append({"model": name, "norm": norm, **compare(model, inputs, labels, eps, norm)})
     report = {
+        "version": __version__,
+        "protocols": {protocol.name: protocol.version for protocol in (Paper, Strong)},
         "settings": {
             "samples": arguments.samples,
             "threads": THREADS,
@@ -74,14 +78,14 @@ def main() -> None:
             "steps": STEPS,
             "seed": SEED,
             "processor": platform.machine(),
-            "versions": {name: version(name) for name in ("torch", "monai-ima", "pyautoattack")},
+            "versions": {name: version(name) for name in ("torch", "pyautoattack")},
         },
         "cases": cases,
         "cpu_seconds": round(time.process_time()),
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(strong_table(cases))
+    print(strong_table(cases), evaluated(report), sep="\n\n")
 
 
 def compare(

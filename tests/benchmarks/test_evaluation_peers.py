@@ -58,6 +58,12 @@ def test_table_is_that_of_the_result_file(script, kind):
     assert page[start:].startswith(script[f"{kind}_table"](REPORT["cases"]) + "\n")
 
 
+def test_page_says_which_versions_of_the_protocols_were_compared(script):
+    assert set(REPORT["protocols"]) == {"paper", "screen"}
+    page = (ROOT / "docs" / "evaluation_speed.md").read_text()
+    assert f"\n{script['evaluated'](REPORT)}\n" in page
+
+
 def test_accuracies_fall_as_the_page_speaks_of():
     for case in REPORT["cases"]:
         for accuracy in (case["accuracy"]["paper"], case["accuracy"]["plain"]):

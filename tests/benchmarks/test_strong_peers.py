@@ -20,7 +20,9 @@ def test_table_is_that_of_the_result_file(monkeypatch):
     script = runpy.run_path(str(folder / "strong_peers.py"))
     page = (ROOT / "docs" / "evaluation_speed.md").read_text()
     start = page.index("<!-- strong -->\n") + len("<!-- strong -->\n")
-    assert page[start:].startswith(script["strong_table"](REPORT["cases"]) + "\n")
+    table, by = script["strong_table"](REPORT["cases"]), script["evaluated"](REPORT)
+    assert set(REPORT["protocols"]) == {"paper", "strong"}
+    assert page[start:].startswith(f"{table}\n\n{by}\n")
 
 
 def test_strong_is_no_weaker_than_the_parts_of_autoattack():
