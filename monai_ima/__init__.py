@@ -7,7 +7,7 @@ On MONAI and Ignite: ``networks``, ``data``, ``engines``, ``handlers``, ``bundle
 import importlib
 from types import ModuleType
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PARTS = (
     "attacks",

@@ -28,13 +28,11 @@ from torch import Tensor
 
 from monai_ima.handlers.files import write_whole
 from monai_ima.report import NORM_NAMES
-from monai_ima.robustness.statistics import bootstrap_means
+from monai_ima.robustness.statistics import ENOUGH_PATIENTS, bootstrap_means
 
 SIGNIFICANT = 0.05
-# Over fewer patients the interval of a bootstrap is too narrow; over one it has no width.
-ENOUGH_PATIENTS = 10
-# What may differ between attacks of the same strength.
-SAME_STRENGTH = {"description", "seed", "batch_size", "check_samples"}
+# What may differ between attacks of the same strength. Other versions of a protocol are refused.
+SAME_STRENGTH = {"description", "version", "seed", "batch_size", "check_samples"}
 # Okabe and Ito's colours, which most people tell apart, and two more.
 COLORS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
@@ -61,6 +59,7 @@ def main() -> None:
     try:
         names = run_names(arguments.runs, arguments.names)
         runs = [read(folder, name) for folder, name in zip(arguments.runs, names, strict=True)]
+        check_same_versions(runs)
         check_same_samples(runs)
         comparisons, left_out = compare(runs)
     except RefusedError as reason:
@@ -102,7 +101,7 @@ class Run:
 
     Attributes:
         name: what it is called in the comparison.
-        protocol: of its attack.
+        protocol: of its attack, and which version of it.
         attack: all that was set of its attack.
         labels: the class of each sample, by ids in order.
         patients: likewise, "" where unknown.
@@ -216,7 +215,7 @@ def read(folder: Path, name: str) -> Run:
         samples = read_samples(samples_path)
         return Run(
             name,
-            report["attack"]["protocol"],
+            protocol_in_words(report["attack"]),
             report["attack"],
             {sample["id"]: sample["label"] for sample in samples},
             {sample["id"]: sample["patient"] for sample in samples},
@@ -232,6 +231,12 @@ def read(folder: Path, name: str) -> Run:
         raise RefusedError(
             f"{report_path} or {samples_path} cannot be read ({error}); run the evaluation again"
         ) from error
+
+
+def protocol_in_words(attack: dict[str, Any]) -> str:
+    """Its name, and its version, which older evaluations do not have."""
+    name: str = attack["protocol"]
+    return f"{name}, version {attack['version']}" if "version" in attack else name
 
 
 def read_samples(path: Path) -> list[dict[str, str]]:
@@ -276,6 +281,18 @@ def read_curve(curve: dict[str, Any], samples: list[dict[str, str]], path: Path)
 def _level(text: str | float) -> float:
     """Equal for what was equal before it was written, in whatever precision."""
     return float(f"{float(text):.6g}")
+
+
+def check_same_versions(runs: Sequence[Run]) -> None:
+    """Refuse versions of one protocol that differ: one of them finds errors that another does not."""
+    for one, other in combinations(runs, 2):
+        versions = [run.attack.get("version", "unknown") for run in (one, other)]
+        if one.attack["protocol"] == other.attack["protocol"] and versions[0] != versions[1]:
+            raise RefusedError(
+                f"expected the same version of the protocol {one.attack['protocol']} in all runs, "
+                f"got {versions[0]} in {one.name} and {versions[1]} in {other.name}; evaluate the "
+                "older one again"
+            )
 
 
 def check_same_samples(runs: Sequence[Run]) -> None:

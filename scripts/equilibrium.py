@@ -24,6 +24,7 @@ from contourpy import contour_generator
 from monai.bundle import create_workflow
 from torch import Tensor, nn
 
+from monai_ima import __version__
 from monai_ima.attacks import bpgd, misclassified
 from monai_ima.data import TensorSamples
 from monai_ima.data.moons import GAUSSIAN_MEANS, moon
@@ -60,7 +61,8 @@ def main() -> None:
             (run["data"], run["method"], run["seed"]) == (data, method, seed) for run in runs
         ):
             found = measure(*train(data, method, seed), data)
-            runs.append({"data": data, "method": method, "seed": seed, **found})
+            identity = {"data": data, "method": method, "seed": seed}
+            runs.append({"version": __version__, **identity, **found})
             arguments.output.write_text(json.dumps(runs, indent=2) + "\n")
     print(tables(runs))
 

@@ -8,7 +8,10 @@ again, and one that was cut off goes on from its last epoch and its last evaluat
 figures. Both print the table of all runs that are there, and draw their curves beside them.
 
 Options of the bundle (``--max_epochs 10``) may follow, and are kept in the file. Runs of one ``--name``
-have the same ones: others are refused, since a table of both would compare the options as well.
+have the same ones, and are evaluated by one version of one protocol: others are refused, since a table
+of both would compare the options or the attacks as well. ``--protocol`` chooses another protocol than
+the bundle's. A run whose file is moved away is evaluated again, and not trained again as long as its
+folder below ``--runs`` is there; so is one with another ``--output``, as by another protocol.
 ``--budget MINUTES`` chooses ``max_epochs`` for each training instead: one epoch is timed, and as many
 are made as fit into that time, up to the bundle's own number; if fewer than MIN_EPOCHS fit, the
 training samples are reduced in proportion as well. What was chosen is in the file.
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import itertools
 import json
 import os
@@ -27,6 +31,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from math import inf
@@ -37,77 +42,61 @@ from typing import Any, NamedTuple
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from monai_ima.handlers.files import write_whole
 from monai_ima.report import NORM_NAMES
+from monai_ima.robustness import Protocol, get_protocol
+from monai_ima.robustness.statistics import ENOUGH_PATIENTS, bootstrap_means
 
 ROOT = Path(__file__).resolve().parents[1]
 MIN_EPOCHS = 10
 DRAWS = 2000
 FEWEST = 20  # training samples that a budget may leave
-CHEAP = {"eval_steps": "1", "eval_restarts": "1", "robust_interval": "0"}
+CHEAP = {"protocol": "screen", "eval_steps": "1", "robust_interval": "0"}
 CURVE_ONLY = {"check_samples": "0", "noise_draws": "0", "auroc_steps": "0"}
 METHODS = sorted(path.stem for path in (ROOT / "bundles" / "objectives").glob("*.json"))
 STRENGTHS = {"adv": "adv_eps", "iaat": "iaat_eps", "trades": "trades_beta"}
 OBJECTIVES_OWN = "(adv|ddn|iaat|trades)_"
 OWN = {*CHEAP, *CURVE_ONLY, "noise_levels", "evaluation_levels", "output_dir", "evaluation_dir"}
-OWN |= {"method", "resume"}
+OWN |= {"eval_restarts", "method", "resume"}
+UNNAMED = "0.1.0"  # the version of what does not name its own
 PRIVATE = {"dataset_dir", "datalist_file"}  # paths of whoever made the run
 
 
 class DataSet(NamedTuple):
-    """What differs between the data sets of the paper.
+    """A data set of the paper, whose bundle has its levels and settings.
 
     Attributes:
         bundle: folder of the bundle.
-        levels: noise levels of each norm.
-        eps_max: largest margin in each norm.
         samples: the bundle's setting that limits the training samples.
         accuracy: the accuracy that the paper's table has.
     """
 
     bundle: str
-    levels: dict[str, list[float]]
-    eps_max: dict[str, float]
     samples: str
     accuracy: str = "accuracy"
 
+    def config(self, name: str) -> dict[str, Any]:
+        """One of the bundle's files."""
+        path = ROOT / "bundles" / self.bundle / f"{name}.json"
+        content: dict[str, Any] = json.loads(path.read_text())
+        return content
+
+    def levels(self, norm: str) -> list[float]:
+        """Noise levels of a norm; the largest one is ``eps_max``, too."""
+        levels: str | list[float] = self.config("evaluate")["evaluation_levels"][norm]
+        if isinstance(levels, str):
+            levels = self.config("train")[levels.removeprefix("@")]
+        return levels
+
 
 DATA = {
-    "ecg": DataSet(
-        "ecg_ima",
-        {"linf": [0, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3], "l2": [0, 0.05, 0.15, 0.25, 0.5, 1, 1.5]},
-        {"linf": 0.3, "l2": 1.5},
-        "training_per_class",
-        accuracy="balanced_accuracy",
-    ),
-    "fashion_mnist": DataSet(
-        "fashion_mnist_ima",
-        {"linf": [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3], "l2": [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5]},
-        {"linf": 0.3, "l2": 1.5},
-        "training_samples",
-    ),
-    "oct": DataSet(
-        "oct_ima",
-        {"linf": [0, 0.0025, 0.005, 0.01, 0.015, 0.02], "l2": [0, 0.1, 0.25, 0.5, 0.75, 1]},
-        {"linf": 0.02, "l2": 1},
-        "samples_per_class",
-    ),
-    "svhn": DataSet(
-        "svhn_ima",
-        {
-            "linf": [0, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1],
-            "l2": [0, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2],
-        },
-        {"linf": 0.1, "l2": 2},
-        "training_samples",
-    ),
-    "moons": DataSet(
-        "moons_ima",
-        {"linf": [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3], "l2": [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]},
-        {"linf": 0.3, "l2": 0.3},
-        "training_samples",
-    ),
+    "ecg": DataSet("ecg_ima", "training_per_class", accuracy="balanced_accuracy"),
+    "fashion_mnist": DataSet("fashion_mnist_ima", "training_samples"),
+    "oct": DataSet("oct_ima", "samples_per_class"),
+    "svhn": DataSet("svhn_ima", "training_samples"),
+    "moons": DataSet("moons_ima", "training_samples"),
 }
 
 
@@ -122,32 +111,37 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--name", default="default", help="of the size, in the results' file names")
     parser.add_argument("--budget", type=float, help="minutes for each training")
+    parser.add_argument("--protocol", help="of the evaluation (default: the bundle's)")
     parser.add_argument("--output", type=absolute, help="folder of the results")
     parser.add_argument("--runs", type=absolute, default=ROOT / "runs" / "reproduce")
     arguments, words = parser.parse_known_args()
     data, norm = DATA[arguments.data], arguments.norm
     output = arguments.output or ROOT / "results" / arguments.data
     try:
-        given = {"eps_max": str(data.eps_max[norm]), "norm": norm} | given_options(words)
+        given = {"eps_max": str(data.levels(norm)[-1]), "norm": norm} | given_options(words)
         check_budget(arguments.budget, given)
+        protocol = checked_protocol(arguments.protocol or data.config("train")["protocol"])
+        name = arguments.name
         asked = [
-            Asked(arguments.data, arguments.name, norm, method, seed, arguments.budget, given)
+            Asked(arguments.data, name, norm, protocol.name, method, seed, arguments.budget, given)
             for seed in arguments.seeds
             for method in checked_methods(arguments.methods, given)
         ]
+        if asked or arguments.protocol:
+            read(output, name, norm, protocol)  # what is there, before anything runs
         for one in asked:
             path = output / f"{one.file_name}.json"
             if path.exists():
                 one.check_same(json.loads(path.read_text()), path)
                 continue
             write_json(path, run(one, arguments.runs / one.data / one.file_name))
-        runs = read(output, arguments.name, norm)
-        check_any(runs, arguments.name, norm, output)
+        runs = read(output, name, norm)
+        check_any(runs, name, norm, output)
         figure = draw(runs, data.accuracy)
-        print(table(runs, data.accuracy), area_table(runs, data.accuracy), sep="\n\n")
+        print(*tables(runs, data.accuracy).values(), sep="\n\n")
     except RefusedError as reason:
         parser.exit(2, f"reproduce.py: {reason}\n")
-    figure.savefig(output / f"{arguments.name}_{norm}.png")
+    figure.savefig(output / f"{name}_{norm}.png")
 
 
 class RefusedError(Exception):
@@ -160,7 +154,7 @@ def check_any(runs: Sequence[dict[str, Any]], name: str, norm: str, folder: Path
         raise RefusedError(f"no results {name} in {norm} in {folder}; add --methods")
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: object) -> None:
     """All of it or nothing."""
     write_whole(path, lambda draft: draft.write_text(json.dumps(content) + "\n"))
 
@@ -190,6 +184,14 @@ def check_budget(minutes: float | None, options: dict[str, str]) -> None:
         raise RefusedError(f"expected --budget in minutes above 0, got {minutes:g}")
     if "max_epochs" in options:
         raise RefusedError("expected --budget or --max_epochs, got both: the budget chooses epochs")
+
+
+def checked_protocol(name: str) -> Protocol:
+    """The protocol of that name, if there is one."""
+    try:
+        return get_protocol(name)
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
 
 
 def checked_methods(methods: Sequence[str], options: Iterable[str]) -> Sequence[str]:
@@ -227,6 +229,7 @@ class Asked(NamedTuple):
         data: name of the data set.
         size: name of the size.
         norm: of the noise.
+        protocol: of the evaluation.
         method: as in the tables.
         seed: of the training and of the attacks.
         budget: minutes for the training, or ``None``.
@@ -236,6 +239,7 @@ class Asked(NamedTuple):
     data: str
     size: str
     norm: str
+    protocol: str
     method: str
     seed: int
     budget: float | None
@@ -248,7 +252,7 @@ class Asked(NamedTuple):
     @property
     def options(self) -> dict[str, str]:
         """All options of the training, but for what a budget chooses."""
-        levels = str(DATA[self.data].levels[self.norm])
+        levels = str(DATA[self.data].levels(self.norm))
         _, strength = split_method(self.method)
         return self.given | {"seed": str(self.seed), **strength, "noise_levels": levels}
 
@@ -287,18 +291,20 @@ def run(asked: Asked, folder: Path) -> dict[str, Any]:
         {} if asked.budget is None else within(asked.budget, data, train, asked.options, folder)
     )
     options = asked.options | chosen
-    training = folder / "training"
-    again = (training / "checkpoint.pt").exists()
-    resume = {"resume": "true"} if again else {}
-    seconds = command(train, options | CHEAP | resume | {"output_dir": str(training)})
-    evaluation = known_to_an_evaluation(options) | CURVE_ONLY
+    training, seconds = folder / "training", folder / "seconds.json"
+    if not (seconds.exists() and (training / "model.pt").exists()):
+        again = (training / "checkpoint.pt").exists()
+        resume = {"resume": "true"} if again else {}
+        taken = command(train, options | CHEAP | resume | {"output_dir": str(training)})
+        # of a training that was cut off, the time before is not known
+        write_json(seconds, None if again else round(taken))
+    evaluation = known_to_an_evaluation(options) | CURVE_ONLY | {"protocol": asked.protocol}
     evaluation |= {"output_dir": str(training), "evaluation_dir": str(folder / "evaluation")}
-    evaluation |= {"evaluation_levels": str({asked.norm: data.levels[asked.norm]})}
+    evaluation |= {"evaluation_levels": str({asked.norm: data.levels(asked.norm)})}
     command([train[0], str(bundle / "evaluate.json")], evaluation | {"method": asked.method})
     identity = {"data": asked.data, "size": asked.size, "seed": asked.seed}
     identity |= {"method": asked.method, "norm": asked.norm, "options": public(asked.options)}
-    # of a training that was cut off, the time before is not known
-    cost = {"budget_minutes": asked.budget, "seconds": None if again else round(seconds)}
+    cost = {"budget_minutes": asked.budget, "seconds": json.loads(seconds.read_text())}
     return identity | {"chosen": chosen} | collected(folder, asked.norm) | cost
 
 
@@ -378,6 +384,8 @@ def collected(folder: Path, norm: str) -> dict[str, Any]:
     checkpoint = torch.load(folder / "training" / "checkpoint.pt", "cpu", weights_only=True)
     (curve,) = report["curves"]
     return {
+        "version": report["versions"]["monai_ima"],
+        "training_version": training.get("versions", {}).get("monai_ima", UNNAMED),
         "settings": training["settings"],
         "training_data": checkpoint["identity"]["training_data"],
         "attack": report["attack"],
@@ -386,12 +394,12 @@ def collected(folder: Path, norm: str) -> dict[str, Any]:
         **samples(folder / "evaluation" / "samples.csv", report["classes"], norm),
         "cores": os.cpu_count(),
         "processor": platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "monai", "monai-ima")},
+        "versions": {name: version(name) for name in ("torch", "monai")},
     }
 
 
-def samples(path: Path, classes: list[str], norm: str) -> dict[str, list[Any]]:
-    """Label, margin and class that the closest error was given, of each sample.
+def samples(path: Path, classes: list[str], norm: str) -> dict[str, Any]:
+    """Label, margin, class that the closest error was given, and patient of each sample.
 
     There is neither margin nor class where no error was found.
     """
@@ -400,21 +408,55 @@ def samples(path: Path, classes: list[str], norm: str) -> dict[str, list[Any]]:
     margins, given = ([row[f"{key}_{norm}"] for row in rows] for key in ("margin", "broken_as"))
     return {
         "labels": [classes.index(row["label"]) for row in rows],
-        "margins": [float(f"{float(margin):.5g}") if margin else None for margin in margins],
+        # every digit: a rounded one may be on the other side of a level
+        "margins": [float(margin) if margin else None for margin in margins],
         "broken_as": [classes.index(name) if name else None for name in given],
+        **numbered([row["patient"] for row in rows]),
+    }
+
+
+def numbered(patients: Sequence[str]) -> dict[str, Any]:
+    """A number for each sample's patient, and a fingerprint of who the patients are.
+
+    Runs of one fingerprint have given each patient the same number. Both are ``None`` where a
+    patient is not known.
+    """
+    if not all(patients):
+        return {"patients": None, "patients_fingerprint": None}
+    names = sorted(set(patients))
+    numbers = {name: number for number, name in enumerate(names)}
+    return {
+        "patients": [numbers[name] for name in patients],
+        "patients_fingerprint": hashlib.sha256("\n".join(names).encode()).hexdigest()[:15],
     }
 
 
 # All runs of one size and norm
 
 
-def read(folder: Path, name: str, norm: str) -> list[dict[str, Any]]:
+def read(
+    folder: Path, name: str, norm: str, protocol: Protocol | None = None
+) -> list[dict[str, Any]]:
     """The runs of that name, in the order of their methods, IMA last.
 
+    Args:
+        folder: of the results.
+        name: of the size.
+        norm: of the noise.
+        protocol: by which the runs are to be evaluated; by default by any, the same for all.
+
     Raises:
-        RefusedError: if they were not made with the same options.
+        RefusedError: if they were not made with the same options, or evaluated by another protocol
+            or version of it.
     """
-    runs = [json.loads(path.read_text()) for path in folder.glob(f"{name}_{norm}_*_seed*.json")]
+    paths = sorted(folder.glob(f"{name}_{norm}_*_seed*.json"))
+    runs = [json.loads(path.read_text()) for path in paths]
+    evaluated_by = defaultdict(list)
+    for path, run in zip(paths, runs, strict=True):
+        evaluated_by[protocol_of(run)].append(path.name)
+    if protocol and runs:
+        evaluated_by[protocol.name, protocol.version].append("what is asked for here")
+    check_one_protocol(evaluated_by)
     same_as: dict[str, dict[str, Any]] = {}
     for run in runs:
         for whose, options in (("all methods", shared(run)), (run["method"], own_and_shared(run))):
@@ -424,6 +466,48 @@ def read(folder: Path, name: str, norm: str) -> list[dict[str, Any]]:
                     f"{whose} {differing}; give them different names"
                 )
     return sorted(runs, key=lambda run: (rank(run["method"]), run["seed"]))
+
+
+def protocol_of(run: dict[str, Any]) -> tuple[str, int | None]:
+    """Name and version of the protocol that a run was evaluated by; older files have no version."""
+    return run["attack"]["protocol"], run["attack"].get("version")
+
+
+def check_one_protocol(evaluated_by: dict[tuple[str, int | None], list[str]]) -> None:
+    """Refuse runs of which some were attacked more strongly than others."""
+    if len(evaluated_by) > 1:
+        found = "; ".join(
+            f"{name}, version {'unknown' if version is None else version} ({', '.join(files)})"
+            for (name, version), files in evaluated_by.items()
+        )
+        raise RefusedError(
+            f"expected runs of one name to be evaluated by one version of one protocol, got {found}. "
+            "To evaluate a run again, move its file away and give its command again, with the folder "
+            "of --runs as it was: nothing is trained again. To keep what is there, give its "
+            "--protocol, or another --name"
+        )
+
+
+def evaluated(runs: list[dict[str, Any]]) -> str:
+    """By what the runs were evaluated, and on how many samples, in a sentence."""
+    name, version = protocol_of(runs[0])
+    by = f"`{name}`, version {'unknown' if version is None else version}"
+    made = sorted({run.get("version", UNNAMED) for run in runs})
+    trained = sorted({run.get("training_version", run.get("version", UNNAMED)) for run in runs})
+    elsewhere = "" if trained == made else f", trained by monai_ima {' and '.join(trained)}"
+    samples = counted(run["curve"]["n"] for run in runs)
+    known = [len(set(run["patients"])) for run in runs if run.get("patients")]
+    patients = f" of {counted(known)} patients" if len(known) == len(runs) else ""
+    return (
+        f"Evaluated by {by} (monai_ima {' and '.join(made)}){elsewhere}, on {samples} "
+        f"samples{patients}."
+    )
+
+
+def counted(numbers: Iterable[int]) -> str:
+    """A number, or the smallest and the largest where they differ."""
+    numbers = sorted(numbers)
+    return " to ".join(f"{number:,}" for number in dict.fromkeys((numbers[0], numbers[-1])))
 
 
 def shared(run: dict[str, Any]) -> dict[str, Any]:
@@ -448,19 +532,29 @@ def by_method(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return {method: [run for run in runs if run["method"] == method] for method in methods}
 
 
+def tables(runs: list[dict[str, Any]], accuracy: str) -> dict[str, str]:
+    """All that is printed of runs of one name and norm."""
+    return {
+        "curves": table(runs, accuracy),
+        "evaluated": evaluated(runs),
+        "areas": area_table(runs, accuracy),
+    }
+
+
 def table(runs: list[dict[str, Any]], accuracy: str) -> str:
     """The paper's table: accuracy at each level, a line a method.
 
     Mean and range over its seeds; of one run, with half the width of its 95 % interval.
     """
+    unit = interval_unit(runs)
     levels = [f"{eps:g}" for eps in runs[0]["curve"]["eps"]]
     heading = ["method", "runs", *levels, "area", "minutes"]
     lines = [heading, ["---"] * len(heading)]
     for method, same in by_method(runs).items():
         columns = list(zip(*(run["curve"][accuracy] for run in same), strict=True))
         cells = [spread(column) for column in columns]
-        if len(same) == 1:
-            halves = half_widths(same[0], accuracy).tolist()
+        if len(same) == 1 and unit:
+            halves = half_widths(same[0], accuracy, unit).tolist()
             cells = [f"{cell} ± {half:.3f}" for cell, half in zip(cells, halves, strict=True)]
         areas = [area(per_sample(run), weights(run, accuracy)).item() for run in same]
         lines.append([method, str(len(same)), *cells, spread(areas), minutes(same)])
@@ -476,47 +570,99 @@ def minutes(runs: list[dict[str, Any]]) -> str:
 def area_table(runs: list[dict[str, Any]], accuracy: str) -> str:
     """Area under IMA's curve less that of each other method, on the same samples, and its interval.
 
-    Seed by seed the same samples are drawn for both; the mean over the seeds is what varies.
+    Seed by seed the same patients, or samples, are drawn for both; the mean over the seeds is what
+    varies.
     """
-    methods = by_method(runs)
+    methods, unit = by_method(runs), interval_unit(runs)
     ours = {run["seed"]: run for run in methods.get("ima", [])}
-    lines = ["| IMA less | seeds | area | 95 % interval |", "| --- | --- | --- | --- |"]
+    heading = f"95 % interval over {unit}" if unit else "95 % interval"
+    lines = [f"| IMA less | seeds | area | {heading} |", "| --- | --- | --- | --- |"]
     for method, theirs in methods.items():
         pairs = [(ours[run["seed"]], run) for run in theirs if run["seed"] in ours]
         if method == "ima" or not pairs:
             continue
-        draws = torch.stack([differences(*pair, accuracy) for pair in pairs]).mean(dim=0)
-        low, high = draws[1:].quantile(draws.new_tensor([0.025, 0.975])).tolist()
-        lines.append(
-            f"| {method} | {len(pairs)} | {draws[0].item():+.3f} | {low:+.3f} to {high:+.3f} |"
-        )
+        areas = torch.stack([differences(*pair, accuracy, unit) for pair in pairs]).mean(dim=0)
+        interval = f"none: fewer than {ENOUGH_PATIENTS} patients"
+        if unit:
+            low, high = ends(areas[1:]).tolist()
+            interval = f"{low:+.3f} to {high:+.3f}"
+        lines.append(f"| {method} | {len(pairs)} | {areas[0].item():+.3f} | {interval} |")
     return "\n".join(lines) if len(lines) > 2 else ""  # nothing to compare
 
 
-def differences(ours: dict[str, Any], theirs: dict[str, Any], accuracy: str) -> Tensor:
-    """Difference of the areas, and those of bootstrap draws of the samples, class by class."""
+def differences(ours: dict[str, Any], theirs: dict[str, Any], accuracy: str, unit: str) -> Tensor:
+    """Difference of the areas, and those of bootstrap draws of the unit, if there is one."""
     reduced = any(run.get("chosen", {}).keys() - {"max_epochs"} for run in (ours, theirs))
-    pairs = [(ours.get(w), theirs.get(w)) for w in ["labels"] + ["training_data"] * (not reduced)]
+    same = ["labels", "patients", "patients_fingerprint"] + ["training_data"] * (not reduced)
+    pairs = [(ours.get(what), theirs.get(what)) for what in same]
     # older files have no fingerprint
     if any(own != other for own, other in pairs if None not in (own, other)):
         raise RefusedError(
             f"expected {ours['method']} and {theirs['method']} of seed {ours['seed']} to have the "
             "same training and test samples; make them from the same data set"
         )
-    labels, weight = torch.tensor(ours["labels"]), weights(ours, accuracy)
     difference = per_sample(ours) - per_sample(theirs)
-    generator = torch.Generator().manual_seed(ours["seed"])
-    drawn = torch.zeros(DRAWS, dtype=torch.float64)
+    whole = area(difference, weights(ours, accuracy))[None]
+    if unit == "patients":
+        return torch.cat([whole, of_drawn_patients(difference[:, None], ours, accuracy)[:, 0]])
+    return torch.cat([whole, of_drawn_samples(difference, ours, accuracy)]) if unit else whole
+
+
+def interval_unit(runs: list[dict[str, Any]]) -> str:
+    """What is drawn for intervals: patients where all runs know theirs, else samples.
+
+    Samples of one patient resemble each other: an interval that takes them for independent is too
+    narrow, and so is one over few patients. Then there is none, "".
+    """
+    known = [len(set(run["patients"])) for run in runs if run.get("patients")]
+    if len(known) < len(runs):
+        return "samples"
+    return "patients" if min(known) >= ENOUGH_PATIENTS else ""
+
+
+def of_drawn_samples(values: Tensor, run: dict[str, Any], accuracy: str) -> Tensor:
+    """``(DRAWS,)`` the accuracy's mean of ``values`` ``(N,)``; samples are drawn class by class."""
+    labels, weight = torch.tensor(run["labels"]), weights(run, accuracy)
+    generator = torch.Generator().manual_seed(run["seed"])
+    sums = torch.zeros(DRAWS, dtype=torch.float64)
     for label in labels.unique():
         own = (labels == label).nonzero()[:, 0]
         rows = own[torch.randint(len(own), (DRAWS, len(own)), generator=generator)]
-        drawn += (difference * weight)[rows].sum(dim=1)
-    return torch.cat([area(difference, weight)[None], drawn])
+        sums += (values * weight)[rows].sum(dim=1)
+    return sums
 
 
-def half_widths(run: dict[str, Any], accuracy: str) -> Tensor:
-    """``(L,)`` half the 95 % interval of the accuracy, from the variance within each class."""
+def of_drawn_patients(values: Tensor, run: dict[str, Any], accuracy: str) -> Tensor:
+    """``(DRAWS, L)`` the accuracy's means of ``values`` ``(N, L)``; whole patients are drawn.
+
+    Runs with the same patients draw the same ones, whatever their seed. A class that none of the
+    drawn patients has does not count.
+    """
+    labels = torch.tensor(run["labels"])
+    if accuracy == "accuracy":  # all samples alike
+        labels = torch.zeros_like(labels)
+    member = one_hot(labels).double()[:, None]
+    generator = torch.Generator().manual_seed(int(run["patients_fingerprint"], 16))
+    means = bootstrap_means(
+        torch.cat([values[..., None] * member, member], dim=1),
+        torch.tensor(run["patients"]),
+        draws=DRAWS,
+        generator=generator,
+    )
+    return (means[:, :-1] / means[:, -1:]).nanmean(dim=2)
+
+
+def ends(draws: Tensor) -> Tensor:
+    """``(2, *)`` of the 95 % interval of draws ``(DRAWS, *)``."""
+    return draws.quantile(draws.new_tensor([0.025, 0.975]), dim=0)
+
+
+def half_widths(run: dict[str, Any], accuracy: str, unit: str) -> Tensor:
+    """``(L,)`` half the 95 % interval of the accuracy; of samples, from the variance within classes."""
     labels, robust = torch.tensor(run["labels"]), standing(run)
+    if unit == "patients":
+        low, high = ends(of_drawn_patients(robust, run, accuracy))
+        return (high - low) / 2
     weight = weights(run, accuracy)
     variance = torch.zeros(robust.shape[1], dtype=torch.float64)
     for label in labels.unique():

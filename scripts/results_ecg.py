@@ -19,7 +19,17 @@ from statistics import mean
 from typing import Any
 
 import torch
-from reproduce import ROOT, area_table, by_method, draw, read, spread, table
+from reproduce import (
+    ROOT,
+    RefusedError,
+    area_table,
+    by_method,
+    draw,
+    evaluated,
+    read,
+    spread,
+    table,
+)
 from torch import Tensor
 
 NAMES = ("random", "inter_patient", "large", "unsampled")
@@ -32,17 +42,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "ecg")
     results = parser.parse_args().results
-    for name, norm in ((name, norm) for name in NAMES for norm in NORMS):
-        if runs := read(results, name, norm):
-            draw(runs, "balanced_accuracy").savefig(results / f"{name}_{norm}.png")
-            for kind, text in tables(runs).items():
-                print(f"<!-- {name} {norm} {kind} -->\n{text}\n")
+    try:
+        for name, norm in ((name, norm) for name in NAMES for norm in NORMS):
+            if runs := read(results, name, norm):
+                draw(runs, "balanced_accuracy").savefig(results / f"{name}_{norm}.png")
+                for kind, text in tables(runs).items():
+                    print(f"<!-- {name} {norm} {kind} -->\n{text}\n")
+    except RefusedError as reason:
+        parser.exit(2, f"results_ecg.py: {reason}\n")
 
 
 def tables(runs: list[dict[str, Any]]) -> dict[str, str]:
     """All tables of runs that share data, size and norm."""
     return {
         "balanced": table(runs, "balanced_accuracy"),
+        "evaluated": evaluated(runs),
         "areas": area_table(runs, "balanced_accuracy"),
         "plain": plain_table(runs),
         "classes": class_table(runs),

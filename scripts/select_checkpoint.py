@@ -8,7 +8,7 @@ epoch is evaluated on the validation set, by the protocol ``screen``. Of those w
 is high enough, the one with the largest area under its curve becomes ``RUN/model_selected.pt``.
 Accuracy is balanced, the mean over the classes: the plain one would let a model pass that gives the
 most frequent class to everybody. On the test set, which the choice does not see, the curve of the
-chosen epoch then stands beside the last one's, by the protocol ``paper``: in ``selection.png``, with
+chosen epoch then stands beside the last one's, by the protocol ``minimum_norm``: in ``selection.png``, with
 the trade-off, and in ``selection.json``.
 
 Nothing is trained. Another threshold is another call, which evaluates only what no earlier call did,
@@ -32,6 +32,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from monai.bundle import ConfigWorkflow
 
+from monai_ima import __version__
 from monai_ima.handlers import kept_weights
 from monai_ima.handlers.files import write_whole
 from monai_ima.report import NORM_NAMES
@@ -46,7 +47,7 @@ CURVE_ONLY = {
     "auroc_steps": 0,
     "run": ["$@evaluator.run()"],
 }
-CHOSEN_HERE = {"checkpoint", "evaluation_dir", "section", "protocol", "shortcut", *CURVE_ONLY}
+CHOSEN_HERE = {"checkpoint", "evaluation_dir", "section", "protocol", *CURVE_ONLY}
 OF_THE_TRAININGS_CURVE = {"eval_steps": None, "eval_restarts": None}
 RESULTS = ("selection.json", "selection.png", "model_selected.pt")
 
@@ -85,7 +86,7 @@ def main() -> None:
             "--min-clean-accuracy, or train anew\n",
         )
     epochs = dict.fromkeys([chosen, max(trained.weights)])
-    tested = [trained.evaluate(epoch, "test", "paper") for epoch in epochs]
+    tested = [trained.evaluate(epoch, "test", "minimum_norm") for epoch in epochs]
     write(trained, threshold, chosen, models, tested)
     print(in_words(trained, threshold, chosen, models, tested))
 
@@ -113,6 +114,8 @@ class Model:
         accuracy: the balanced one at each.
         plain_accuracy: of all samples alike.
         n: number of samples.
+        protocol: of the attack.
+        protocol_version: of that.
         warning: what a reader has to know of the data; empty if nothing.
     """
 
@@ -122,6 +125,8 @@ class Model:
     accuracy: list[float]
     plain_accuracy: list[float]
     n: int
+    protocol: str
+    protocol_version: int
     warning: str
 
     @property
@@ -242,6 +247,8 @@ class Trained:
             accuracy=curve["balanced_accuracy"],
             plain_accuracy=curve["accuracy"],
             n=curve["n"],
+            protocol=report["attack"]["protocol"],
+            protocol_version=report["attack"]["version"],
             warning=report["warning"],
         )
 
@@ -276,10 +283,11 @@ def write(
 ) -> None:
     """The chosen weights, the figure, and all figures in one file, which comes last."""
     content = {
+        "version": __version__,
         "min_clean_accuracy": threshold,
         "accuracy": "balanced",
         "chosen_on": "validation set, protocol screen",
-        "shown_on": "test set, protocol paper",
+        "shown_on": "test set, protocol minimum_norm",
         "epoch": chosen,
         "last_epoch": max(trained.weights),
         "validation": [asdict(model) | {"area": model.area} for model in models],
@@ -300,6 +308,14 @@ def epoch_table(models: Sequence[Model]) -> str:
         for m in models
     ]
     return "\n" + table([("epoch", "balanced clean accuracy", "plain", "area"), *rows])
+
+
+def evaluated(version: str, model: Model) -> str:
+    """By what a model was evaluated, and on how many samples, in a sentence."""
+    return (
+        f"Evaluated by `{model.protocol}`, version {model.protocol_version} (monai_ima {version}), "
+        f"on {model.n:,} samples."
+    )
 
 
 def curves_table(chosen: int, models: Sequence[Model]) -> str:
@@ -334,9 +350,9 @@ def in_words(
     )
     lines = [
         choice,
-        f"\nBalanced accuracy on the {selected.n} test samples, protocol paper:\n",
+        "\nBalanced accuracy on the test set:\n",
         curves_table(chosen, tested),
-        "",
+        f"\n{evaluated(__version__, selected)}\n",
     ]
     if not reaches(selected.accuracy[0], threshold):
         lines.append(

@@ -391,6 +391,40 @@ def test_attacks_that_differ_are_warned_about(command, tmp_path):
     ) in text
 
 
+def test_the_version_of_a_protocol_stands_beside_its_name(command, tmp_path):
+    runs = [write_evaluation(tmp_path / name, [0.3] * 2, version=3) for name in "ab"]
+
+    text = command(*runs)
+
+    assert "\n| a | paper, version 3 | 2 |" in text
+    assert "WARNING" not in text
+
+
+@pytest.mark.parametrize(
+    ("older", "said"),
+    [({"version": 2}, "got 2 in a and 3 in b"), ({}, "got unknown in a and 3 in b")],
+)
+def test_other_versions_of_a_protocol_are_refused(refusal, tmp_path, older, said):
+    runs = [
+        write_evaluation(tmp_path / "a", [0.3] * 2, **older),
+        write_evaluation(tmp_path / "b", [0.3] * 2, version=3),
+    ]
+
+    text = refusal(*runs)
+
+    assert f"the same version of the protocol paper in all runs, {said}; evaluate" in text
+
+
+def test_versions_of_other_protocols_have_nothing_to_do_with_one_another(command, tmp_path):
+    runs = [
+        write_evaluation(tmp_path / "a", [0.3] * 2, version=3),
+        write_evaluation(tmp_path / "b", [0.3] * 2, version=1, protocol="screen"),
+    ]
+
+    warned = "the attacks differ.** protocol is paper in a, screen in b. What follows"
+    assert warned in command(*runs)
+
+
 def test_what_is_to_know_of_the_data_is_said_once(command, tmp_path):
     runs = [
         write_evaluation(tmp_path / name, [0.3] * 2, warning=warning)

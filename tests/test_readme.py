@@ -12,15 +12,6 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["synthetic", "kermany"])
-def test_table_is_that_of_the_result_files(name):
-    script = runpy.run_path(str(ROOT / "scripts" / "results_oct.py"))
-    table = script["table"](script["read"](ROOT / "results" / "oct", name))
-    marker = f"<!-- results/oct {name} -->\n"
-    start = README.index(marker) + len(marker)
-    assert README[start:].startswith(f"{table}\n")
-
-
 def test_example_runs():
     (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names = {}

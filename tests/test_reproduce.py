@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from monai_ima.data import write_synthetic_ecg
+from monai_ima.robustness import Paper, Screen
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,7 +21,14 @@ def script():
     return runpy.run_path(str(ROOT / "scripts" / "reproduce.py"))
 
 
-def run(method, margins, labels=(0, 0, 0, 1), seed=0, eps=(0, 0.1, 0.2)):
+def numbered_patients(names):
+    """As of the script, with names that are numbers in order."""
+    if names is None:
+        return {"patients": None, "patients_fingerprint": None}
+    return {"patients": names, "patients_fingerprint": f"{min(names):08x}{max(names):07x}"}
+
+
+def run(method, margins, labels=(0, 0, 0, 1), seed=0, eps=(0, 0.1, 0.2), patients=None):
     robust = [[float(m is None or m > e) for e in eps] for m in margins]
     balanced = [
         sum(
@@ -30,9 +38,12 @@ def run(method, margins, labels=(0, 0, 0, 1), seed=0, eps=(0, 0.1, 0.2)):
         / 2
         for c in range(len(eps))
     ]
-    curve = {"eps": list(eps), "balanced_accuracy": balanced}
+    curve = {"eps": list(eps), "balanced_accuracy": balanced, "n": len(labels)}
     curve["accuracy"] = [sum(column) / len(robust) for column in zip(*robust, strict=True)]
     return {
+        "version": "0.2.0",
+        "attack": {"protocol": Paper.name, "version": Paper.version},
+        **numbered_patients(patients),
         "method": method,
         "norm": "linf",
         "seed": seed,
@@ -70,6 +81,99 @@ def test_difference_of_areas_is_paired(script):
     assert line.startswith("| ce | 2 | +0.250 | ")
     low, high = (float(word) for word in line.split(" | ")[3].removesuffix(" |").split(" to "))
     assert low < 0.25 < high
+
+
+def test_intervals_are_over_patients_where_they_are_known(script):
+    patients = [place // 8 for place in range(80)]
+    halves = [[0.05] * 40 + [None] * 40, [None] * 40 + [0.05] * 40]
+    runs = [
+        run(method, margins, [0, 1] * 40, patients=patients, eps=(0, 0.1))
+        for method, margins in zip(("ce", "ima"), halves, strict=True)
+    ]
+
+    heading, _, line = script["area_table"](runs, "accuracy").splitlines()
+    # areas of samples 1/2 and 1: of ten patients drawn, 2 to 8 are of either half
+    assert heading.endswith("| 95 % interval over patients |")
+    assert line == "| ce | 1 | +0.000 | -0.300 to +0.300 |"
+    cell = script["table"](runs, "accuracy").splitlines()[2].split(" | ")[3]
+    assert cell == "0.500 ± 0.300"
+    samples = [one | {"patients": None} for one in runs]
+    heading, _, line = script["area_table"](samples, "accuracy").splitlines()
+    assert heading.endswith("| 95 % interval over samples |")
+    low, high = map(float, line.split(" | ")[3].removesuffix(" |").split(" to "))
+    assert -0.15 < low < -0.05 < 0.05 < high < 0.15
+    assert "on 80 samples of 10 patients." in script["evaluated"](runs)
+
+
+def test_a_class_counts_as_much_whoever_is_drawn(script):
+    # half of the patients are of the small class, which is robust: any draw of both is balanced
+    patients = [*range(40)] + [*range(20)] * 20
+    values = torch.tensor([[1.0]] * 40 + [[0.0]] * 400, dtype=torch.float64)
+    example = run("ima", [0] * 440, [1] * 40 + [0] * 400, patients=patients)
+    drawn = script["of_drawn_patients"](values, example, "balanced_accuracy")
+    assert drawn.unique().tolist() == [0.5]
+    plain = script["of_drawn_patients"](values, example, "accuracy")
+    assert plain.mean().item() == pytest.approx(40 / 440, rel=0.1)
+
+
+def test_few_patients_give_no_interval(script):
+    patients = [0, 1, 2, 2]
+    runs = [run(method, [0.05] * 4, patients=patients) for method in ("ce", "ima")]
+    heading, _, line = script["area_table"](runs, "accuracy").splitlines()
+    assert heading.endswith("| 95 % interval |")
+    assert line == "| ce | 1 | +0.000 | none: fewer than 10 patients |"
+    assert "±" not in script["table"](runs, "accuracy")
+
+
+def test_the_same_patients_in_several_seeds_are_no_more_patients(script):
+    patients = [*range(20)]
+
+    def interval(seeds, names):
+        runs = [
+            run(method, margins, [0, 1] * 10, patients=names(seed), seed=seed)
+            for seed in seeds
+            for method, margins in (("ce", [0.05, None] * 10), ("ima", [None] * 20))
+        ]
+        line = script["area_table"](runs, "accuracy").splitlines()[2]
+        low, high = map(float, line.split(" | ")[3].removesuffix(" |").split(" to "))
+        return high - low
+
+    one = interval([0], lambda seed: patients)
+    assert interval([0, 1, 2, 3], lambda seed: patients) == one
+    others = interval([0, 1, 2, 3], lambda seed: [100 * seed + name for name in patients])
+    assert others == pytest.approx(one / 2, rel=0.1)
+
+
+def test_patients_are_numbers_of_the_same_people(script):
+    numbered = script["numbered"]
+    first, second = numbered(["201", "100", "201"]), numbered(["100", "201"])
+    assert first["patients"] == [1, 0, 1]
+    assert first["patients_fingerprint"] == second["patients_fingerprint"]
+    assert first["patients_fingerprint"] != numbered(["100", "202"])["patients_fingerprint"]
+    assert set(numbered(["100", ""]).values()) == {None}
+
+
+def test_a_margin_just_above_a_level_stays_there(script, tmp_path):
+    path = tmp_path / "samples.csv"
+    path.write_text(
+        "id,patient,label,margin_l2,broken_as_l2\n0,p,a,1.0000001,b\n1,p,b,,\n2,q,b,0.0,a\n"
+    )
+    assert script["samples"](path, ["a", "b"], "l2") == {
+        "labels": [0, 1, 1],
+        "margins": [1.0000001, None, 0],
+        "broken_as": [1, None, 0],
+        **script["numbered"](["p", "p", "q"]),
+    }
+
+
+@pytest.mark.parametrize("data", ["ecg", "fashion_mnist", "moons", "oct", "svhn"])
+def test_levels_are_those_of_the_bundle(script, data):
+    own = script["DATA"][data]
+    config = own.config("train")
+    assert own.levels(config["norm"]) == config["noise_levels"]
+    assert own.levels(config["norm"])[-1] == config["eps_max"]
+    assert own.levels("l2") == own.config("evaluate")["evaluation_levels"]["l2"]
+    assert own.samples in config
 
 
 def test_other_samples_are_not_paired(script):
@@ -190,6 +294,8 @@ def command(script, monkeypatch, tmp_path, capsys):
         (["--methods", "ce", "--budget", "0"], "in minutes above 0, got 0"),
         (["--methods", "ce", "--budget", "nan"], "in minutes above 0, got nan"),
         (["--methods", "ce", "--budget", "1", "--max_epochs", "9"], "got both"),
+        (["--methods", "ce", "--protocol", "weak"], "expected protocol to be one of ['blackbox'"),
+        (["--methods", "ce", "--protocol"], "expected one argument"),
         ([], "no results default in linf in"),
     ],
 )
@@ -212,6 +318,141 @@ def test_a_run_that_is_there_with_other_options_is_refused(command, tmp_path, wo
 
     assert code == 2
     assert f"{words[0][2:]} is None there, {float(words[1]):g}" in text.replace("1.0", "1")
+
+
+PAPER = {"protocol": "paper", "version": Paper.version}
+OTHERS = {
+    "protocol": {"protocol": "screen", "version": Screen.version},
+    "version": {"protocol": "paper", "version": Paper.version - 1},
+    "unknown": {"protocol": "paper"},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_runs_of_other_protocols_are_not_put_into_one_table(script, tmp_path, other):
+    for method, attack in (("ce", PAPER), ("ima", OTHERS[other])):
+        path = tmp_path / f"small_l2_{method}_seed0.json"
+        path.write_text(json.dumps(run(method, [0.05] * 4) | {"attack": attack}))
+
+    with pytest.raises(script["RefusedError"]) as refused:
+        script["read"](tmp_path, "small", "l2")
+
+    name, version = OTHERS[other]["protocol"], OTHERS[other].get("version", "unknown")
+    assert (
+        f"got paper, version {Paper.version} (small_l2_ce_seed0.json); {name}, version {version} "
+        "(small_l2_ima_seed0.json). To evaluate a run again, move its file "
+    ) in str(refused.value)
+    assert "--protocol" in str(refused.value)
+
+
+def written_run(folder, attack):
+    folder.mkdir()
+    path = folder / "default_linf_ce_seed0.json"
+    content = run("ce", [0.05, None] * 2) | {"attack": attack}
+    if "version" not in attack:
+        del content["version"]
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_what_is_there_by_another_protocol_is_refused_before_anything_runs(
+    command, tmp_path, other
+):
+    written_run(tmp_path / "results", OTHERS[other])
+
+    code, text = command("--methods", "ima", "--protocol", "paper")
+
+    assert code == 2
+    assert f"paper, version {Paper.version} (what is asked for here)" in text
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_table_of_older_runs_says_so(command, tmp_path):
+    written_run(tmp_path / "results", OTHERS["unknown"])
+
+    code, text = command()
+
+    assert code == 0
+    assert "\nEvaluated by `paper`, version unknown (monai_ima 0.1.0), on 4 samples.\n" in text
+    assert command("--protocol", "paper")[0] == 2
+
+
+def test_the_versions_of_training_and_evaluation_are_told(script):
+    runs = [run("ce", [0] * 4), run("ima", [0] * 4) | {"version": "0.3.0"}]
+    by = f"Evaluated by `paper`, version {Paper.version} (monai_ima"
+    assert script["evaluated"](runs) == f"{by} 0.2.0 and 0.3.0), on 4 samples."
+    older = [one | {"training_version": "0.1.0"} for one in runs[:1]]
+    assert script["evaluated"](older) == f"{by} 0.2.0), trained by monai_ima 0.1.0, on 4 samples."
+
+
+@pytest.fixture
+def bundle_runs(script, monkeypatch, tmp_path):
+    """What would be run, in place of it; as little is left as is read afterwards."""
+    calls = []
+
+    def command(configs, options):
+        training = Path(options["output_dir"])
+        training.mkdir(parents=True, exist_ok=True)
+        calls.append(options)
+        if "evaluation_dir" not in options:
+            torch.save({"identity": {"training_data": "f"}}, training / "checkpoint.pt")
+            (training / "model.pt").touch()
+            report = {"settings": {}, "versions": {"monai_ima": "0.2.0"}}
+            (training / "robustness.json").write_text(json.dumps(report))
+            return 61.4
+        folder = Path(options["evaluation_dir"])
+        folder.mkdir(exist_ok=True)
+        (folder / "samples.csv").write_text(
+            "id,patient,label,margin_linf,broken_as_linf\n0,p,a,0.1,b\n1,q,b,0.0,a\n"
+        )
+        attack = {"protocol": options["protocol"], "version": len(calls)}
+        report = {"versions": {"monai_ima": "0.3.0"}, "attack": attack, "classes": ["a", "b"]}
+        (folder / "robustness.json").write_text(json.dumps(report | {"curves": [{"n": 2}]}))
+        return 5.0
+
+    monkeypatch.setitem(script["main"].__globals__, "command", command)
+    return calls
+
+
+def test_a_finished_training_is_evaluated_again_by_whichever_protocol(
+    script, bundle_runs, tmp_path
+):
+    asked = script["Asked"]("moons", "small", "linf", "paper", "adv0.1", 0, None, {"norm": "linf"})
+    folder = tmp_path / "run"
+
+    first = script["run"](asked, folder)
+    assert json.loads((folder / "seconds.json").read_text()) == first["seconds"] == 61
+    second = script["run"](asked._replace(protocol="strong"), folder)
+
+    kinds = ["evaluation" if "evaluation_dir" in one else "training" for one in bundle_runs]
+    assert kinds == ["training", "evaluation", "evaluation"]
+    assert [one.get("protocol") for one in bundle_runs] == [None, "paper", "strong"]
+    assert "adv_eps" not in bundle_runs[1]
+    assert second["seconds"] == 61
+    for one, attack in (
+        (first, {"protocol": "paper", "version": 2}),
+        (second, {"protocol": "strong", "version": 3}),
+    ):
+        assert one["attack"] == attack
+        assert (one["version"], one["training_version"]) == ("0.3.0", "0.2.0")
+
+
+def test_the_time_of_a_training_that_was_cut_off_stays_unknown(script, bundle_runs, tmp_path):
+    asked = script["Asked"]("moons", "small", "linf", "paper", "ima", 0, None, {"norm": "linf"})
+    (tmp_path / "run" / "training").mkdir(parents=True)
+    (tmp_path / "run" / "training" / "checkpoint.pt").touch()
+
+    assert script["run"](asked, tmp_path / "run")["seconds"] is None
+    assert bundle_runs[0]["resume"] == "true"
+    assert script["run"](asked, tmp_path / "run")["seconds"] is None
+    assert len(bundle_runs) == 3
+
+
+def test_a_training_that_does_not_name_its_version_is_older(script, bundle_runs, tmp_path):
+    asked = script["Asked"]("moons", "small", "linf", "paper", "ima", 0, None, {"norm": "linf"})
+    script["run"](asked, tmp_path)
+    (tmp_path / "training" / "robustness.json").write_text(json.dumps({"settings": {}}))
+    assert script["run"](asked, tmp_path)["training_version"] == "0.1.0"
 
 
 def test_a_folder_that_was_begun_with_other_options_is_refused(command, tmp_path):

@@ -130,7 +130,7 @@ def test_the_largest_area_above_the_threshold_is_chosen(script, epochs, threshol
 
 
 def test_area_is_the_mean_balanced_accuracy_up_to_the_last_level(script):
-    model = script["Model"](1, "linf", [0, 1, 4], [1.0, 0.5, 0.1], [0.0] * 3, 10, "")
+    model = script["Model"](1, "linf", [0, 1, 4], [1.0, 0.5, 0.1], [0.0] * 3, 10, "paper", 3, "")
 
     assert model.area == pytest.approx((0.75 * 1 + 0.3 * 3) / 4)
 
@@ -142,7 +142,9 @@ def test_example_of_the_page_is_the_result_file(script):
         for model in example["test"]
     ]
     page = (ROOT / "docs" / "selection.md").read_text()
-    assert script["curves_table"](example["epoch"], models) + "\n" in page
+    shown = script["curves_table"](example["epoch"], models)
+    assert {(m.protocol, m.protocol_version) for m in models} == {("paper", 3)}
+    assert f"{shown}\n\n{script['evaluated'](example['version'], models[0])}\n" in page
     threshold = example["min_clean_accuracy"]
     assert models[0].accuracy[0] > threshold
     validation = {m["epoch"]: (m["accuracy"][0], m["area"]) for m in example["validation"]}

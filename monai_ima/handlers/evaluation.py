@@ -419,6 +419,7 @@ class RobustnessEvaluation:
             },
             "attack": {
                 "protocol": measure.protocol.name,
+                "version": measure.protocol.version,
                 "description": measure.protocol.description,
                 **asdict(measure.protocol),
                 "bounds": measure.bounds,

@@ -18,6 +18,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_ima import __version__
 from monai_ima.attacks import Norm, get_norm, pgd
 from monai_ima.handlers.files import write_whole
 from monai_ima.report import Example, as_image, curve_figure, example_figure
@@ -40,7 +41,7 @@ class RobustnessCurveHandler:
     Args:
         eps: noise levels, increasing, in units of the inputs; level 0 is added.
         norm: ``"linf"``, ``"l2"`` or a :class:`~monai_ima.attacks.Norm`.
-        protocol: ``"paper"``, or ``"screen"``, at a seventh of its cost, or ``"strong"``.
+        protocol: ``"paper"``, or ``"screen"``, at a fraction of its cost, or ``"strong"``.
         steps: steps of the protocol's attacks, by default its own.
         restarts: random starts of ``"paper"``, by default two.
         bounds: range of valid inputs.
@@ -191,8 +192,10 @@ class RobustnessReport:
         handler = self.curve_handler
         report = {
             "settings": self.settings,
+            "versions": {"monai_ima": __version__},
             "attack": {
                 "protocol": handler.protocol.name,
+                "version": handler.protocol.version,
                 "description": handler.protocol.description,
                 **asdict(handler.protocol),
                 "norm": handler.norm.name,

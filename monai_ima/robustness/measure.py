@@ -18,6 +18,7 @@ from monai_ima.robustness.protocols import BlackBox, Protocol, closest_errors
 from monai_ima.robustness.search import ClosestErrors
 from monai_ima.robustness.seeds import seeded
 from monai_ima.robustness.statistics import (
+    ENOUGH_PATIENTS,
     balanced_accuracy,
     bootstrap_interval,
     confusion,
@@ -28,7 +29,6 @@ from monai_ima.robustness.statistics import (
 )
 
 Answers = dict[str, Tensor]
-_PATIENTS = 10  # with fewer, intervals over patients are too narrow
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Measure:
             "eps": self.eps.tolist(),
             "norm": self.norm.name,
             "protocol": repr(self.protocol),
+            "protocol_version": self.protocol.version,
         }
 
     @property
@@ -176,7 +177,7 @@ class Measure:
             patients: ``(N,)`` numbers of the samples' patients, or ``None``.
         """
         margins, correct = answers["margins"], predictions == labels
-        by_patient = patients is not None and len(patients.unique()) >= _PATIENTS
+        by_patient = patients is not None and len(patients.unique()) >= ENOUGH_PATIENTS
         curve = RobustnessCurve.from_margins(
             margins, labels, eps=self.eps, norm=self.norm, classes=classes
         )

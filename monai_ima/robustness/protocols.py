@@ -89,7 +89,7 @@ class Paper(Protocol):
     """
 
     name: ClassVar[str] = "paper"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     steps: int = 100
     restarts: int = 2
 
@@ -227,7 +227,7 @@ class Strong(Protocol):
     """
 
     name: ClassVar[str] = "strong"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     steps: int = 100
     targets: int = 9
     queries: int = 1000

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from monai_ima.attacks.base import checked_count
 
+ENOUGH_PATIENTS = 10
+"""Over fewer patients the interval of a bootstrap is too narrow; over one it has no width."""
+
 # Groups drawn at once: some 100 MB, whatever the number of draws and samples.
 _CHUNK = 2**22
 

@@ -37,6 +37,7 @@ from monai.transforms import Compose, EnsureTyped, Resized
 from monai.utils import set_determinism
 from torch import Tensor, nn
 
+from monai_ima import __version__
 from monai_ima.attacks import bpgd, get_norm, misclassified, pgd
 from monai_ima.data import CenterSquareCropd, LoadGreyd, load_datalist, write_synthetic_oct
 from monai_ima.losses import soft_margin
@@ -96,6 +97,7 @@ def main() -> None:
         for eps in (nobody(radii["linf"]), half(radii["linf"]), everybody(radii["linf"]))
     ]
     report = {
+        "version": __version__,
         "settings": settings(arguments.rounds, accuracy),
         "pgd": pgd_rows,
         "bpgd": bpgd_rows,
@@ -122,8 +124,7 @@ def settings(rounds: int, accuracy: float) -> dict[str, Any]:
         "seed": SEED,
         "processor": platform.machine(),
         "versions": {
-            name: version(name)
-            for name in ("torch", "monai-ima", "foolbox", "adversarial-robustness-toolbox")
+            name: version(name) for name in ("torch", "foolbox", "adversarial-robustness-toolbox")
         },
     }
 

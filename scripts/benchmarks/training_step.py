@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from monai.utils import set_determinism
 from torch import Tensor
 
+from monai_ima import __version__
 from monai_ima.data import BatchSampler, TensorSamples, load_ecg, write_synthetic_ecg
 from monai_ima.margins import MarginStore
 from monai_ima.networks import ECGNet
@@ -71,10 +72,11 @@ def main() -> None:
         "margin_steps": MARGIN_STEPS,
         "bisections": BISECTIONS,
         "processor": platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "monai-ima")},
+        "versions": {"torch": version("torch")},
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps({"settings": settings, "rows": rows}, indent=2) + "\n")
+    report = {"version": __version__, "settings": settings, "rows": rows}
+    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
     print(cost_table(rows))
 
 

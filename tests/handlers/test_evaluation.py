@@ -70,7 +70,7 @@ def run(model, data, evaluation, *, batch_size=4, **loader):
 def _few_samples_are_enough():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checks_module, "_NEEDED", 1)
-        patch.setattr(measure_module, "_PATIENTS", 3)
+        patch.setattr(measure_module, "ENOUGH_PATIENTS", 3)
         yield
 
 
@@ -220,6 +220,7 @@ def test_the_report_as_json(finished):
     assert set(report["versions"]) == {"monai_ima", "torch", "monai", "python"}
     attack = {"protocol": "paper", "steps": 40, "bounds": [0, 1], "seed": 0, "outputs": "logits"}
     assert attack.items() <= report["attack"].items()
+    assert report["attack"]["version"] == Paper.version
     assert report["attack"]["description"].startswith("40-step PGD with 2 random starts")
     assert (report["classes"], report["n"], report["patients"]) == (CLASSES, 20, 7)
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]

@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_ima import __version__
 from monai_ima.bundle import summary
 from monai_ima.engines import RobustTrainer
 from monai_ima.handlers import (
@@ -450,6 +451,8 @@ def test_report_holds_curves_and_settings(reported):
     assert [attack[name] for name in ("norm", "steps", "restarts", "seed", "bounds")] == (
         ["linf", 5, 1, 4, [0, 1]]
     )
+    assert (attack["protocol"], attack["version"]) == ("paper", Paper.version)
+    assert report["versions"] == {"monai_ima": __version__}
 
 
 def test_the_last_words_of_a_run_repeat_the_warning_of_its_settings(reported, tmp_path):

@@ -56,7 +56,7 @@ def thirds():
     asked = measure(auroc_steps=40)
     answers, errors = asked(Thirds(), VALUES, LABELS, torch.arange(8))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure_module, "_PATIENTS", 3)  # so few are enough here
+        patch.setattr(measure_module, "ENOUGH_PATIENTS", 3)  # so few are enough here
         summary = asked.summary(answers, LABELS, predicted(Thirds(), VALUES), 3, PATIENTS)
     return answers, errors, summary
 
@@ -385,6 +385,12 @@ def test_identity_is_plain_and_tells_settings_apart():
     identities = [json.dumps(measure(**one).identity, sort_keys=True) for one in settings]
     assert len(set(identities)) == len(settings)
     assert json.dumps(measure().identity, sort_keys=True) == identities[0]
+
+
+def test_identity_tells_versions_of_a_protocol_apart(monkeypatch):
+    now = measure(protocol=Screen(steps=9)).identity
+    monkeypatch.setattr(Screen, "version", Screen.version + 1)
+    assert measure(protocol=Screen(steps=9)).identity != now
 
 
 def test_an_error_on_the_boundary_is_never_given_its_own_label():
