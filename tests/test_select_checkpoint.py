@@ -143,7 +143,7 @@ def test_example_of_the_page_is_the_result_file(script):
     ]
     page = (ROOT / "docs" / "selection.md").read_text()
     shown = script["curves_table"](example["epoch"], models)
-    assert {(m.protocol, m.protocol_version) for m in models} == {("paper", 3)}
+    assert {(m.protocol, m.protocol_version) for m in models} == {("minimum_norm", 1)}
     assert f"{shown}\n\n{script['evaluated'](example['version'], models[0])}\n" in page
     threshold = example["min_clean_accuracy"]
     assert models[0].accuracy[0] > threshold
@@ -194,7 +194,7 @@ def test_the_choice_sees_the_validation_set_alone(selected):
     for (section, _), report in found.items():
         assert report["settings"]["section"] == section
         attack = report["attack"]
-        assert attack["protocol"] == {"test": "paper", "validation": "screen"}[section]
+        assert attack["protocol"] == {"test": "minimum_norm", "validation": "screen"}[section]
         assert attack["steps"] == 100  # the protocol's, not those of the training's own curve
         (curve,) = report["curves"]
         assert (curve["norm"], curve["eps"]) == ("linf", [0, 0.1, 3, 6])

@@ -37,6 +37,7 @@ from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
+from monai_ima import __version__
 from monai_ima.attacks import get_norm, misclassified
 from monai_ima.losses import cross_entropy, hard_margin
 from monai_ima.robustness import (
@@ -99,7 +100,7 @@ def measure(data: str, samples: int, dataset_dir: str | None, runs: Path) -> Non
         )
         for norm in levels:
             if (method, norm) not in done:
-                case = compared(CountingModel(model), inputs, labels, levels[norm], norm)
+                case = compared(CountingModel(model).eval(), inputs, labels, levels[norm], norm)
                 report["cases"].append({"data": data, "method": method, "norm": norm, **case})
                 path.write_text(json.dumps(report, indent=1) + "\n")
                 print(data, method, norm, "is done", flush=True)
@@ -107,11 +108,10 @@ def measure(data: str, samples: int, dataset_dir: str | None, runs: Path) -> Non
 
 def settings(data: str, samples: int) -> dict[str, Any]:
     """What the figures depend on."""
-    packages = ("monai-ima", "torch", "foolbox", "adversarial-robustness-toolbox", "pyautoattack")
-    versions = {name: version(name) for name in packages}
+    packages = ("torch", "foolbox", "adversarial-robustness-toolbox", "pyautoattack")
     return {
-        "version": versions["monai-ima"],
-        "versions": versions,
+        "version": __version__,
+        "versions": {name: version(name) for name in packages},
         "protocols": {protocol.name: protocol.version for protocol in PROTOCOLS},
         "data": data,
         "samples": samples,
