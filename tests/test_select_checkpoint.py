@@ -143,7 +143,7 @@ def test_example_of_the_page_is_the_result_file(script):
     ]
     page = (ROOT / "docs" / "selection.md").read_text()
     shown = script["curves_table"](example["epoch"], models)
-    assert {(m.protocol, m.protocol_version) for m in models} == {("minimum_norm", 1)}
+    assert {(m.protocol, m.protocol_version) for m in models} == {("paper", 3)}
     assert f"{shown}\n\n{script['evaluated'](example['version'], models[0])}\n" in page
     threshold = example["min_clean_accuracy"]
     assert models[0].accuracy[0] > threshold

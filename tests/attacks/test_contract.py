@@ -8,10 +8,20 @@ import torch
 from linear import linear_model
 from torch import nn
 
-from monai_ima.attacks import apgd, apgd_targeted, bpgd, ddn, fmn, get_norm, pgd, square
+from monai_ima.attacks import (
+    apgd,
+    apgd_targeted,
+    bpgd,
+    ddn,
+    fmn,
+    fmn_targeted,
+    get_norm,
+    pgd,
+    square,
+)
 from monai_ima.losses import cross_entropy
 
-ATTACKS = [pgd, bpgd, apgd, apgd_targeted, square, ddn, fmn]
+ATTACKS = [pgd, bpgd, apgd, apgd_targeted, square, ddn, fmn, fmn_targeted]
 CASES = [(a, norm) for a in ATTACKS for norm in ("linf", "l2") if (a, norm) != (ddn, "linf")]
 
 
@@ -174,7 +184,7 @@ def test_same_generator_same_result(attack, norm):
 
 
 @pytest.mark.parametrize(
-    ("attack", "norm"), [(a, norm) for a, norm in CASES if a in (pgd, bpgd, ddn, fmn)]
+    ("attack", "norm"), [(a, norm) for a, norm in CASES if a in (pgd, bpgd, ddn, fmn, fmn_targeted)]
 )
 def test_each_sample_is_attacked_alone(attack, norm):
     model, (inputs, labels) = conv_net(torch.float64), batch(5, torch.float64)
