@@ -21,12 +21,15 @@ from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 # Keys of a bundle's train.json to which an overriding section may hold the only reference, or that
 # MONAI reads by name.
 _KEYS = (
+    "allow_outside",
     "attack_steps",
     "augmentation",
     "beta",
     "bisections",
     "bundle_root",
     "cache_rate",
+    "class_column",
+    "crop",
     "datalist_file",
     "dataset_dir",
     "delta",
@@ -43,13 +46,17 @@ _KEYS = (
     "margin_steps",
     "margin_dataset",
     "margins",
+    "nan_value",
     "num_workers",
+    "path_column",
+    "patient_column",
     "patient_pattern",
     "plane_interval",
     "resume",
     "robust_interval",
     "run",
     "samples_per_class",
+    "split_column",
     "val_interval",
 )
 
