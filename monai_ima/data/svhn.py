@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.io import loadmat
 
 from monai_ima.data.labelled_images import LabelledImages, check_classes, split_images
+from monai_ima.data.mat_file import read_arrays
 from monai_ima.data.tensors import TensorDatalist
 
 CLASSES = tuple("0123456789")
 SIDE = 32
 SOURCE = "http://ufldl.stanford.edu/housenumbers/"
+_MOST_BYTES = 2**31  # of an array; SVHN's extra images, the largest file, have 1.6 GB
 TRAIN, TEST = "train_32x32.mat", "test_32x32.mat"
 
 
@@ -75,8 +77,8 @@ def _read_part(file: Path) -> LabelledImages:
         )
     advice = f"download it again from {SOURCE} (format 2, cropped digits)"
     try:
-        content = loadmat(file, variable_names=["X", "y"])
-    except Exception as error:  # of a broken file: ValueError, zlib.error, TypeError and more
+        content = read_arrays(file, ("X", "y"), most_bytes=_MOST_BYTES)
+    except (ValueError, zlib.error) as error:
         raise ValueError(
             f"expected {file} to be a whole MATLAB file, got: {error}; {advice}"
         ) from error
