@@ -17,7 +17,6 @@ training samples are reduced in proportion as well. What was chosen is in the fi
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import json
 import os
@@ -38,7 +37,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.files import read_csv, write_whole
 from monai_ima.report import NORM_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -395,8 +394,7 @@ def samples(path: Path, classes: list[str], norm: str) -> dict[str, list[Any]]:
 
     There is neither margin nor class where no error was found.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_csv(path)
     margins, given = ([row[f"{key}_{norm}"] for row in rows] for key in ("margin", "broken_as"))
     return {
         "labels": [classes.index(row["label"]) for row in rows],
