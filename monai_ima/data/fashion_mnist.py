@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from monai_ima.data.labelled_images import Bytes, LabelledImages, check_classes, split_images
+from monai_ima.data.list_checks import check_class_count
 from monai_ima.data.tensors import TensorDatalist
 
 CLASSES = (
@@ -35,6 +36,7 @@ _MOST_BYTES = 2**30  # of a file; the largest of the four has 47 million
 def load_fashion_mnist(
     dataset_dir: str | Path,
     *,
+    num_classes: int | None = None,
     image_size: Sequence[int] = (SIDE, SIDE),
     training_samples: int | None = None,
     validation_samples: int | None = None,
@@ -50,6 +52,7 @@ def load_fashion_mnist(
     Args:
         dataset_dir: folder with ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
             ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, each plain or as ``.gz``.
+        num_classes: how many classes the network has; ten are needed.
         image_size: ``(H, W)``; if it is another than the files', for another network, images are
             resized.
         training_samples: take so many of the training images, at random with the classes in
@@ -68,6 +71,8 @@ def load_fashion_mnist(
         Learning Algorithms, 2017.
     """
     folder = Path(dataset_dir)
+    if num_classes is not None:
+        check_class_count(CLASSES, num_classes, "Fashion-MNIST", "take other data")
     return split_images(
         _read_part(folder, "train"),
         _read_part(folder, "t10k"),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from monai_ima.data.labelled_images import LabelledImages, check_classes, split_images
+from monai_ima.data.list_checks import check_class_count
 from monai_ima.data.mat_file import read_arrays
 from monai_ima.data.tensors import TensorDatalist
 
@@ -23,6 +24,7 @@ TRAIN, TEST = "train_32x32.mat", "test_32x32.mat"
 def load_svhn(
     dataset_dir: str | Path,
     *,
+    num_classes: int | None = None,
     image_size: Sequence[int] = (SIDE, SIDE),
     training_samples: int | None = None,
     validation_samples: int | None = None,
@@ -38,6 +40,7 @@ def load_svhn(
 
     Args:
         dataset_dir: folder with ``train_32x32.mat`` and ``test_32x32.mat``.
+        num_classes: how many classes the network has; ten are needed.
         image_size: ``(H, W)``; if it is another than the files', for another network, images are
             resized.
         training_samples: take so many of the training images, at random with the classes in
@@ -56,6 +59,8 @@ def load_svhn(
         Workshop on Deep Learning and Unsupervised Feature Learning, 2011.
     """
     folder = Path(dataset_dir)
+    if num_classes is not None:
+        check_class_count(CLASSES, num_classes, "SVHN", "take other data")
     return split_images(
         _read_part(folder / TRAIN),
         _read_part(folder / TEST),

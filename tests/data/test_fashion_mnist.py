@@ -227,3 +227,8 @@ def test_the_real_files():
     together = torch.cat([data.training.inputs, data.validation.inputs])
     assert together.mean().item() == pytest.approx(0.2860, abs=1e-4)  # as published
     assert data.test.labels[:5].tolist() == [9, 2, 1, 1, 6]
+
+
+def test_another_number_of_classes_is_refused(folder):
+    with pytest.raises(ValueError, match=r"num_classes = 50 classes in .*, got 10: "):
+        load_fashion_mnist(folder, num_classes=50)

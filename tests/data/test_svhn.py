@@ -236,3 +236,8 @@ def test_no_mutation_ends_in_another_error(folder):
                 read_arrays(file, ("X", "y"), most_bytes=2**20)
             except (ValueError, zlib.error) as error:
                 assert str(error)  # noqa: PT017 - it may as well be read
+
+
+def test_another_number_of_classes_is_refused(folder):
+    with pytest.raises(ValueError, match=r"num_classes = 50 classes in .*, got 10: "):
+        load_svhn(folder, num_classes=50)
