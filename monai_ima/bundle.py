@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import re
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +61,8 @@ _KEYS = (
     "val_interval",
 )
 
+_PACKAGE = Path(__file__).parent
+
 _RUN_FILES = (
     "checkpoint.pt",
     "model.pt",
@@ -95,7 +98,8 @@ def say_errors_last() -> None:
         while chain[-1].__cause__ is not None:
             chain.append(chain[-1].__cause__)
         cause = next(filter(_is_ours, chain), chain[-1])
-        sys.stderr.write(f"\nStopped: {type(cause).__name__}: {cause}\n")
+        said = _said_by_worker(str(cause)) or f"{type(cause).__name__}: {cause}"
+        sys.stderr.write(f"\nStopped: {said}\n")
 
     sys.excepthook = hook
 
@@ -107,6 +111,27 @@ def _is_ours(error: BaseException) -> bool:
         traceback = traceback.tb_next
     module = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
     return module.startswith("monai_ima")
+
+
+def _said_by_worker(text: str) -> str:
+    """What went wrong in a loading process, of which torch hands on no more than the traceback.
+
+    Empty if ``text`` is no such traceback.
+    """
+    if not re.match(r"Caught \w+ in DataLoader worker process", text):
+        return ""
+    between = re.compile(
+        r"\n\n(?:The above exception was the direct|During handling of the above) .*\n"
+    )
+    tracebacks = between.split(text)
+    ours = [block for block in tracebacks if _raised_in(block).is_relative_to(_PACKAGE)]
+    # what was raised stands behind the last line of code, which is indented
+    *_, said = re.split(r"\n +.*(?=\n\S)", (ours or tracebacks)[0])
+    return said.strip()
+
+
+def _raised_in(traceback: str) -> Path:
+    return Path(traceback.rpartition('  File "')[2].partition('"')[0])
 
 
 def check_keys(likeness: float = 0.0) -> None:

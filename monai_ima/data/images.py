@@ -118,8 +118,10 @@ class CenterSquareCropd(MapTransform):
             shortest = min(sides)
             kept = shortest ** len(sides) / math.prod(sides)
             if kept < _LEAST_KEPT:
+                meta = getattr(cropped[key], "meta", {})
+                name = meta.get("filename_or_obj", "an image")
                 raise ValueError(
-                    f"expected a crop to equal sides that keeps a quarter of an image at least, got "
+                    f"expected a crop to equal sides that keeps a quarter of {name} at least, got "
                     f"{kept:.1%} of {' x '.join(map(str, sides))}; resize whole images with --crop "
                     f"false, or resample or pad them before"
                 )

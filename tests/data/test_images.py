@@ -401,3 +401,10 @@ def test_a_pipe_is_refused_without_being_opened(tmp_path):
 def test_a_crop_that_drops_most_of_an_image_is_refused(shape):
     with pytest.raises(ValueError, match=r"keeps a quarter .*got \d+.\d% of .*--crop false"):
         CenterSquareCropd("image")({"image": torch.zeros(shape)})
+
+
+def test_the_image_that_a_crop_would_drop_is_named(tmp_path):
+    loaded = LoadGreyd("image")({"image": save(tmp_path / "wide.png", noise(4, 80))})
+
+    with pytest.raises(ValueError, match=r"a quarter of .*wide.png at least, got 5.0% of 4 x 80"):
+        CenterSquareCropd("image")(loaded)
