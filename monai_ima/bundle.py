@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import re
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +22,15 @@ from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 # Keys of a bundle's train.json to which an overriding section may hold the only reference, or that
 # MONAI reads by name.
 _KEYS = (
+    "allow_outside",
     "attack_steps",
     "augmentation",
     "beta",
     "bisections",
     "bundle_root",
     "cache_rate",
+    "class_column",
+    "crop",
     "datalist_file",
     "dataset_dir",
     "delta",
@@ -43,15 +47,21 @@ _KEYS = (
     "margin_steps",
     "margin_dataset",
     "margins",
+    "nan_value",
     "num_workers",
+    "path_column",
+    "patient_column",
     "patient_pattern",
     "plane_interval",
     "resume",
     "robust_interval",
     "run",
     "samples_per_class",
+    "split_column",
     "val_interval",
 )
+
+_PACKAGE = Path(__file__).parent
 
 _RUN_FILES = (
     "checkpoint.pt",
@@ -88,7 +98,8 @@ def say_errors_last() -> None:
         while chain[-1].__cause__ is not None:
             chain.append(chain[-1].__cause__)
         cause = next(filter(_is_ours, chain), chain[-1])
-        sys.stderr.write(f"\nStopped: {type(cause).__name__}: {cause}\n")
+        said = _said_by_worker(str(cause)) or f"{type(cause).__name__}: {cause}"
+        sys.stderr.write(f"\nStopped: {said}\n")
 
     sys.excepthook = hook
 
@@ -100,6 +111,27 @@ def _is_ours(error: BaseException) -> bool:
         traceback = traceback.tb_next
     module = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
     return module.startswith("monai_ima")
+
+
+def _said_by_worker(text: str) -> str:
+    """What went wrong in a loading process, of which torch hands on no more than the traceback.
+
+    Empty if ``text`` is no such traceback.
+    """
+    if not re.match(r"Caught \w+ in DataLoader worker process", text):
+        return ""
+    between = re.compile(
+        r"\n\n(?:The above exception was the direct|During handling of the above) .*\n"
+    )
+    tracebacks = between.split(text)
+    ours = [block for block in tracebacks if _raised_in(block).is_relative_to(_PACKAGE)]
+    # what was raised stands behind the last line of code, which is indented
+    *_, said = re.split(r"\n +.*(?=\n\S)", (ours or tracebacks)[0])
+    return said.strip()
+
+
+def _raised_in(traceback: str) -> Path:
+    return Path(traceback.rpartition('  File "')[2].partition('"')[0])
 
 
 def check_keys(likeness: float = 0.0) -> None:

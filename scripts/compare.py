@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 from torch import Tensor
 
-from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.files import read_csv, write_whole
 from monai_ima.report import NORM_NAMES
 from monai_ima.robustness.statistics import ENOUGH_PATIENTS, bootstrap_means
 
@@ -241,8 +241,7 @@ def protocol_in_words(attack: dict[str, Any]) -> str:
 
 def read_samples(path: Path) -> list[dict[str, str]]:
     """The rows of a ``samples.csv``, in the order of their ids."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(path)
     if not rows:
         raise RefusedError(f"there is no sample in {path}; run the evaluation again")
     for number, row in enumerate(rows, start=1):

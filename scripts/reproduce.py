@@ -20,7 +20,6 @@ training samples are reduced in proportion as well. What was chosen is in the fi
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import itertools
 import json
@@ -44,7 +43,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.files import read_csv, write_whole
 from monai_ima.report import NORM_NAMES
 from monai_ima.robustness import Protocol, get_protocol
 from monai_ima.robustness.statistics import ENOUGH_PATIENTS, bootstrap_means
@@ -403,8 +402,7 @@ def samples(path: Path, classes: list[str], norm: str) -> dict[str, Any]:
 
     There is neither margin nor class where no error was found.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_csv(path)
     margins, given = ([row[f"{key}_{norm}"] for row in rows] for key in ("margin", "broken_as"))
     return {
         "labels": [classes.index(row["label"]) for row in rows],

@@ -5,6 +5,8 @@ import sys
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.data import DataLoader, Dataset
+from monai.transforms import Compose
 
 from monai_ima.bundle import (
     check_keys,
@@ -13,8 +15,10 @@ from monai_ima.bundle import (
     flag,
     given,
     prepare_output_dir,
+    say_errors_last,
     summary,
 )
+from monai_ima.data import LoadGreyd
 from monai_ima.robustness import RobustnessCurve
 
 FILES = ("model.pt", "model_best.pt", "checkpoint.pt", "robustness.csv")
@@ -313,3 +317,20 @@ def test_a_flag_is_read_from_a_word(value, expected):
 def test_any_other_word_is_refused(value):
     with pytest.raises(ValueError, match="expected resume to be true or false, got"):
         flag("resume", value)
+
+
+def test_an_error_in_a_loading_process_is_said_in_its_own_words(tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken.png").write_text("not an image")
+    dataset = Dataset([{"image": str(tmp_path / "broken.png")}], Compose([LoadGreyd("image")]))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    say_errors_last()
+
+    with pytest.raises(RuntimeError, match="worker process") as caught:
+        next(iter(DataLoader(dataset, num_workers=1)))
+    sys.excepthook(caught.type, caught.value, caught.tb)
+
+    *_, last = capsys.readouterr().err.strip().splitlines()
+    assert last.startswith(
+        f"Stopped: ValueError: cannot read {tmp_path / 'broken.png'} as an image"
+    )
+    assert last.endswith("replace the file or take it out of the data set")

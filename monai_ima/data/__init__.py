@@ -1,10 +1,11 @@
 """Data sets as MONAI datalists or as tensors: which samples, how they are split and read."""
 
-from monai_ima.data.datalist import Datalist, SampleList, list_samples, load_datalist
 from monai_ima.data.ecg import load_ecg
 from monai_ima.data.fashion_mnist import load_fashion_mnist
 from monai_ima.data.images import CenterSquareCropd, LoadGreyd
+from monai_ima.data.listing import list_samples, load_datalist
 from monai_ima.data.moons import load_plane
+from monai_ima.data.sample import Datalist, SampleList
 from monai_ima.data.svhn import load_svhn
 from monai_ima.data.synthetic_ecg import write_synthetic_ecg
 from monai_ima.data.synthetic_fashion import write_synthetic_fashion

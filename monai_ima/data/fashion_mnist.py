@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from monai_ima.data.labelled_images import Bytes, LabelledImages, check_classes, split_images
+from monai_ima.data.list_checks import check_class_count
 from monai_ima.data.tensors import TensorDatalist
 
 CLASSES = (
@@ -29,11 +30,13 @@ CLASSES = (
 SIDE = 28
 SOURCE = "https://github.com/zalandoresearch/fashion-mnist"
 _UNSIGNED_BYTE = 8
+_MOST_BYTES = 2**30  # of a file; the largest of the four has 47 million
 
 
 def load_fashion_mnist(
     dataset_dir: str | Path,
     *,
+    num_classes: int | None = None,
     image_size: Sequence[int] = (SIDE, SIDE),
     training_samples: int | None = None,
     validation_samples: int | None = None,
@@ -49,6 +52,7 @@ def load_fashion_mnist(
     Args:
         dataset_dir: folder with ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
             ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, each plain or as ``.gz``.
+        num_classes: how many classes the network has; ten are needed.
         image_size: ``(H, W)``; if it is another than the files', for another network, images are
             resized.
         training_samples: take so many of the training images, at random with the classes in
@@ -67,6 +71,8 @@ def load_fashion_mnist(
         Learning Algorithms, 2017.
     """
     folder = Path(dataset_dir)
+    if num_classes is not None:
+        check_class_count(CLASSES, num_classes, "Fashion-MNIST", "take other data")
     return split_images(
         _read_part(folder, "train"),
         _read_part(folder, "t10k"),
@@ -112,26 +118,34 @@ def _find(folder: Path, name: str) -> Path:
 def _read_idx(file: Path, dimensions: int) -> Bytes:
     """An array of bytes in the idx format: a magic number, the sizes, then the values."""
     advice = f"download it again from {SOURCE}"
-    content = file.read_bytes()
-    if file.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(
-                f"expected {file} to be a whole gzip file, got: {error}; {advice}"
-            ) from error
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     start = 4 + 4 * dimensions
-    if content[:4] != magic or len(content) < start:
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            header = stream.read(start)
+            shape = tuple(int.from_bytes(header[k : k + 4], "big") for k in range(4, start, 4))
+            count = math.prod(shape)
+            # a small file may unpack to any size: no more is read than the header says
+            whole = header[:4] == magic and len(header) == start
+            content = stream.read(count + 1) if whole and count <= _MOST_BYTES else b""
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"expected {file} to be a whole gzip file, got: {error}; {advice}"
+        ) from error
+    if not whole:
         raise ValueError(
             f"expected {file} to begin with the magic number {magic.hex()} of an idx file of bytes "
-            f"and with {dimensions} sizes, got {content[:start].hex() or 'nothing'}; {advice}"
+            f"and with {dimensions} sizes, got {header.hex() or 'nothing'}; {advice}"
         )
-    shape = tuple(int.from_bytes(content[k : k + 4], "big") for k in range(4, start, 4))
-    values = np.frombuffer(content[start:], np.uint8)
-    if len(values) != math.prod(shape):
+    if count > _MOST_BYTES:
+        raise ValueError(
+            f"expected {file} to hold at most {_MOST_BYTES:,} values, got "
+            f"{' x '.join(map(str, shape))} in its header; {advice}"
+        )
+    if len(content) != count:
+        found = "more" if len(content) > count else len(content)
         raise ValueError(
             f"expected {file} to hold {' x '.join(map(str, shape))} values, as its header says, "
-            f"got {len(values)}; {advice}"
+            f"got {found}; {advice}"
         )
-    return values.reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from monai_ima.data.list_checks import check_class_count
 from monai_ima.data.tensors import TensorDatalist, TensorSamples
 
 PlaneShape: TypeAlias = Literal["moons", "gaussians"]
@@ -25,6 +26,7 @@ _MOONS_SPREAD = (math.sqrt(3) / 2, math.sqrt(9 / 16 - 1 / math.pi))
 def load_plane(
     shape: PlaneShape = "moons",
     *,
+    num_classes: int = 2,
     noise: float = 0.1,
     training: int = 1000,
     validation: int = 500,
@@ -38,6 +40,7 @@ def load_plane(
         shape: ``"moons"``, two half circles that reach into one another, standardized (see
             :func:`moon`), or ``"gaussians"``, two round classes around ``GAUSSIAN_MEANS``, for
             which the best boundary in L2 is the straight line midway.
+        num_classes: how many classes the network has; two are needed.
         noise: standard deviation of each coordinate; that of moons before they are standardized.
         training: number of training samples, even, as the next two.
         validation: number of validation samples.
@@ -50,6 +53,7 @@ def load_plane(
     """
     if shape not in get_args(PlaneShape):
         raise ValueError(f"expected shape to be one of {get_args(PlaneShape)}, got {shape!r}")
+    check_class_count(CLASSES, num_classes, "the plane", "take other data")
     if not 0 <= noise < math.inf:
         raise ValueError(f"expected a finite noise, not below 0, got {noise}")
     for name, count in {"training": training, "validation": validation, "test": test}.items():

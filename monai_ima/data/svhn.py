@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.io import loadmat
 
 from monai_ima.data.labelled_images import LabelledImages, check_classes, split_images
+from monai_ima.data.list_checks import check_class_count
+from monai_ima.data.mat_file import read_arrays
 from monai_ima.data.tensors import TensorDatalist
 
 CLASSES = tuple("0123456789")
 SIDE = 32
 SOURCE = "http://ufldl.stanford.edu/housenumbers/"
+_MOST_BYTES = 2**31  # of an array; SVHN's extra images, the largest file, have 1.6 GB
 TRAIN, TEST = "train_32x32.mat", "test_32x32.mat"
 
 
 def load_svhn(
     dataset_dir: str | Path,
     *,
+    num_classes: int | None = None,
     image_size: Sequence[int] = (SIDE, SIDE),
     training_samples: int | None = None,
     validation_samples: int | None = None,
@@ -36,6 +40,7 @@ def load_svhn(
 
     Args:
         dataset_dir: folder with ``train_32x32.mat`` and ``test_32x32.mat``.
+        num_classes: how many classes the network has; ten are needed.
         image_size: ``(H, W)``; if it is another than the files', for another network, images are
             resized.
         training_samples: take so many of the training images, at random with the classes in
@@ -54,6 +59,8 @@ def load_svhn(
         Workshop on Deep Learning and Unsupervised Feature Learning, 2011.
     """
     folder = Path(dataset_dir)
+    if num_classes is not None:
+        check_class_count(CLASSES, num_classes, "SVHN", "take other data")
     return split_images(
         _read_part(folder / TRAIN),
         _read_part(folder / TEST),
@@ -75,8 +82,8 @@ def _read_part(file: Path) -> LabelledImages:
         )
     advice = f"download it again from {SOURCE} (format 2, cropped digits)"
     try:
-        content = loadmat(file, variable_names=["X", "y"])
-    except Exception as error:  # of a broken file: ValueError, zlib.error, TypeError and more
+        content = read_arrays(file, ("X", "y"), most_bytes=_MOST_BYTES)
+    except (ValueError, zlib.error) as error:
         raise ValueError(
             f"expected {file} to be a whole MATLAB file, got: {error}; {advice}"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.files import write_csv, write_whole
 from monai_ima.report import (
     Example,
     as_image,
@@ -75,18 +74,6 @@ def write_evaluation(
                 examples[curve["norm"]],
             )
         writer.add_text("robustness/checks", _check_table(report["checks"]), 0)
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of one form, with their names above."""
-
-    def write(unfinished: Path) -> None:
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-
-    write_whole(path, write)
 
 
 def _levels(curves: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

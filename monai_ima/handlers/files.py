@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _logger = logging.getLogger(__name__)
 
@@ -24,6 +26,38 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of one form, with their names above, so that no spreadsheet runs their text.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, as text that has
+    one; :func:`read_csv` takes it away.
+    """
+
+    def write(unfinished: Path) -> None:
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows({name: _shown(value) for name, value in row.items()} for row in rows)
+
+    write_whole(path, write)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of what :func:`write_csv` has written, as they were."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            # of a damaged row, values may be missing, or a list of those that have no name
+            {k: v.removeprefix("'") if isinstance(v, str) else v for k, v in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _shown(value: object) -> object:
+    # https://owasp.org/www-community/attacks/CSV_Injection
+    runs = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "'"))
+    return f"'{value}" if runs else value
 
 
 def set_aside(folder: Path, patterns: Iterable[str]) -> None:

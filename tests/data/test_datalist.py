@@ -11,7 +11,8 @@ from hypothesis import given, strategies as st
 from PIL import Image
 
 from monai_ima.data import load_datalist
-from monai_ima.data.datalist import SECTIONS, Sample, split_by_patient
+from monai_ima.data.sample import SECTIONS, Sample
+from monai_ima.data.split import split_by_patient
 
 DATA = Path(os.environ.get("MONAI_IMA_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FRACTIONS = (0.6, 0.2, 0.2)
@@ -179,6 +180,8 @@ def test_folders_manifest_and_decathlon_file_give_the_same(folder):
 
     assert load_datalist(folder, num_classes=2, datalist=manifest) == expected
     assert load_datalist(folder, num_classes=2, datalist=decathlon) == expected
+    bare = write_json(folder / "bare.json", as_entries(rows))
+    assert load_datalist(folder, num_classes=2, datalist=bare) == expected
 
 
 def test_a_given_split_is_kept_in_its_order(folder):
@@ -365,7 +368,7 @@ BAD_INPUT = {
         r"with the sum 1, got \(0.6, 0.2, 0.1\)",
     ),
     "no samples": (nothing, {"samples_per_class": 0}, r"samples_per_class .*at least 1, got 0"),
-    "no file": (nothing, {"datalist": "list.csv"}, r"datalist .*got .*list.csv: no such file"),
+    "no file": (nothing, {"datalist": "list.csv"}, r"datalist_file .*got .*list.csv: no such file"),
     "other file": (
         lambda folder: (folder / "list.txt").touch(),
         {"datalist": "list.txt"},
@@ -389,12 +392,12 @@ BAD_INPUT = {
     "empty field": (
         csv_of(lambda rows: set_in(rows, 3, patient="")),
         {"datalist": "list.csv"},
-        r"a patient, got \{'image': 'A/A-2-2.png', 'label': 'A', 'patient': ''\}; fill",
+        r"a patient, got \{'path': 'A/A-2-2.png', 'class': 'A', 'patient': '', .*\}; fill",
     ),
     "unknown section": (
-        csv_of(lambda rows: set_in(rows, 3, split="train")),
+        csv_of(lambda rows: set_in(rows, 3, split="learn")),
         {"datalist": "list.csv"},
-        r"sections training, validation, test.* got training, train, validation, test; add",
+        r"sections training, validation, test.* got training, learn, validation, test; add",
     ),
     "missing image": (
         csv_of(lambda rows: set_in(rows, 3, path="A/A-2-9.png")),
@@ -416,10 +419,10 @@ BAD_INPUT = {
         {"datalist": "list.json"},
         r"list.json to be JSON .*got: Expecting",
     ),
-    "JSON list": (
-        json_of(lambda content: content["training"]),
+    "JSON of a word": (
+        json_of(lambda content: "training"),
         {"datalist": "list.json"},
-        r"list.json to be JSON .*got: 'list'",
+        r"list.json to be JSON .*got: 'str'",
     ),
     "no training": (
         json_of(lambda content: {"test": content["training"]}),

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -66,3 +69,36 @@ def test_folder_without_beats_says_how_to_write_them(tmp_path):
 def test_bad_numbers_are_refused(folder, name):
     with pytest.raises(ValueError, match=f"{name} to be a whole number"):
         load_ecg(folder, **{name: 0})
+
+
+def without(folder, absent, output):
+    """The beats of some classes only."""
+    lines = (folder / "beats.csv").read_text().splitlines()
+    kept = [n for n, line in enumerate(lines[1:]) if line.split(",")[4] not in absent]
+    output.mkdir()
+    (output / "beats.csv").write_text("\n".join([lines[0], *(lines[1:][n] for n in kept)]) + "\n")
+    np.save(output / "beats.npy", np.load(folder / "beats.npy")[kept])
+    (output / "ecg_beats.json").write_text((folder / "ecg_beats.json").read_text())
+    return output
+
+
+def test_absent_classes_are_refused(folder, tmp_path):
+    some = without(folder, "SVF", tmp_path / "some")
+
+    with pytest.raises(
+        ValueError, match=r"every class in the training set of .*, got none of S, V, F"
+    ):
+        load_ecg(some)
+
+
+@pytest.mark.parametrize("number", [4, 50])
+def test_another_number_of_classes_is_refused(folder, number):
+    with pytest.raises(
+        ValueError, match=rf"num_classes = {number} classes in .*, got 5: N, S, V, F"
+    ):
+        load_ecg(folder, num_classes=number)
+
+
+def test_the_bundle_hands_the_number_of_classes_on():
+    for path in (Path(__file__).parents[2] / "bundles").glob("*_ima/train.json"):
+        assert json.loads(path.read_text())["datalist"]["num_classes"] == "@num_classes", path

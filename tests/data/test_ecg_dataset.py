@@ -188,6 +188,105 @@ def test_a_table_that_does_not_fit_is_named(records, tmp_path):
         load_ecg_beats(tmp_path / "beats")
 
 
+def changed_beats(folder, change):
+    beats = np.load(folder / "beats.npy")
+    np.save(folder / "beats.npy", change(beats))
+
+
+def with_value(value):
+    def change(beats):
+        beats[4, 7] = value
+        return beats
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (with_value(np.nan), r"from 0 to 1 in .*beats.npy, got nan in row 5; remove the folder"),
+        (with_value(np.inf), r"beats.npy, got inf in row 5"),
+        (with_value(-0.1), r"beats.npy, got -0.1\d* in row 5"),
+        (with_value(1.5), r"beats.npy, got 1.5 in row 5"),
+        (lambda beats: beats.astype(np.int64), r"beats.npy to hold .* got int64"),
+        (lambda beats: beats.astype(complex), r"beats.npy to hold .* got complex128"),
+        (lambda beats: beats[:, 1:], r"as many beats of 187 .* got an array of \(\d+, 186\)"),
+        (lambda beats: np.array([None]), r"beats.npy to be an array, got: "),
+    ],
+)
+def test_beats_that_mean_nothing_are_named_by_their_row(records, tmp_path, change, message):
+    write_ecg_beats(records, tmp_path / "beats")
+    changed_beats(tmp_path / "beats", change)
+
+    with pytest.raises(ValueError, match=message):
+        load_ecg_beats(tmp_path / "beats")
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4'"])
+def test_a_file_that_is_no_array_is_named(records, tmp_path, content):
+    write_ecg_beats(records, tmp_path / "beats")
+    (tmp_path / "beats" / "beats.npy").write_bytes(content)
+
+    with pytest.raises(ValueError, match=r"beats.npy to be an array, got"):
+        load_ecg_beats(tmp_path / "beats")
+
+
+def test_double_precision_is_read_in_single(records, tmp_path):
+    write_ecg_beats(records, tmp_path / "beats")
+    before = np.array(load_ecg_beats(tmp_path / "beats").beats)
+    changed_beats(tmp_path / "beats", lambda beats: beats.astype(np.float64))
+
+    beats = load_ecg_beats(tmp_path / "beats").beats
+
+    assert beats.dtype == np.float32
+    np.testing.assert_array_equal(beats, before)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("100,100,300,N,N", r"6 values in row 2 of .*beats.csv, got \['100', .*; remove"),
+        ("100,100,300,N,N,MLII,x", r"6 values in row 2"),
+        ("100,100,x,N,N,MLII", r"a position, .* in row 2"),
+        ("100,100,-3,N,N,MLII", r"a position, .* in row 2"),
+        ("100,100,3.5,N,N,MLII", r"a position, .* in row 2"),
+        (f"100,100,{'9' * 30},N,N,MLII", r"a position, .* in row 2"),
+        ("100,100,300,N,X,MLII", r"a class \(N, S, V, F, Q\) in row 2"),
+        ("100,100,300,N,,MLII", r"a class \(N, S, V, F, Q\) in row 2"),
+        ("100,100,300,N,V,MLII", r"the class of the symbol N in row 2"),
+        ("100,100,300,:,Q,MLII", r"the class of the symbol : in row 2"),
+        (",100,300,N,N,MLII", r"a record, a patient and a lead in row 2"),
+        ("100,,300,N,N,MLII", r"a record, a patient and a lead in row 2"),
+        ('100,100,300,N,"N,MLII', r"beats.csv to be a table, got: unexpected end"),
+        (b"100,100,300,N,\xff,MLII", r"beats.csv to be a table, got: 'utf-8'"),
+    ],
+)
+def test_a_row_that_means_nothing_is_named(records, tmp_path, row, message):
+    write_ecg_beats(records, tmp_path / "beats")
+    table = tmp_path / "beats" / "beats.csv"
+    lines = table.read_bytes().splitlines()
+    lines[2] = row if isinstance(row, bytes) else row.encode()
+    table.write_bytes(b"\r\n".join(lines) + b"\r\n")
+
+    with pytest.raises(ValueError, match=message):
+        load_ecg_beats(tmp_path / "beats")
+
+
+def test_a_place_twice_and_other_columns_are_named(records, tmp_path):
+    write_ecg_beats(records, tmp_path / "beats")
+    table = tmp_path / "beats" / "beats.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:2], lines[1], *lines[3:]]))
+    with pytest.raises(ValueError, match=r"no other row of that place in row 2 of .*beats.csv"):
+        load_ecg_beats(tmp_path / "beats")
+    table.write_text("\n".join(["record,patient,position,symbol,class", *lines[1:]]))
+    with pytest.raises(ValueError, match=r"beats.csv to have the columns record, .*, lead, got"):
+        load_ecg_beats(tmp_path / "beats")
+    table.write_text("")
+    with pytest.raises(ValueError, match=r"the columns record, .*, got none"):
+        load_ecg_beats(tmp_path / "beats")
+
+
 # --- the command ----------------------------------------------------------------------------------
 
 

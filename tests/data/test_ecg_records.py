@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from wfdb_record import heartbeat, write_annotations, write_record
@@ -141,3 +143,72 @@ def test_a_signal_file_under_another_name_is_named(folder):
 
     with pytest.raises(FileNotFoundError, match=r"203.dat, which the header 202.hea names"):
         read_record(folder, "202")
+
+
+def on_clock(rate, annotations):
+    """Annotations after a note of their own clock, as rdann reads it."""
+    text = f"## time resolution: {rate}".encode()
+    text += bytes(len(text) % 2)
+    return struct.pack("<HH", 22 << 10, 63 << 10 | len(text)) + text + annotations
+
+
+@pytest.mark.parametrize(("rate", "factor"), [(720, 2), (180, 0.5), (360, 1), (1000, 1000 / 360)])
+def test_annotations_on_another_clock_are_put_on_that_of_the_signal(folder, rate, factor):
+    file = folder / "202.atr"
+    places = [(round(place * factor), symbol) for place, symbol in ANNOTATIONS]
+    write_annotations(file, places)
+    file.write_bytes(on_clock(rate, file.read_bytes()))
+
+    record = read_record(folder, "202")
+
+    assert record.symbols == tuple("+NVNA")
+    np.testing.assert_allclose(record.positions, [18, 300, 600, 900, 2400], atol=0.5 / factor)
+    peaks = [record.signal[place - 60 : place + 60].argmax() - 60 for place in (300, 600, 900)]
+    assert record.rate == 360
+    assert np.abs(peaks).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("202 3 360", "202 3 0"),
+        ("202 3 360", "202 3 1e9"),
+        ("202 3 360", "202 4 360"),
+        (" 212 ", " 999 "),
+    ],
+)
+def test_a_changed_header_is_named(folder, old, new):
+    header = folder / "202.hea"
+    header.write_text(header.read_text().replace(old, new))
+
+    with pytest.raises(ValueError, match=r"202"):
+        read_record(folder, "202")
+
+
+def test_a_header_may_leave_out_the_converter(folder):
+    header = folder / "202.hea"
+    lines = header.read_text().splitlines()
+    short = [lines[0], *(line.split(" 11 ")[0] for line in lines[1:4])]
+    header.write_text("\n".join(short) + "\n")
+
+    record = read_record(folder, "202")
+
+    assert record.limits[0] < record.signal.min() < record.signal.max() < record.limits[1]
+
+
+def test_no_mutation_of_a_header_ends_in_other_words(folder):
+    rng = np.random.default_rng(0)
+    header = folder / "202.hea"
+    whole = header.read_bytes()
+    for _ in range(150):
+        changed = bytearray(whole)
+        place = rng.integers(len(changed))
+        if rng.random() < 0.5:
+            changed[place] = rng.choice(list(b"0-./(x\n "))
+        else:
+            del changed[place : place + rng.integers(1, 6)]
+        header.write_bytes(changed)
+        try:
+            read_record(folder, "202")
+        except (ValueError, FileNotFoundError) as error:
+            assert "202" in str(error)  # noqa: PT017 - it may as well be read

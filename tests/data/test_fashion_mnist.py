@@ -149,6 +149,19 @@ def class_ten(folder):
     (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(labels + 1))
 
 
+def bomb(folder):
+    file = folder / f"{names('train')[0]}.gz"
+    sizes = b"".join(size.to_bytes(4, "big") for size in (8_500_000, 28, 28))
+    file.write_bytes(gzip.compress(b"\0\0\x08\x03" + sizes + bytes(10**6)))
+
+
+def more_than_it_says(folder):
+    file = folder / f"{names('train')[0]}.gz"
+    with gzip.open(file, "ab") as stream:  # of which no more than one byte is to be unpacked
+        for _ in range(20):
+            stream.write(bytes(10**6))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -164,6 +177,8 @@ def class_ten(folder):
         (empty, r"magic number 00000803 .*, got nothing; download"),
         (too_wide, r"images of 28 x 28 pixels in .*t10k-images.*, got 28 x 30"),
         (one_label_less, r"as many labels in .*t10k-labels.*, got 27 labels and 28 images"),
+        (bomb, r"train-images.*at most 1,073,741,824 values, got 8500000 x 28 x 28 in its header"),
+        (more_than_it_says, r"train-images.* 120 x 28 x 28 values.*, got more; download"),
         (class_ten, r"labels 0 to 9 in .*t10k-labels.*, got 10; download"),
     ],
 )
@@ -212,3 +227,8 @@ def test_the_real_files():
     together = torch.cat([data.training.inputs, data.validation.inputs])
     assert together.mean().item() == pytest.approx(0.2860, abs=1e-4)  # as published
     assert data.test.labels[:5].tolist() == [9, 2, 1, 1, 6]
+
+
+def test_another_number_of_classes_is_refused(folder):
+    with pytest.raises(ValueError, match=r"num_classes = 50 classes in .*, got 10: "):
+        load_fashion_mnist(folder, num_classes=50)

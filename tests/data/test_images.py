@@ -229,3 +229,182 @@ def test_a_real_wide_oct_image_is_cropped_to_its_height():
     assert image.shape == (1, 496, 768)
     np.testing.assert_allclose(image[0].numpy(), np.asarray(Image.open(path)) / 255, atol=1e-6)
     assert torch.equal(square, image[:, :, 136:632])
+
+
+# --- TIFF, orientation, transparency --------------------------------------------------------------
+
+
+def save_tiff(path, array, **options):
+    import tifffile
+
+    tifffile.imwrite(path, array, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "expected"),
+    [
+        pytest.param(GREY, {}, GREY / 255, id="8 bits"),
+        pytest.param(GREY.astype(np.uint16) * 257, {}, GREY / 255, id="16 bits"),
+        pytest.param(GREY.astype(">u2") * 257, {"byteorder": ">"}, GREY / 255, id="big endian"),
+        pytest.param(GREY.astype(np.float32) / 255, {}, GREY / 255, id="floats"),
+        pytest.param(GREY, {"photometric": "miniswhite"}, 1 - GREY / 255, id="white is zero"),
+    ],
+)
+def test_tiff_values_keep_their_scale(tmp_path, array, options, expected):
+    image = load(save_tiff(tmp_path / "image.tif", array, **options))
+
+    assert image.dtype == torch.float32
+    np.testing.assert_allclose(image[0].numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "message"),
+    [
+        pytest.param(noise(2, 3).astype(np.int8), {}, r"mode L \(signed 8 bits\)", id="int8"),
+        pytest.param(noise(2, 3).astype(np.int16), {}, r"mode I \(signed 16 bits\)", id="int16"),
+        pytest.param(noise(2, 3).astype(np.uint32), {}, r"mode I \(32 bits\)", id="uint32"),
+        pytest.param(noise(2, 3).astype(np.int32), {}, r"mode I \(signed 32 bits\)", id="int32"),
+        pytest.param(
+            noise(2, 3).astype(np.uint16),
+            {"photometric": "miniswhite"},
+            r"mode I;16 \(16 bits, white is zero\)",
+            id="16 bits, white is zero",
+        ),
+        pytest.param(noise(3, 20, 30), {"photometric": "minisblack"}, "got 3; save", id="pages"),
+        pytest.param(GREY.astype(np.float32), {}, "from 0 to 1, got 0 to 200; div", id="floats"),
+        pytest.param(np.full((2, 3), np.nan, np.float32), {}, "got nan to nan", id="NaN"),
+    ],
+)
+def test_tiff_of_an_unknown_scale_is_refused(tmp_path, array, options, message):
+    path = save_tiff(tmp_path / "image.tif", array, **options)
+
+    with pytest.raises(ValueError, match=rf"cannot read .*image.tif .*{message}"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [
+        (1, lambda a: a),
+        (2, np.fliplr),
+        (3, lambda a: np.rot90(a, 2)),
+        (5, np.transpose),
+        (6, lambda a: np.rot90(a, -1)),
+        (8, np.rot90),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["png", "jpeg", "tif"])
+def test_orientation_is_followed(tmp_path, orientation, turned, suffix):
+    blocks = GREY.repeat(16, axis=0).repeat(16, axis=1)
+    image = Image.fromarray(blocks)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / f"image.{suffix}", exif=exif)
+
+    loaded = load(tmp_path / f"image.{suffix}")
+
+    np.testing.assert_allclose(loaded[0].numpy(), turned(blocks) / 255, atol=0.02)
+
+
+def test_transparent_pixels_are_refused(tmp_path):
+    image = Image.new("LA", (3, 2), (200, 255))
+    image.putpixel((1, 1), (200, 254))
+    image.save(tmp_path / "image.png")
+
+    with pytest.raises(ValueError, match=r"image.png .*transparent pixels; save it without"):
+        load(tmp_path / "image.png")
+
+
+def test_a_bitmap_is_read(tmp_path):
+    np.testing.assert_allclose(load(save(tmp_path / "image.bmp", GREY))[0].numpy(), GREY / 255)
+
+
+def test_an_animation_is_refused(tmp_path):
+    frames = [Image.fromarray(noise(4, 5)), Image.fromarray(255 - noise(4, 5))]
+    frames[0].save(tmp_path / "image.png", save_all=True, append_images=frames[1:])
+
+    with pytest.raises(ValueError, match=r"expected one page, got 2"):
+        load(tmp_path / "image.png")
+
+
+# --- NaN, sizes, other kinds of files -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("nan_value", "expected"), [(0, 0.0), (0.25, 0.25), (1, 1.0)])
+def test_nan_becomes_what_is_asked_for(tmp_path, nan_value, expected):
+    values = np.array([[-100, np.nan, 0], [np.nan, 100, 50]], np.float32)
+    path = save_nifti(tmp_path / "image.nii.gz", values)
+
+    image = LoadGreyd("image", nan_value=nan_value)({"image": str(path)})["image"]
+
+    assert image[0].tolist() == [[0, expected, 0.5], [expected, 1, 0.75]]
+    with pytest.raises(ValueError, match=r"NaN in 2 of 6; say with nan_value what NaN becomes"):
+        load(path)
+
+
+def test_nan_in_a_tiff_of_floats_becomes_what_is_asked_for(tmp_path):
+    path = save_tiff(tmp_path / "image.tif", np.array([[0.5, np.nan]], np.float32))
+
+    assert LoadGreyd("image", nan_value=1)({"image": path})["image"].tolist() == [[[0.5, 1.0]]]
+
+
+@pytest.mark.parametrize("values", [[np.nan, np.nan], [0, np.inf], [np.nan, -np.inf]])
+def test_nothing_but_nan_and_infinity_are_refused_all_the_same(tmp_path, values):
+    path = save_nifti(tmp_path / "image.nii", np.array([values], np.float32))
+
+    with pytest.raises(ValueError, match="expected finite values"):
+        LoadGreyd("image", nan_value=0)({"image": path})
+
+
+@pytest.mark.parametrize("nan_value", [-0.1, 1.5, np.nan, "0"])
+def test_a_grey_value_for_nan_is_from_0_to_1(nan_value):
+    with pytest.raises(ValueError, match=r"nan_value to be a grey value from 0 to 1.* got"):
+        LoadGreyd("image", nan_value=nan_value)
+
+
+def claims(path, shape):
+    """A NIfTI file whose header claims another shape."""
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.float32)
+    header.set_data_shape(shape)
+    content = header.binaryblock + bytes(4) + bytes(1000)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((2000, 2000, 1700), r"voxels, got the shape \(2000, "), ((400, 400, 400), "cut off")],
+)
+def test_a_header_that_claims_too_much_is_refused_before_anything_is_read(
+    tmp_path, name, shape, message, monkeypatch
+):
+    path = claims(tmp_path / name, shape)
+    monkeypatch.setattr("monai.data.NibabelReader.read", None)
+
+    for read in (load, count_channels):
+        with pytest.raises(ValueError, match=rf"cannot read .*{name} .*{message}"):
+            read(path)
+
+
+def test_a_pipe_is_refused_without_being_opened(tmp_path):
+    os.mkfifo(tmp_path / "image.png")
+
+    for read in (load, count_channels):
+        with pytest.raises(ValueError, match=r"image.png .*a regular file, got a folder, pipe"):
+            read(tmp_path / "image.png")
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64, 6), (1, 8, 80)])
+def test_a_crop_that_drops_most_of_an_image_is_refused(shape):
+    with pytest.raises(ValueError, match=r"keeps a quarter .*got \d+.\d% of .*--crop false"):
+        CenterSquareCropd("image")({"image": torch.zeros(shape)})
+
+
+def test_the_image_that_a_crop_would_drop_is_named(tmp_path):
+    loaded = LoadGreyd("image")({"image": save(tmp_path / "wide.png", noise(4, 80))})
+
+    with pytest.raises(ValueError, match=r"a quarter of .*wide.png at least, got 5.0% of 4 x 80"):
+        CenterSquareCropd("image")(loaded)

@@ -135,10 +135,13 @@ def test_files_of_any_kind_may_be_listed(tmp_path):
 def test_paths_may_be_absolute(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     entries = [{"image": str(folder / "A" / "A-1-1.png"), "label": 0}]
+    listed = write_json(elsewhere / "list.json", entries)
 
-    samples = list_samples(elsewhere, datalist=write_json(elsewhere / "list.json", entries))
+    samples = list_samples(elsewhere, datalist=listed, allow_outside=True)
 
     assert samples.items[0]["image"] == samples.items[0]["id"] == entries[0]["image"]
+    (inside,) = list_samples(folder, datalist=listed).items
+    assert (inside["id"], inside["image"]) == ("A/A-1-1.png", entries[0]["image"])
 
 
 # --- which section --------------------------------------------------------------------------------
@@ -255,10 +258,8 @@ def test_numbered_classes_may_lack_samples(folder):
     assert [item["label"] for item in samples.items] == [2, 2, 2]
 
 
-def test_an_empty_folder_is_a_class_without_samples(folder):
-    (folder / "AB").mkdir()
-
-    samples = list_samples(folder, num_classes=3)
+def test_a_class_without_samples_is_named(folder):
+    samples = list_samples(folder, classes=["A", "AB", "B"], num_classes=3)
 
     assert samples.classes == ("A", "AB", "B")
     assert [item["label"] for item in samples.items] == [0, 0, 2, 2, 2]
@@ -304,9 +305,13 @@ BAD_INPUT = {
     "folders of sections": (
         None,
         {"dataset_dir": ".."},
-        r"expected images \(.*in the class folders of .* got none; give as dataset_dir .* datalist",
+        r"several class folders in .*, got images alone; give as dataset_dir .* or name all",
     ),
-    "section of folders": (None, {"section": "test"}, r"got 'test' without one; give datalist, or"),
+    "section of folders": (
+        None,
+        {"section": "test"},
+        r"got 'test' without; give datalist_file, or",
+    ),
     "folder of no class": (
         None,
         {"classes": ["B", "C"]},
@@ -337,7 +342,7 @@ BAD_INPUT = {
         {"section": "classes"},
         r"those in .*list.json, test, got 'classes'; choose",
     ),
-    "no known section": ({"val": ENTRIES}, {}, r"those in .*list.json, val, got None; choose one"),
+    "no known section": ({"more": ENTRIES}, {}, r"in .*list.json, more, got None; choose one"),
     "no label": (
         listing((1, {"label": None})),
         {},
@@ -420,9 +425,13 @@ def test_bad_input_is_named(folder, case):
 
 
 def test_columns_are_needed_but_for_the_patient(folder):
-    manifest = write_csv(folder / "list.csv", [{"image": "A/A-1-1.png", "label": "A"}])
+    manifest = write_csv(folder / "list.csv", [{"scan": "A/A-1-1.png", "grade": "A"}])
 
-    with pytest.raises(ValueError, match=r"columns path and class, got no class, path; add them"):
+    with pytest.raises(
+        ValueError,
+        match=r"columns path and class, got no class, path; add them, or say which of its columns "
+        r"\(scan, grade\) they are with class_column, path_column",
+    ):
         list_samples(folder, datalist=manifest)
 
 

@@ -10,12 +10,14 @@ import torch
 from monai_ima.data.ecg.dataset import SETTINGS_FILE, EcgBeats, load_ecg_beats
 from monai_ima.data.ecg.kaggle import KAGGLE_TEST, KAGGLE_TRAIN, load_kaggle_csv
 from monai_ima.data.ecg.split import Ints, split_beats
+from monai_ima.data.list_checks import check_class_count
 from monai_ima.data.tensors import TensorDatalist, TensorSamples
 
 
 def load_ecg(
     dataset_dir: str | Path,
     *,
+    num_classes: int | None = None,
     protocol: str = "random",
     training_per_class: int | None = None,
     evaluation_per_class: int | None = None,
@@ -27,6 +29,7 @@ def load_ecg(
     Args:
         dataset_dir: a folder that ``scripts/prepare_ecg.py`` has written, or one with Kaggle's
             ``mitbih_train.csv`` and ``mitbih_test.csv``.
+        num_classes: how many classes the network has; five are needed.
         protocol: ``"random"``, the paper's, or ``"inter_patient"``; see
             :func:`~monai_ima.data.ecg.split_beats`.
         training_per_class: at most so many training beats of each class, drawn at random; by
@@ -37,7 +40,8 @@ def load_ecg(
 
     Raises:
         FileNotFoundError: if the folder holds neither.
-        ValueError: if an argument does not fit, or the beats do not fit the protocol.
+        ValueError: if an argument does not fit, the beats do not fit the protocol, or a class is
+            missing in training, validation or test.
     """
     for name, value in {
         "training_per_class": training_per_class,
@@ -46,7 +50,16 @@ def load_ecg(
         if value is not None and (type(value) is not int or value < 1):
             raise ValueError(f"expected {name} to be a whole number >= 1, got {value!r}")
     beats = _read(Path(dataset_dir))
+    if num_classes is not None:
+        check_class_count(beats.classes, num_classes, dataset_dir, "give other data")
     split = split_beats(beats, protocol, seed)
+    for name in ("training", "validation", "test"):
+        present = np.unique(beats.labels[getattr(split, name)])
+        if lacking := [c for label, c in enumerate(beats.classes) if label not in present]:
+            raise ValueError(
+                f"expected beats of every class in the {name} set of {dataset_dir}, got none of "
+                f"{', '.join(lacking)}; give more records, another seed or another split"
+            )
 
     def samples(rows: Ints, per_class: int | None) -> TensorSamples:
         chosen = _at_most(rows, beats.labels, per_class, seed)

@@ -28,6 +28,7 @@ SETTINGS_FILE = "ecg_beats.json"
 BEATS_FILE = "beats.npy"
 TABLE_FILE = "beats.csv"
 SUMMARY_FILE = "summary.json"
+_ROWS_AT_ONCE = 4096  # are checked
 _FORMAT = 1  # raise it whenever what is written changes
 _COLUMNS = ("record", "patient", "position", "symbol", "class", "lead")
 
@@ -122,7 +123,8 @@ def load_ecg_beats(folder: str | Path) -> EcgBeats:
 
     Raises:
         FileNotFoundError: if a file is not there.
-        ValueError: if the table and the beats do not fit each other.
+        ValueError: if a value of a beat is not from 0 to 1, a row of the table means nothing, or
+            the two do not fit each other; the message names the file and the row.
     """
     folder = Path(folder)
     for file in (SETTINGS_FILE, BEATS_FILE, TABLE_FILE):
@@ -131,26 +133,94 @@ def load_ecg_beats(folder: str | Path) -> EcgBeats:
                 f"expected a folder of ECG beats, got {folder} without {file}; write one with "
                 f"scripts/prepare_ecg.py"
             )
-    # copy on write, because torch.from_numpy warns of an array that is read only
-    beats: npt.NDArray[np.float32] = np.load(folder / BEATS_FILE, mmap_mode="c")
-    with (folder / TABLE_FILE).open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    if beats.shape != (len(rows), LENGTH):
-        raise ValueError(
-            f"expected as many beats of {LENGTH} values in {folder / BEATS_FILE} as {TABLE_FILE} "
-            f"has rows, {len(rows)}, got an array of {beats.shape}; remove the folder and write it "
-            f"again"
-        )
-    column = {name: np.array([row[name] for row in rows]) for name in _COLUMNS}
+    table = _read_table(folder / TABLE_FILE)
+    labels = [CLASSES.index(row["class"]) for row in table]
+    beats = _read_beats(folder / BEATS_FILE, len(table))
+    column = {name: np.array([row[name] for row in table]) for name in _COLUMNS}
     return EcgBeats(
         beats=beats,
-        labels=np.array([CLASSES.index(name) for name in column["class"]], dtype=np.int64),
+        labels=np.array(labels, dtype=np.int64),
         records=column["record"],
         patients=column["patient"],
         positions=column["position"].astype(np.int64),
         symbols=column["symbol"],
         leads=column["lead"],
     )
+
+
+def _read_table(file: Path) -> list[dict[str, str]]:
+    advice = "remove the folder and write it again"
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.reader(stream, strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"expected {file} to be a table, got: {error}; {advice}") from error
+    if not rows or tuple(rows[0]) != _COLUMNS:
+        raise ValueError(
+            f"expected {file} to have the columns {', '.join(_COLUMNS)}, got "
+            f"{', '.join(rows[0]) if rows else 'none'}; {advice}"
+        )
+    table = []
+    seen = set()
+    for number, values in enumerate(rows[1:], start=1):
+        row = dict(zip(_COLUMNS, values, strict=False))
+        wrong = _wrong(values)
+        if not wrong and tuple(values[:3]) in seen:
+            wrong = "no other row of that place"
+        if wrong:
+            raise ValueError(f"expected {wrong} in row {number} of {file}, got {values}; {advice}")
+        seen.add(tuple(values[:3]))
+        table.append(row)
+    return table
+
+
+def _wrong(values: list[str]) -> str:
+    """What a row of the table should have and has not; empty if it is right."""
+    if len(values) != len(_COLUMNS):
+        return f"{len(_COLUMNS)} values"
+    row = dict(zip(_COLUMNS, values, strict=True))
+    if not row["record"] or not row["patient"] or not row["lead"]:
+        return "a record, a patient and a lead"
+    if not (row["position"].isascii() and row["position"].isdecimal()) or len(row["position"]) > 18:
+        return "a position, a whole number from 0 on,"
+    if row["class"] not in CLASSES:
+        return f"a class ({', '.join(CLASSES)})"
+    if row["symbol"] and LABELS.get(row["symbol"]) != CLASSES.index(row["class"]):
+        return f"the class of the symbol {row['symbol']}"
+    return ""
+
+
+def _read_beats(file: Path, count: int) -> npt.NDArray[np.float32]:
+    advice = "remove the folder and write it again"
+    try:
+        # copy on write, because torch.from_numpy warns of an array that is read only
+        beats = np.load(file, mmap_mode="c", allow_pickle=False)
+    except Exception as error:  # of a damaged header: ValueError, SyntaxError, TokenError and more
+        raise ValueError(f"expected {file} to be an array, got: {error}; {advice}") from error
+    if not isinstance(beats, np.ndarray) or beats.shape != (count, LENGTH):
+        found = f"an array of {getattr(beats, 'shape', 'no shape')}"
+        raise ValueError(
+            f"expected as many beats of {LENGTH} values in {file} as {TABLE_FILE} has rows, "
+            f"{count}, got {found}; {advice}"
+        )
+    if beats.dtype.kind != "f":
+        raise ValueError(
+            f"expected {file} to hold numbers in single precision, got {beats.dtype}; {advice}"
+        )
+    for start in range(0, count, _ROWS_AT_ONCE):
+        part = beats[start : start + _ROWS_AT_ONCE]
+        outside = ~((part >= 0) & (part <= 1)).all(axis=1)  # NaN is outside, too
+        if outside.any():
+            row = int(outside.argmax())
+            worst = part[row][~((part[row] >= 0) & (part[row] <= 1))][0]
+            raise ValueError(
+                f"expected values from 0 to 1 in {file}, got {worst} in row {start + row + 1}; "
+                f"{advice}"
+            )
+    if beats.dtype == np.float32:
+        return beats
+    single: npt.NDArray[np.float32] = beats.astype(np.float32)
+    return single
 
 
 def _cut_all(

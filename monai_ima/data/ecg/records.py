@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
 PREFERRED_LEADS = ("MLII", "II")  # the modified limb lead II of an ambulatory recorder, and lead II
 SAME_SUBJECT = {"202": "201"}  # in the MIT-BIH Arrhythmia Database, by its own directory
 _BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5}  # a sample
+_RATES = (20, 100_000)  # samples per second that a recorder may have
 PARTS = {".hea": "header", ".dat": "signal", ".atr": "annotations"}
 
 
@@ -31,7 +34,8 @@ class Record:
         rate: samples per second.
         signal: ``(T,)``, in steps of the converter; NaN where a sample is missing.
         limits: the smallest and the largest value that the converter can give.
-        positions: ``(B,)``, the sample of each annotation, in order.
+        positions: ``(B,)``, the sample of each annotation, in order; on the signal's clock, if the
+            annotations have another.
         symbols: the code of each annotation, one character; or ``code N`` where the standard has
             no character for the number.
     """
@@ -95,7 +99,9 @@ def read_record(folder: Path, name: str, lead: str | None = None) -> Record:
     """
     wfdb = import_wfdb()
     path = str(folder / name)
-    header = _read(wfdb.rdheader, path, f"the header {name}.hea")
+    with _naming(f"the header {name}.hea", folder):
+        header = wfdb.rdheader(path)
+        _check_header(header)
     names = list(header.sig_name or ())
     if lead is None:
         choice = [*PREFERRED_LEADS, *names]
@@ -105,31 +111,33 @@ def read_record(folder: Path, name: str, lead: str | None = None) -> Record:
             f"expected the lead {lead} in record {name}, got {', '.join(names) or 'none'}; choose "
             f"one of these, or leave the lead to be chosen"
         )
-    _check_size(folder, header)
-    signals = _read(wfdb.rdrecord, path, f"the signal {name}.dat", channels=[names.index(lead)])
-    annotations = _read(
-        wfdb.rdann,
-        path,
-        f"the annotations {name}.atr",
-        extension="atr",
-        return_label_elements=["symbol", "label_store"],
-    )
-    millivolts = signals.p_signal[:, 0]
+    with _naming(f"the header {name}.hea", folder):
+        _check_size(folder, name, header)
+    with _naming(f"the signal {name}.dat", folder):
+        signals = wfdb.rdrecord(path, channels=[names.index(lead)])
+        millivolts = signals.p_signal[:, 0]
+        zero, resolution = signals.adc_zero[0] or 0, signals.adc_res[0]  # 0 where there is none
+        half = 2.0 ** (resolution - 1) if resolution else np.inf
+        # back to the steps that were recorded: whole numbers but for the division's rounding
+        steps = np.rint(millivolts * signals.adc_gain[0]) + signals.baseline[0]
+    with _naming(f"the annotations {name}.atr", folder):
+        annotations = wfdb.rdann(
+            path, extension="atr", return_label_elements=["symbol", "label_store"]
+        )
+        positions = _on_clock(annotations.sample, annotations.fs, header.fs)
     if not (folder / f"{name}.atr").read_bytes().endswith(b"\0\0"):  # wfdb reads what there is
         raise ValueError(
             f"expected {name}.atr to end with the mark of its format (two zero bytes), got a file "
             f"that was cut off; get the file again"
         )
-    half = 2.0 ** (signals.adc_res[0] - 1) if signals.adc_res[0] else np.inf
     return Record(
         name=name,
         patient=SAME_SUBJECT.get(name, name),
         lead=lead,
         rate=float(header.fs),
-        # back to the steps that were recorded: whole numbers but for the division's rounding
-        signal=np.rint(millivolts * signals.adc_gain[0]) + signals.baseline[0],
-        limits=(signals.adc_zero[0] - half, signals.adc_zero[0] + half - 1),
-        positions=np.asarray(annotations.sample, dtype=np.int64),
+        signal=steps,
+        limits=(zero - half, zero + half - 1),
+        positions=positions,
         symbols=tuple(
             symbol if isinstance(symbol, str) else f"code {code}"
             for symbol, code in zip(annotations.symbol, annotations.label_store, strict=True)
@@ -149,7 +157,26 @@ def import_wfdb() -> ModuleType:
     return module
 
 
-def _check_size(folder: Path, header: Any) -> None:
+def _check_header(header: Any) -> None:
+    if not (header.fs and _RATES[0] <= header.fs <= _RATES[1]):
+        raise ValueError(
+            f"a rate of {header.fs} samples per second, not from {_RATES[0]} to {_RATES[1]:,}"
+        )
+    for lead, gain in zip(header.sig_name or (), header.adc_gain or (), strict=True):
+        if gain is not None and not math.isfinite(gain):
+            raise ValueError(f"{gain} steps per unit of the lead {lead}")
+
+
+def _on_clock(samples: Any, own_rate: float | None, rate: float) -> npt.NDArray[np.int64]:
+    """Positions counted at ``own_rate``, at ``rate``."""
+    positions = np.asarray(samples, dtype=np.int64)
+    if not own_rate or own_rate == rate:
+        return positions
+    scaled: npt.NDArray[np.int64] = np.rint(positions * (rate / own_rate)).astype(np.int64)
+    return scaled
+
+
+def _check_size(folder: Path, name: str, header: Any) -> None:
     """Of a file that was cut off, wfdb speaks as numpy does, or repeats the only sample."""
     needed: Counter[str] = Counter()
     for file, fmt, per_frame in zip(
@@ -159,7 +186,7 @@ def _check_size(folder: Path, header: Any) -> None:
     for file, count in needed.items():
         if not (folder / file).is_file():
             raise FileNotFoundError(
-                f"expected the file {file}, which the header {header.record_name}.hea names, in "
+                f"expected the file {file}, which the header {name}.hea names, in "
                 f"{folder}, got none; get it"
             )
         if (size := (folder / file).stat().st_size) < count:
@@ -169,12 +196,21 @@ def _check_size(folder: Path, header: Any) -> None:
             )
 
 
-def _read(reader: Any, path: str, what: str, **arguments: Any) -> Any:
+@contextmanager
+def _naming(what: str, folder: Path) -> Iterator[None]:
     # wfdb lets through whatever numpy, its parser or the file system meet in a damaged file
     try:
-        return reader(path, **arguments)
+        yield
+    except FileNotFoundError as error:
+        if error.filename is None:  # our own
+            raise
+        raise _damaged(what, folder, error) from error
     except Exception as error:
-        raise ValueError(
-            f"expected {what} of a WFDB record in {Path(path).parent} to be whole, got: {error}; "
-            f"get the file again, or move the record away"
-        ) from error
+        raise _damaged(what, folder, error) from error
+
+
+def _damaged(what: str, folder: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"expected {what} of a WFDB record in {folder} to be whole, got: {error}; get the file "
+        f"again, or move the record away"
+    )

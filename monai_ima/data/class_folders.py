@@ -1,0 +1,184 @@
+"""A data set as folders: one for each class, below those of the sections if there are any."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monai_ima.data.images import IMAGE_SUFFIXES
+from monai_ima.data.labels import sorted_names
+from monai_ima.data.sample import SECTIONS, Entry, Listing, section_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_logger = logging.getLogger(__name__)
+
+_UNPACKED_BESIDE = "__MACOSX"  # what macOS puts into archives beside the files that were packed
+
+
+def read_folders(root: Path, patient_pattern: str | None) -> Listing:
+    """List the images in class folders.
+
+    Sections are folders named as such ("train", "val", "test" and the like) that hold the class
+    folders. Below a class folder, a sub-folder is a patient; the patient of an image that lies
+    directly in it is found in the file's name. Hidden files and folders, and those named
+    ``__MACOSX``, are none of the data; files that are no images are counted and said.
+
+    Args:
+        root: the data set's folder.
+        patient_pattern: regular expression whose group ``patient`` finds the patient in a name; by
+            default the patients of images without a patient's folder are not known.
+
+    Raises:
+        ValueError: if there is no class folder, one is empty, folders of sections and classes are
+            mixed, or a name has no patient.
+    """
+    pattern = None if patient_pattern is None else _compile(patient_pattern)
+    tops = _section_folders(root)
+    by_section = {section: _class_folders(top) for section, top in tops.items()}
+    names = sorted_names({folder.name for folders in by_section.values() for folder in folders})
+    left_out: Counter[str] = Counter()
+    sections: dict[str, list[Entry]] = {}
+    for section, folders in by_section.items():
+        left_out += _counted(file for file in _files_in(tops[section]) if _is_image(file))
+        entries: list[Entry] = []
+        for folder in sorted(folders, key=lambda folder: names.index(folder.name)):
+            files = list(_files_below(folder))
+            images = sorted(file for file in files if _is_image(file))
+            others = _counted(file for file in files if not _is_image(file))
+            if not images:
+                raise ValueError(
+                    f"expected images ({', '.join(IMAGE_SUFFIXES)}) in the class folder {folder}, "
+                    f"got none{f' but {_listed(others)}' if others else ''}; add some, remove the "
+                    f"folder, or give as dataset_dir the folder whose folders are the classes, or "
+                    f"list files of another kind in a CSV or JSON file as datalist_file"
+                )
+            left_out += others
+            entries += [
+                Entry(
+                    path=image.relative_to(root).as_posix(),
+                    label=folder.name,
+                    patient=_patient(image, folder, pattern),
+                )
+                for image in images
+            ]
+        sections[section] = entries
+    if left_out:
+        _logger.warning(
+            "not read in %s: %s (read are %s)", root, _listed(left_out), ", ".join(IMAGE_SUFFIXES)
+        )
+    return Listing(root, dict(enumerate(names)), sections)
+
+
+def _section_folders(root: Path) -> dict[str, Path]:
+    """The folders that hold class folders, by section; ``root`` itself where there is no other."""
+    folders = _folders_in(root)
+    if not folders:
+        files = list(_files_in(root))
+        found = f"{len(files)} files directly in it" if files else "an empty folder"
+        raise ValueError(
+            f"expected one folder of images per class in {root}, got {found}; sort the images into "
+            f"class folders, or give a CSV or JSON file that lists them as datalist_file"
+        )
+    named = {folder.name: section_named(folder.name) for folder in folders}
+    sections = [name for name, section in named.items() if section in SECTIONS]
+    if not sections:
+        return {"training": root}
+    if len(sections) < len(folders) or len(set(named.values())) < len(folders):
+        raise ValueError(
+            f"expected in {root} the folders of the classes, or one folder for each section that "
+            f"holds them, got {', '.join(named)}; rename those of the sections "
+            f"({', '.join(sections)}), or move the others away"
+        )
+    return {named[folder.name]: folder for folder in folders}
+
+
+def _class_folders(top: Path) -> list[Path]:
+    folders = _folders_in(top)
+    if not folders:
+        raise ValueError(
+            f"expected one folder of images per class in {top}, got none; sort its images into "
+            f"class folders, or give a CSV or JSON file that lists them as datalist_file"
+        )
+    for folder in folders:
+        if sections := [f.name for f in _folders_in(folder) if section_named(f.name) in SECTIONS]:
+            raise ValueError(
+                f"expected the folders of patients in the class folder {folder}, got "
+                f"{', '.join(sections)}; put the folders of sections above those of the classes, "
+                f"or give a CSV or JSON file with the split as datalist_file"
+            )
+    return folders
+
+
+def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    above |= {folder.resolve()}
+    yield from _files_in(folder)
+    for inner in _folders_in(folder):
+        if inner.resolve() in above:
+            raise ValueError(
+                f"expected a tree of folders, got {inner}, a link to a folder above it; remove it"
+            )
+        yield from _files_below(inner, above)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in _visible(folder) if path.is_dir())
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    return (path for path in _visible(folder) if not path.is_dir())
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    return (
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name != _UNPACKED_BESIDE
+    )
+
+
+def _is_image(file: Path) -> bool:
+    return file.name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _counted(files: Iterator[Path]) -> Counter[str]:
+    return Counter(file.suffix.lower() or "without a suffix" for file in files)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {suffix}" for suffix, number in sorted(counts.items()))
+
+
+def _compile(patient_pattern: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(patient_pattern)
+    except re.error as error:
+        raise ValueError(
+            f"expected patient_pattern to be a regular expression, got {patient_pattern!r}: {error}"
+        ) from error
+    if "patient" not in pattern.groupindex:
+        raise ValueError(
+            f"expected patient_pattern to have a group (?P<patient>...), got {patient_pattern!r}"
+        )
+    return pattern
+
+
+def _patient(image: Path, folder: Path, pattern: re.Pattern[str] | None) -> str:
+    inside = image.relative_to(folder).parts
+    if len(inside) > 1:
+        return inside[0]
+    if pattern is None:
+        return ""
+    match = pattern.search(image.name)
+    if not match or not match["patient"]:
+        raise ValueError(
+            f"expected a file name in which patient_pattern {pattern.pattern!r} finds the patient, "
+            f"got {image}; give a patient_pattern that fits the names (where every image is of "
+            f"another patient, '(?P<patient>.+)'), a folder for each patient, or a CSV or JSON "
+            f"file with the patients as datalist_file"
+        )
+    return match["patient"]

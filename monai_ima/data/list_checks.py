@@ -1,0 +1,168 @@
+"""What must hold of a list of samples before anything is read."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import stat
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monai_ima.data.images import count_channels
+from monai_ima.data.labels import shortened
+from monai_ima.data.sample import SECTIONS, Sections
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def check_folder(root: Path) -> None:
+    """See that the data set's folder is there.
+
+    Raises:
+        FileNotFoundError: if not.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"expected dataset_dir to be the folder of the data set, got {root}: no such folder; "
+            f"correct the path"
+        )
+
+
+def check_arguments(fractions: Sequence[float], samples_per_class: int | None) -> None:
+    """See that shares and number have a meaning.
+
+    Raises:
+        ValueError: if not.
+    """
+    whole = len(fractions) == len(SECTIONS) and math.isclose(sum(fractions), 1)
+    if not whole or min(fractions) <= 0:
+        raise ValueError(
+            f"expected three positive fractions (training, validation, test) with the sum 1, got "
+            f"{tuple(fractions)}"
+        )
+    if samples_per_class is not None and samples_per_class < 1:
+        raise ValueError(f"expected samples_per_class to be at least 1, got {samples_per_class}")
+
+
+def check_class_count(classes: Sequence[str], num_classes: int, where: object, hint: str) -> None:
+    """See that there are as many classes as the network has outputs.
+
+    Args:
+        classes: their names.
+        num_classes: how many there must be.
+        where: the list, folder or data set.
+        hint: what to do if not, beside correcting ``num_classes``.
+
+    Raises:
+        ValueError: if not.
+    """
+    if len(classes) != num_classes:
+        raise ValueError(
+            f"expected num_classes = {num_classes} classes in {where}, got {len(classes)}: "
+            f"{shortened(classes)}; correct num_classes, or {hint}"
+        )
+
+
+def check_every_class(classes: Sequence[str], sections: Sections) -> None:
+    """See that every class is in every section.
+
+    Raises:
+        ValueError: naming those that are not.
+    """
+    for section in SECTIONS:
+        present = {sample.label for sample in sections[section]}
+        if lacking := [name for label, name in enumerate(classes) if label not in present]:
+            raise ValueError(
+                f"expected every class in the section {section}, got none of {shortened(lacking)}; "
+                f"give more patients of it (three at least), other fractions or another seed"
+            )
+
+
+def check_paths(root: Path, paths: Sequence[str], *, folders: bool) -> None:
+    """See that every path is listed once and is there as a file that can be read to its end.
+
+    Nothing is opened, for a pipe would wait for ever.
+
+    Args:
+        root: the folder to which they are relative.
+        paths: those of the samples.
+        folders: a sample may be a folder.
+
+    Raises:
+        FileNotFoundError: if one is missing.
+        ValueError: if one is listed twice, or is neither a file nor an allowed folder.
+    """
+    if repeated := [path for path, times in Counter(paths).items() if times > 1]:
+        raise ValueError(
+            f"expected every image to be listed once, got {len(repeated)} more often, like "
+            f"{repeated[0]}; remove the repetitions"
+        )
+    modes = {path: _mode(root / path) for path in paths}
+    if missing := [path for path, mode in modes.items() if mode is None]:
+        raise FileNotFoundError(
+            f"expected every listed image to be in {root}, got {len(missing)} missing, like "
+            f"{missing[0]}; paths are relative to dataset_dir"
+        )
+    if others := [
+        path
+        for path, mode in modes.items()
+        if mode is not None and not stat.S_ISREG(mode) and not (folders and stat.S_ISDIR(mode))
+    ]:
+        raise ValueError(
+            f"expected every image in {root} to be a regular file, got {len(others)} of another "
+            f"kind (folder, pipe, socket or device), like {others[0]}; take them out"
+        )
+
+
+def check_inside(root: Path, paths: Sequence[str], source: Path) -> None:
+    """See that no path of a list leaves the data set's folder, not even by a link.
+
+    Raises:
+        ValueError: if one does.
+    """
+    real_root = os.path.realpath(root)
+    real_folder = functools.cache(os.path.realpath)
+
+    def leaves(path: str) -> bool:
+        full = root / path
+        real = os.path.join(real_folder(full.parent), full.name)  # noqa: PTH118 - Path is slower
+        if full.name == ".." or os.path.islink(real):  # noqa: PTH114
+            real = os.path.realpath(real)
+        return not Path(real).is_relative_to(real_root)
+
+    if outside := [path for path in paths if leaves(path)]:
+        raise ValueError(
+            f"expected the paths in {source} to stay in dataset_dir, {root}, got "
+            f"{len(outside)} that leave it (absolute, by .. or by a link), like {outside[0]}; "
+            f"correct them, or allow it with --allow_outside true if you trust the list"
+        )
+
+
+def check_channels(root: Path, paths: Sequence[str]) -> None:
+    """See that all images have as many channels.
+
+    Raises:
+        ValueError: if not, or if the header of one cannot be read.
+    """
+    by_channels: dict[int, list[str]] = defaultdict(list)
+    for path in paths:
+        by_channels[count_channels(root / path)].append(path)
+    if len(by_channels) > 1:
+        counts = "; ".join(
+            f"{channels} in {len(alike)} of them, like {alike[0]}"
+            for channels, alike in sorted(by_channels.items())
+        )
+        raise ValueError(
+            f"expected as many channels in every image, got {counts}; convert them to one form, "
+            f"lest a network learn the class from the kind of file"
+        )
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        return None

@@ -1,0 +1,207 @@
+"""Lists as spreadsheets, pandas and other tools write them: read right, or refused by name."""
+
+import json
+import logging
+import os
+
+import pytest
+from PIL import Image
+
+from monai_ima.data import list_samples, load_datalist
+
+SPLIT = {"1": "train", "2": "val", "3": "test"}
+PATHS = [f"{name}/{patient}.png" for name in ("cat", "Müller, dog") for patient in SPLIT]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for path in PATHS:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        Image.new("L", (3, 2)).save(tmp_path / path)
+    return tmp_path
+
+
+def fields(path):
+    name, _, file = path.partition("/")
+    patient = file.removesuffix(".png")
+    return path, name, patient, SPLIT[patient]
+
+
+def text(columns="path,class,patient,split", delimiter=",", rows=None):
+    lines = [columns.split(","), *(rows or map(fields, PATHS))]
+    quoted = ([f'"{value}"' if "," in value else value for value in line] for line in lines)
+    return "".join(delimiter.join(line) + "\r\n" for line in quoted)
+
+
+def write(folder, content, name="list.csv"):
+    file = folder / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
+
+
+def sections(datalist):
+    return {
+        name: [(item["id"], item["label"], item["patient"]) for item in getattr(datalist, name)]
+        for name in ("training", "validation", "test")
+    }
+
+
+EXPECTED = {
+    "training": [("cat/1.png", 1, "1"), ("Müller, dog/1.png", 0, "1")],
+    "validation": [("cat/2.png", 1, "2"), ("Müller, dog/2.png", 0, "2")],
+    "test": [("cat/3.png", 1, "3"), ("Müller, dog/3.png", 0, "3")],
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(text().encode("utf-8-sig"), id="mark of UTF-8"),
+        pytest.param(text(delimiter=";").encode(), id="semicolons"),
+        pytest.param(text(delimiter="\t").encode("utf-16"), id="UTF-16 with tabs, as Excel's text"),
+        pytest.param(text(delimiter=";").encode("cp1252"), id="cp1252, as Excel's CSV"),
+        pytest.param(text(delimiter=", ").encode(), id="blanks behind commas"),
+        pytest.param(text("Path,Class,Patient,Split").encode(), id="large letters"),
+        pytest.param(text("filename,label,patient_id,split").encode(), id="usual names"),
+        pytest.param(text("Image Path,Class Name,Subject ID,SPLIT").encode(), id="blanks in names"),
+        pytest.param(text().replace("/", "\\").encode(), id="paths of Windows"),
+        pytest.param(text().replace("val\r", "Validation\r").encode(), id="long names of sections"),
+        pytest.param((text() + "\r\n").encode(), id="empty line at the end"),
+    ],
+)
+def test_lists_of_other_tools_are_read_right(folder, content):
+    datalist = load_datalist(folder, num_classes=2, datalist=write(folder, content))
+
+    assert datalist.classes == ("Müller, dog", "cat")
+    assert sections(datalist) == EXPECTED
+
+
+def test_what_is_not_utf_8_is_said(folder, caplog):
+    load_datalist(folder, num_classes=2, datalist=write(folder, text().encode("cp1252")))
+
+    assert "list.csv is not in UTF-8; it is read as cp1252" in caplog.text
+
+
+def test_columns_of_other_names_are_said(folder, caplog):
+    caplog.set_level(logging.INFO)
+    load_datalist(folder, num_classes=2, datalist=write(folder, text("file,label,patient,split")))
+
+    assert "path in file, class in label, patient in patient, split in split" in caplog.text
+
+
+def test_columns_are_named_by_settings(folder):
+    settings = {
+        "path_column": "Datei",
+        "class_column": "Befund",
+        "patient_column": "Fall",
+        "split_column": "Teil",
+    }
+    listed = write(folder, text("Datei,Befund,Fall,Teil"))
+    items = [dict(zip(settings.values(), fields(path), strict=True)) for path in PATHS]
+    as_json = write(folder, json.dumps(items), "list.json")
+
+    for datalist in (listed, as_json):
+        assert sections(load_datalist(folder, num_classes=2, datalist=datalist, **settings)) == (
+            EXPECTED
+        )
+        samples = list_samples(folder, datalist=datalist, section="val", **settings)
+        assert [item["id"] for item in samples.items] == ["cat/2.png", "Müller, dog/2.png"]
+
+
+def test_each_image_may_be_a_patient_by_its_path(folder):
+    rows = [fields(path)[:2] for path in PATHS]
+    listed = write(folder, text("path,class", rows=rows))
+
+    datalist = load_datalist(folder, num_classes=2, datalist=listed, patient_column="path")
+
+    assert {item["patient"] for item in datalist.training} <= set(PATHS)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (text("Bild,Befund,Fall,split"), r"got no class, path, patient; .*\(Bild, Befund, Fall, sp.*with class_column, path_column, patient_column"),
+        (text("image,label,class name,split"), r"one class in each row .*got the columns label, class name; say .* with class_column"),
+        (text("filename,image,patient,split"), r"one path in each row of .*got the columns image, filename; say .* with path_column"),
+        (text("path,path,patient,split"), r"list.csv .* got the columns path, path, patient, split, not all"),
+        (text() + "cat/4.png,cat\r\n", r"list.csv .* got 2 values in line 8 for 4 columns"),
+        (text() + '"cat/4.png,cat,4,train', r"list.csv to be a CSV file .*unexpected end of data"),
+        (text().encode("utf-16-le"), r"list.csv to be text in UTF-8, got zero bytes"),
+        (text().encode() + b"\x81", r"list.csv to be text in UTF-8, got: 'utf-8' codec can't"),
+        ("", r"list.csv to have the columns .*\(none\)"),
+    ],
+)  # fmt: skip
+def test_other_lists_are_refused_by_name(folder, content, message):
+    with pytest.raises(ValueError, match=message):
+        load_datalist(folder, num_classes=2, datalist=write(folder, content))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"training": "\xff"}', r"list.json to be text in UTF-8"),
+        (b"[" * 100_000, r"list.json to be JSON .*got: .*recursion"),
+        (b'{"val": [{}], "validation": [{}]}', r"two names of one section among val, validation"),
+        (b'{"labels": {"A": 0, "B": 0}, "training": [{}]}', r"one number for several classes"),
+        (b'{"labels": {"0": "A", "1": "A"}, "training": [{}]}', r"the same name for several"),
+        (b'{"training": [{"image": "a", "label": NaN, "patient": 1}]}', r"a label .*got \{.*nan"),
+        (b'{"training": [{"image": "a", "label": true, "patient": 1}]}', r"a label .*got \{.*True"),
+    ],
+)
+def test_other_json_is_refused_by_name(folder, content, message):
+    with pytest.raises(ValueError, match=message):
+        load_datalist(folder, num_classes=2, datalist=write(folder, content, "list.json"))
+
+
+# --- paths that leave the folder ------------------------------------------------------------------
+
+
+@pytest.fixture
+def outside(folder, tmp_path_factory):
+    image = tmp_path_factory.mktemp("elsewhere") / "secret.png"
+    Image.new("L", (3, 2)).save(image)
+    (folder / "link.png").symlink_to(image)
+    (folder / "linked").symlink_to(image.parent)
+    return image
+
+
+@pytest.mark.parametrize("kind", ["absolute", "..", "link", "linked folder", "backslashes"])
+def test_paths_that_leave_the_folder_are_refused_unless_allowed(folder, outside, kind):
+    path = {
+        "absolute": str(outside),
+        "..": os.path.relpath(outside, folder),
+        "link": "link.png",
+        "linked folder": "linked/secret.png",
+        "backslashes": os.path.relpath(outside, folder).replace("/", "\\"),
+    }[kind]
+    listed = write(folder, text("path,class", rows=[("cat/1.png", "cat"), (path, "dog")]))
+
+    with pytest.raises(ValueError, match=r"stay in dataset_dir.*got 1 that leave.*--allow_outside"):
+        list_samples(folder, datalist=listed)
+    samples = list_samples(folder, datalist=listed, allow_outside=True)
+    assert outside.samefile(samples.items[1]["image"])
+
+
+def test_links_within_the_folder_do_not_leave_it(folder):
+    (folder / "link.png").symlink_to(folder / "cat" / "2.png")
+    rows = [("cat/1.png", "cat"), ("link.png", "dog"), ("cat/../cat/3.png", "dog")]
+
+    samples = list_samples(folder, datalist=write(folder, text("path,class", rows=rows)))
+
+    assert [item["label"] for item in samples.items] == [0, 1, 1]
+
+
+def test_a_pipe_is_refused_without_being_opened(folder):
+    os.mkfifo(folder / "cat" / "pipe.png")
+    listed = write(folder, text("path,class,patient", rows=[("cat/pipe.png", "cat", "1")]))
+
+    for read in (list_samples, load_datalist):
+        with pytest.raises(ValueError, match=r"a regular file, got 1 of another kind .*cat/pipe"):
+            read(folder, datalist=listed, num_classes=1)
+
+
+def test_names_that_no_file_can_have_are_missing(folder):
+    listed = write(folder, json.dumps([{"image": "a\0b", "label": 0}, {"image": "x" * 5000, "label": 0}]), "list.json")  # fmt: skip
+
+    with pytest.raises(FileNotFoundError, match="got 2 missing"):
+        list_samples(folder, datalist=listed)
