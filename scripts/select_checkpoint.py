@@ -47,7 +47,7 @@ CURVE_ONLY = {
     "auroc_steps": 0,
     "run": ["$@evaluator.run()"],
 }
-CHOSEN_HERE = {"checkpoint", "evaluation_dir", "section", "protocol", *CURVE_ONLY}
+CHOSEN_HERE = {"checkpoint", "evaluation_dir", "section", *CURVE_ONLY}
 OF_THE_TRAININGS_CURVE = {"eval_steps": None, "eval_restarts": None}
 RESULTS = ("selection.json", "selection.png", "model_selected.pt")
 

@@ -25,7 +25,7 @@ SETTINGS = {
     "delta": 0.1,
     "plane_interval": 9,
     "eval_steps": 2,
-    "eval_restarts": 1,
+    "protocol": "screen",
     "device": "cpu",
 }
 

@@ -288,7 +288,7 @@ def test_bad_image_is_named_before_training(spoil, tmp_path):
         ({"eps_max": -1}, "expected 0 < delta <= eps_max"),
         ({"delta": 0}, "expected 0 < delta <= eps_max, got delta=0"),
         ({"noise_levels": [0.2, 0.1]}, "got [0.2, 0.1]"),
-        ({"eval_restarts": 0}, "restarts to be a whole number >= 1, got 0"),
+        ({"protocol": "paper", "eval_restarts": 0}, "restarts to be a whole number >= 1, got 0"),
         ({"eps_max": "abc"}, "TypeError"),
         ({"norm": "l7"}, "expected norm to be one of ['l2', 'linf'], got 'l7'"),
         ({"num_classes": 3}, "classes"),

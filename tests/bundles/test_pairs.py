@@ -23,7 +23,7 @@ SMALL = {
     "margin_interval": 1,
     "robust_interval": 0,
     "eval_steps": 1,
-    "eval_restarts": 1,
+    "protocol": "screen",
     "device": "cpu",
 }
 IMAGES = {"training_samples": 20, "validation_samples": 10, "test_samples": 10}
