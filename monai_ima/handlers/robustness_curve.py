@@ -13,13 +13,14 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
-from monai.networks import eval_mode
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.attacks import Norm, get_norm, pgd
+from monai_ima.attacks.base import checked_labels
 from monai_ima.handlers.files import write_whole
+from monai_ima.logits import logits_of
 from monai_ima.report import Example, as_image, curve_figure, example_figure
 from monai_ima.robustness import (
     Protocol,
@@ -28,6 +29,7 @@ from monai_ima.robustness import (
     get_protocol,
     noise_levels,
 )
+from monai_ima.robustness.measure import probabilities
 
 
 class RobustnessCurveHandler:
@@ -84,7 +86,7 @@ class RobustnessCurveHandler:
 
     def attack(self, engine: SupervisedEvaluator) -> None:
         """Attack the batch at hand."""
-        labels = engine.state.output[Keys.LABEL]
+        labels = checked_labels(engine.state.output[Keys.LABEL])
         seen = sum(map(len, self._labels))
         errors = closest_errors(
             engine.network,
@@ -156,10 +158,9 @@ class RobustnessReport:
     def keep_examples(self, engine: SupervisedEvaluator) -> None:
         """Keep the first sample of each class that is correctly classified."""
         output = engine.state.output
-        correct = output[Keys.PRED].argmax(dim=1) == output[Keys.LABEL]
-        for image, label in zip(
-            output[Keys.IMAGE][correct], output[Keys.LABEL][correct], strict=True
-        ):
+        labels = checked_labels(output[Keys.LABEL])
+        correct = logits_of(output[Keys.PRED], len(labels)).argmax(dim=1) == labels
+        for image, label in zip(output[Keys.IMAGE][correct], labels[correct], strict=True):
             self._examples.setdefault(int(label), image)
 
     def completed(self, engine: SupervisedEvaluator) -> None:
@@ -237,10 +238,9 @@ class RobustnessReport:
             bounds=handler.bounds,
             generator=torch.Generator(inputs.device).manual_seed(handler.seed),
         ).inputs
-        with eval_mode(engine.network):  # at the end of an epoch MONAI has left eval mode
-            before, after = (
-                engine.network(images).softmax(dim=1).cpu() for images in (inputs, attacked)
-            )
+        before, after = (
+            probabilities(engine.network, images).cpu() for images in (inputs, attacked)
+        )
         examples = [
             Example(
                 clean=clean,

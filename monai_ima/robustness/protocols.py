@@ -332,7 +332,7 @@ def closest_errors(
     Raises:
         TypeError, ValueError: if an argument does not fit; the message says what was expected.
     """
-    inputs = checked_inputs(inputs, labels, bounds)
+    inputs, labels = checked_inputs(inputs, labels, bounds)
     checked_count("batch_size", batch_size, at_least=1)
     geometry = get_norm(norm)
     levels = noise_levels(eps)
@@ -379,8 +379,8 @@ def _check_range(levels: Tensor, norm: Norm, inputs: Tensor, bounds: Bounds | No
 @torch.no_grad()
 def _clean_logits(task: Task) -> tuple[Tensor, Tensor]:
     """Factors ``(N,)`` that bring each sample's logits to the same scale, and its logit margin."""
-    with attacking(task.model, task.inputs):
-        logits = torch.cat([task.model(part) for part in task.inputs.split(task.batch_size)])
+    with attacking(task.model, task.inputs) as classify:
+        logits = torch.cat([classify(part) for part in task.inputs.split(task.batch_size)])
     return logit_scale(logits), -hard_margin(logits, task.labels)
 
 
@@ -459,10 +459,10 @@ def _follow(task: Task, errors: ClosestErrors, chosen: Tensor, steps: int) -> No
 
 def along_the_ray(task: Task, errors: ClosestErrors) -> ClosestErrors:
     """Bisect from each clean sample straight to its misclassified point, and keep the nearest one."""
-    with attacking(task.model, task.inputs):
+    with attacking(task.model, task.inputs) as classify:
         for rows in task.batches(errors.margins.isfinite()):
             nearer = bisect(
-                task.model,
+                classify,
                 task.inputs[rows],
                 errors.inputs[rows],
                 task.labels[rows],
