@@ -39,6 +39,20 @@ class InPlace(nn.Module):
         return self.network(inputs.sub_(0.5))
 
 
+class AtMost(nn.Module):
+    """A network that takes no more than some samples at once, as memory or an export permits."""
+
+    def __init__(self, network: nn.Module, most: int, least: int = 1) -> None:
+        super().__init__()
+        self.network = network
+        self.sizes = range(least, most + 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if len(inputs) not in self.sizes:
+            raise MemoryError(f"{len(inputs)} samples at once")
+        return self.network(inputs)
+
+
 # What is returned, and the logits that it means, both made of (N, 3) logits.
 FORMS: dict[str, tuple[Callable[[Tensor], Any], Callable[[Tensor], Tensor]]] = {
     "tuple": (lambda z: (z, [2 * z]), lambda z: z),

@@ -40,7 +40,7 @@ from monai_ima.robustness.checks import (
     zero_gradient,
 )
 from monai_ima.robustness.curve import noise_levels as checked_levels
-from monai_ima.robustness.measure import Measure, eval_logits, probabilities
+from monai_ima.robustness.measure import Measure, batched, eval_logits, probabilities
 from monai_ima.robustness.seeds import seeded
 
 _logger = logging.getLogger(__name__)
@@ -164,7 +164,8 @@ class RobustnessEvaluation:
         output_dir: folder of the report.
         protocol: ``"paper"``, ``"screen"``, ``"strong"`` or ``"blackbox"``, or one with settings.
         bounds: range of valid inputs; ``None`` for inputs without a range.
-        batch_size: samples that are attacked together.
+        batch_size: samples that are attacked together; the model is given no more at once, but
+            by the evaluator, whose data loader has its own.
         chunk_size: samples after which progress is kept.
         check_samples: samples on which the checks are made; ``0`` leaves the checks out.
         noise_draws: draws of white noise at each level; ``0`` leaves them out.
@@ -351,9 +352,7 @@ class RobustnessEvaluation:
     def _attack(self, network: nn.Module) -> None:
         """Measure the samples that have gathered, and keep the answers."""
         chunk, self._chunk = _Samples.cat(self._chunk), []
-        logits = torch.cat(
-            [eval_logits(network, part) for part in chunk.inputs.split(self.batch_size)]
-        )
+        logits = batched(eval_logits, network, chunk.inputs, batch_size=self.batch_size)
         if not self._progress.finished:  # of few samples it cannot be told
             _check_single_output(logits)
             _check_mask(logits, self.class_names)
@@ -541,11 +540,13 @@ class RobustnessEvaluation:
         labels = self._progress.answers["labels"][kept.places]
         attacked, unbroken = kept.attacked.clone(), kept.margins.isinf()
         if unbroken.any() and measure.takes_gradients:
-            attacked[unbroken] = measure.pushed(
-                network, kept.clean[unbroken].to(device), labels[unbroken].to(device)
+            unbroken_samples = (values[unbroken].to(device) for values in (kept.clean, labels))
+            attacked[unbroken] = batched(
+                measure.pushed, network, *unbroken_samples, batch_size=self.batch_size
             ).cpu()
         before, after = (
-            probabilities(network, inputs.to(device)).cpu() for inputs in (kept.clean, attacked)
+            batched(probabilities, network, inputs.to(device), batch_size=self.batch_size).cpu()
+            for inputs in (kept.clean, attacked)
         )
         return [
             Example(

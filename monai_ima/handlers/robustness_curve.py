@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.attacks import Norm, get_norm, pgd
@@ -29,7 +30,7 @@ from monai_ima.robustness import (
     get_protocol,
     noise_levels,
 )
-from monai_ima.robustness.measure import probabilities
+from monai_ima.robustness.measure import batched, probabilities
 
 
 class RobustnessCurveHandler:
@@ -146,6 +147,7 @@ class RobustnessReport:
         self.summary_writer = summary_writer
         self.settings = dict(settings)
         self._examples: dict[int, Tensor] = {}
+        self._batch_size = 0  # the largest that the network was given
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self.started)
@@ -159,6 +161,7 @@ class RobustnessReport:
         """Keep the first sample of each class that is correctly classified."""
         output = engine.state.output
         labels = checked_labels(output[Keys.LABEL])
+        self._batch_size = max(self._batch_size, len(labels))
         correct = logits_of(output[Keys.PRED], len(labels)).argmax(dim=1) == labels
         for image, label in zip(output[Keys.IMAGE][correct], labels[correct], strict=True):
             self._examples.setdefault(int(label), image)
@@ -228,18 +231,24 @@ class RobustnessReport:
         inputs = torch.stack([self._examples[label] for label in classes])
         labels = torch.tensor(classes, device=inputs.device)
         eps = float(handler.eps[len(handler.eps) // 2])
-        attacked = pgd(
-            engine.network,
-            inputs,
-            labels,
-            eps=eps,
-            norm=handler.norm,
-            step_size=eps / 10,
-            bounds=handler.bounds,
-            generator=torch.Generator(inputs.device).manual_seed(handler.seed),
-        ).inputs
+        generator = torch.Generator(inputs.device).manual_seed(handler.seed)
+
+        def attack(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+            return pgd(
+                network,
+                inputs,
+                labels,
+                eps=eps,
+                norm=handler.norm,
+                step_size=eps / 10,
+                bounds=handler.bounds,
+                generator=generator,
+            ).inputs
+
+        in_batches = partial(batched, batch_size=self._batch_size)
+        attacked = in_batches(attack, engine.network, inputs, labels)
         before, after = (
-            probabilities(engine.network, images).cpu() for images in (inputs, attacked)
+            in_batches(probabilities, engine.network, images).cpu() for images in (inputs, attacked)
         )
         examples = [
             Example(

@@ -2,26 +2,43 @@
 
 import json
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
 from ignite.metrics import Accuracy
 from linear import linear_model
-from models import FORMS, InPlace, Returning
+from models import FORMS, AtMost, InPlace, Returning
 from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator
 from monai.handlers import from_engine
 from monai.inferers import SimpleInferer
 from monai.networks.nets import ViT
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 
 import monai_ima.robustness.checks as checks_module
 from monai_ima.engines import LogitsInferer
-from monai_ima.handlers import RobustnessEvaluation, evaluation
-from monai_ima.robustness import Screen
+from monai_ima.handlers import (
+    RobustnessCurveHandler,
+    RobustnessEvaluation,
+    RobustnessReport,
+    evaluation,
+)
+from monai_ima.robustness import BlackBox, Paper, Screen, Strong
 
 SHAPE = (1, 4, 5)
 WHOLE = {"check_samples": 2, "noise_draws": 1, "auroc_steps": 2}
+PROTOCOLS = [
+    Paper(steps=4),
+    Paper(steps=4, shortcut=True),
+    Screen(steps=4),
+    Strong(steps=4),
+    BlackBox(steps=4),
+]
+protocols = pytest.mark.parametrize(
+    "protocol", PROTOCOLS, ids=["paper", "shortcut", "screen", "strong", "blackbox"]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -207,3 +224,48 @@ def test_labels_of_any_width_in_a_column(tmp_path, written, dtype):
     for folder, given in (("row", samples), ("column", columns)):
         run(model, given, tmp_path / folder, inferer=LogitsInferer(), check_samples=0)
         assert rows_and_numbers(written) == expected
+
+
+# Batches
+
+
+@protocols
+@pytest.mark.parametrize("most", [1, 3])
+def test_no_call_sees_more_than_batch_size(tmp_path, written, protocol, most):
+    network = linear_model(SHAPE, classes=3)
+    samples = samples_of(network, n=7)
+    limited = AtMost(network, most)
+    settings = {"batch_size": most, "protocol": protocol, "check_samples": 1}
+    run(limited, samples, tmp_path, **settings)
+    first = rows_and_numbers(written)
+    run(limited, samples, tmp_path, **settings)  # goes on where nothing is left but the examples
+    assert rows_and_numbers(written) == first
+    assert len(written.examples["linf"]) == 5
+    assert not (tmp_path / "previous-1").exists()
+
+
+def test_the_curve_in_training_and_its_report(tmp_path):
+    """A tuple, labels in a column of bytes, and never more samples than a batch has."""
+    network = linear_model(SHAPE, classes=3)
+    samples = samples_of(network, n=7, dtype=torch.uint8)
+    assert len({int(sample["label"]) for sample in samples}) == 3
+    columns = [sample | {"label": sample["label"][None]} for sample in samples]
+    writer = Mock(spec=SummaryWriter)
+    for most, model in (
+        (1, AtMost(network, 1)),
+        (2, Returning(AtMost(network, 2), lambda z: (z, z))),
+    ):
+        curve = RobustnessCurveHandler([0.02, 0.1], "linf", steps=3)
+        report = RobustnessReport(
+            curve, tmp_path, class_names="abc", settings={}, summary_writer=writer
+        )
+        SupervisedEvaluator(
+            device=torch.device("cpu"),
+            val_data_loader=DataLoader(columns, batch_size=most),
+            network=model,
+            val_handlers=[curve, report],
+        ).run()
+        assert curve.curve.accuracy[0] == pytest.approx(5 / 7)
+        assert curve.curve.labels.tolist() == [int(sample["label"]) for sample in samples]
+    shown = [call.args[0] for call in writer.add_image.call_args_list]
+    assert shown == 2 * ["robustness/curve", "robustness/examples"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from linear import exact_distance, linear_model
-from models import FORMS, Returning
+from models import FORMS, AtMost, Returning
 from small_net import blobs, trained_mlp
 from torch import nn
 
@@ -381,6 +381,19 @@ def test_a_model_without_gradients_is_sent_to_the_black_box(curved):
         step_model, inputs, labels, eps=[0.2], norm="linf", protocol=BlackBox(100)
     )
     assert (errors.margins.isfinite() & (errors.margins > 0)).any()
+
+
+@every_protocol
+@pytest.mark.parametrize("most", [1, 5])
+def test_no_call_sees_more_than_batch_size(protocol, most):
+    network = linear_model((1, 2, 3), classes=3)
+    inputs = torch.rand(9, 1, 2, 3)
+    labels = network(inputs).argmax(dim=1)
+    quick = get_protocol(protocol, steps=5)
+    settings = {"eps": [0.02, 0.1], "norm": "linf", "protocol": quick, "batch_size": most}
+    errors = closest_errors(AtMost(network, most), inputs, labels, **settings)
+    assert torch.equal(errors.margins, closest_errors(network, inputs, labels, **settings).margins)
+    assert errors.margins.isfinite().any()
 
 
 @every_protocol
