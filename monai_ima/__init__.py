@@ -1,6 +1,6 @@
 """Robust training and robustness evaluation for medical AI, in MONAI.
 
-Pure PyTorch: ``attacks``, ``losses``, ``margins``, ``objectives``, ``robustness``.
+Pure PyTorch: ``attacks``, ``logits``, ``losses``, ``margins``, ``objectives``, ``robustness``.
 On MONAI and Ignite: ``networks``, ``data``, ``engines``, ``handlers``, ``bundle``.
 """
 
@@ -15,6 +15,7 @@ _PARTS = (
     "data",
     "engines",
     "handlers",
+    "logits",
     "losses",
     "margins",
     "networks",

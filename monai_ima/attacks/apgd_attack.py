@@ -12,6 +12,7 @@ from torch import Tensor
 
 from monai_ima.attacks.base import (
     Bounds,
+    Classify,
     Model,
     checked_count,
     checked_inputs,
@@ -170,14 +171,14 @@ def _in_rounds(
     """A round for each of ``aims(logits, labels)``, ``(rounds, N)``, on what is left standing."""
     checked_count("steps", steps, at_least=1)
     geometry = get_norm(norm)
-    inputs = checked_inputs(inputs, labels, bounds)
+    inputs, labels = checked_inputs(inputs, labels, bounds)
     radius = checked_radius("eps", eps, inputs)
     if start is not None and start.shape != inputs.shape:
         raise ValueError(
             f"expected start of the inputs' shape {tuple(inputs.shape)}, got {tuple(start.shape)}"
         )
 
-    def search(correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def search(classify: Classify, correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         found, labels_left = inputs[correct], labels[correct]
         clean, scale = found.clone(), logit_scale(logits[correct])
         crossed = torch.zeros_like(labels_left, dtype=torch.bool)
@@ -186,7 +187,7 @@ def _in_rounds(
             if not left.any():
                 break
             found[left], crossed[left] = _climb(
-                model,
+                classify,
                 clean[left],
                 labels_left[left],
                 aim[left],
@@ -226,7 +227,7 @@ class _Climbers(NamedTuple):
 
 
 def _climb(
-    model: Model,
+    classify: Classify,
     clean: Tensor,
     labels: Tensor,
     aims: Tensor,
@@ -266,7 +267,7 @@ def _climb(
     )
     for iteration in range(steps + 1):
         leaf = now.iterate.detach().requires_grad_(iteration < steps)
-        logits = finite_logits(model(leaf))
+        logits = finite_logits(classify(leaf))
         values = loss(now.scale[:, None] * logits, now.labels, now.aims)
         correct = logits.argmax(dim=1) == now.labels
         best = values > now.best_value

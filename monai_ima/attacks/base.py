@@ -5,27 +5,48 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks.norms import Norm
 from monai_ima.attacks.result import AttackResult
+from monai_ima.logits import logits_of
 
-Model: TypeAlias = Callable[[Tensor], Tensor]
+Model: TypeAlias = Callable[[Tensor], object]  # what logits_of takes
+Classify: TypeAlias = Callable[[Tensor], Tensor]  # logits (N, C)
 Bounds: TypeAlias = tuple[float, float]
-Search: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Search: TypeAlias = Callable[[Classify, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def classifying(model: Callable[..., object]) -> Callable[..., Tensor]:
+    """A model as it comes, made one that takes inputs ``(N, *)`` to logits ``(N, C)``.
+
+    The model gets a copy, which it may change, in the precision of its parameters, the first one's
+    where they differ; gradients come back in the precision of the inputs. What it returns is read
+    by :func:`~monai_ima.logits.logits_of`. Further arguments are handed on.
+    """
+    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
+    dtype = next((each.dtype for each in parameters if each.is_floating_point()), None)
+
+    def classify(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        precision = dtype or inputs.dtype
+        own = inputs.clone() if inputs.dtype == precision else inputs.to(precision)
+        return logits_of(model(own, *args, **kwargs), len(inputs))
+
+    return classify
 
 
 @contextmanager
-def attacking(model: Model, inputs: Tensor) -> Iterator[None]:
-    """Prepare for input gradients in the precision of ``inputs``, and leave ``model`` as found.
+def attacking(model: Model, inputs: Tensor) -> Iterator[Classify]:
+    """Prepare for gradients of ``inputs``, leave ``model`` as found, and call it as yielded.
 
-    Inside, a module is in eval mode, so that samples are independent of one another and no
-    statistic moves, and its parameters are frozen, which saves a third of a backward pass. The
-    mode of each module and each parameter's ``requires_grad`` come back at the end, whatever
-    happens. Gradients are enabled even under ``torch.no_grad``, autocast is off.
+    What is yielded takes inputs to logits, see :func:`classifying`. Inside, a module is in eval
+    mode, so that samples are independent of one another and no statistic moves, and its parameters
+    are frozen, which saves a third of a backward pass. The mode of each module and each parameter's
+    ``requires_grad`` come back at the end, whatever happens. Gradients are enabled even under
+    ``torch.no_grad``, autocast is off.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     # Frozen TorchScript has no mode.
@@ -43,7 +64,7 @@ def attacking(model: Model, inputs: Tensor) -> Iterator[None]:
             torch.enable_grad(),
             torch.autocast(inputs.device.type, enabled=False),
         ):
-            yield
+            yield classifying(model)
     finally:
         for module, mode in zip(modules, modes, strict=True):
             module.training = mode
@@ -51,8 +72,30 @@ def attacking(model: Model, inputs: Tensor) -> Iterator[None]:
             parameter.requires_grad_(requires_grad)
 
 
-def checked_inputs(inputs: Tensor, labels: Tensor, bounds: Bounds | None) -> Tensor:
-    """Hand back ``inputs`` as a plain detached tensor, after a look at all that a caller can get wrong.
+def checked_labels(labels: Tensor) -> Tensor:
+    """Hand back class indices ``(N,)`` in 64 bits, from labels ``(N,)`` or ``(N, 1)`` of any width.
+
+    Raises:
+        TypeError: if the labels are not integers.
+        ValueError: if they have another shape.
+    """
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise TypeError(f"expected labels to be class indices (integers), got {labels.dtype}")
+    if labels.ndim != 1 and (labels.ndim != 2 or labels.shape[1] != 1):
+        raise ValueError(
+            "expected labels (N,) or (N, 1), for each sample the index of its class, "
+            f"got labels of shape {tuple(labels.shape)}"
+        )
+    if hasattr(labels, "as_tensor"):  # a MetaTensor makes every small operation slower
+        labels = labels.as_tensor()
+    return labels.long().reshape(-1)
+
+
+def checked_inputs(inputs: Tensor, labels: Tensor, bounds: Bounds | None) -> tuple[Tensor, Tensor]:
+    """Hand back samples as attacks need them, after a look at all that a caller can get wrong.
+
+    Returns:
+        ``(N, *)`` inputs, a plain detached tensor, and ``(N,)`` labels, see :func:`checked_labels`.
 
     Raises:
         TypeError: if the inputs are not floating point or the labels not integers.
@@ -60,8 +103,7 @@ def checked_inputs(inputs: Tensor, labels: Tensor, bounds: Bounds | None) -> Ten
     """
     if not inputs.is_floating_point():
         raise TypeError(f"expected floating point inputs, got {inputs.dtype}")
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise TypeError(f"expected labels to be class indices (integers), got {labels.dtype}")
+    labels = checked_labels(labels)
     if inputs.ndim < 2 or labels.shape != inputs.shape[:1]:
         raise ValueError(
             "expected inputs (N, *) and labels (N,), "
@@ -73,7 +115,7 @@ def checked_inputs(inputs: Tensor, labels: Tensor, bounds: Bounds | None) -> Ten
         inputs = inputs.as_tensor()
     inputs = inputs.detach()
     if len(inputs) == 0:
-        return inputs
+        return inputs, labels
     low, high = (bound.item() for bound in inputs.aminmax())
     if not (torch.isfinite(torch.tensor([low, high])).all()):
         raise ValueError("expected finite inputs, got NaN or infinity")
@@ -82,7 +124,7 @@ def checked_inputs(inputs: Tensor, labels: Tensor, bounds: Bounds | None) -> Ten
             f"expected inputs within bounds {bounds}, got values from {low:.6g} to {high:.6g}; "
             "scale the data, or pass the bounds that hold for it"
         )
-    return inputs
+    return inputs, labels
 
 
 def checked_radius(name: str, radius: float | Tensor, inputs: Tensor) -> Tensor:
@@ -122,14 +164,8 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
     """Hand back ``(N, C)`` logits that fit the labels.
 
     Raises:
-        ValueError: if their shape is not ``(N, C)``, a label is not below ``C``, or they are not
-            finite.
+        ValueError: if a label is not below ``C``, or the logits are not finite.
     """
-    if logits.ndim != 2 or len(logits) != len(labels) or logits.shape[1] < 2:
-        raise ValueError(
-            f"expected the model to return logits of shape ({len(labels)}, classes) "
-            f"with two or more classes, got {tuple(logits.shape)}"
-        )
     if len(labels) and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
         raise ValueError(
             f"expected labels from 0 to {logits.shape[1] - 1}, "
@@ -141,6 +177,14 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
 def finite_logits(logits: Tensor) -> Tensor:
     """Hand back logits that are all finite, or raise ``ValueError``."""
     if not logits.isfinite().all():
+        masked = (logits == -torch.inf).all(dim=0).nonzero()[:, 0].tolist()
+        if masked and not logits.isnan().any():
+            raise ValueError(
+                "expected the model to return finite logits, got -inf for class "
+                f"{', '.join(map(str, masked))} in every sample, as a mask puts it; leave the class "
+                "out of the network's outputs, or mask it by a finite logit, about the lowest of the "
+                "others: by a far lower one attacks find too little"
+            )
         raise ValueError(
             "expected the model to return finite logits, got NaN or infinity, as after a training "
             "that diverged: lower the learning rate, or look for extreme values in the weights"
@@ -158,18 +202,19 @@ def search_correct(
         inputs: ``(N, *)`` checked samples.
         labels: ``(N,)`` class indices.
         norm: what the distance is measured in.
-        search: from which samples are correct, ``(N,)`` bool, and the logits of all ``(N, C)`` to
-            the points found for the correct ones, and where these are misclassified.
+        search: from the model as :func:`attacking` yields it, which samples are correct, ``(N,)``
+            bool, and the logits of all ``(N, C)`` to the points found for the correct ones, and
+            where these are misclassified.
     """
-    with attacking(model, inputs):
+    with attacking(model, inputs) as classify:
         found, success = inputs.clone(), torch.zeros_like(labels, dtype=torch.bool)
         if len(inputs) > 0:  # some layers refuse an empty batch
             with torch.no_grad():
-                logits = checked_logits(model(inputs), labels)
+                logits = checked_logits(classify(inputs), labels)
             success = logits.argmax(dim=1) != labels
             correct = ~success
             if correct.any():
-                found[correct], success[correct] = search(correct, logits)
+                found[correct], success[correct] = search(classify, correct, logits)
     return AttackResult(found, success, norm.length(found - inputs))
 
 
@@ -181,6 +226,6 @@ def misclassified(model: Model, inputs: Tensor, labels: Tensor) -> Tensor:
         inputs: ``(N, *)`` samples.
         labels: ``(N,)`` true class indices.
     """
-    inputs = checked_inputs(inputs, labels, bounds=None)
-    with attacking(model, inputs), torch.no_grad():
-        return checked_logits(model(inputs), labels).argmax(dim=1) != labels
+    inputs, labels = checked_inputs(inputs, labels, bounds=None)
+    with attacking(model, inputs) as classify, torch.no_grad():
+        return checked_logits(classify(inputs), labels).argmax(dim=1) != labels

@@ -8,7 +8,14 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from monai_ima.attacks.base import Bounds, Model, attacking, checked_count, checked_inputs
+from monai_ima.attacks.base import (
+    Bounds,
+    Classify,
+    Model,
+    attacking,
+    checked_count,
+    checked_inputs,
+)
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import ascend
 from monai_ima.attacks.result import AttackResult
@@ -81,10 +88,10 @@ def bpgd(
         raise ValueError(f"expected side to be one of {get_args(Side)}, got {side!r}")
     checked_count("bisections", bisections, at_least=0)
     geometry = get_norm(norm)
-    inputs = checked_inputs(inputs, labels, bounds)
-    with attacking(model, inputs):
+    inputs, labels = checked_inputs(inputs, labels, bounds)
+    with attacking(model, inputs) as classify:
         previous, found, crossed = ascend(
-            model,
+            classify,
             inputs,
             labels,
             eps=eps,
@@ -99,19 +106,25 @@ def bpgd(
         if crossed.any():
             inside = (previous if segment == "crossing" else inputs)[crossed]
             found[crossed] = bisect(
-                model, inside, found[crossed], labels[crossed], bisections=bisections, side=side
+                classify, inside, found[crossed], labels[crossed], bisections=bisections, side=side
             )
         return AttackResult(found, crossed, geometry.length(found - inputs))
 
 
 @torch.no_grad()
 def bisect(
-    model: Model, inside: Tensor, outside: Tensor, labels: Tensor, *, bisections: int, side: Side
+    classify: Classify,
+    inside: Tensor,
+    outside: Tensor,
+    labels: Tensor,
+    *,
+    bisections: int,
+    side: Side,
 ) -> Tensor:
     """Narrow the segments from ``inside``, classified as ``labels``, to ``outside``, which is not."""
     for _ in range(bisections):
         middle = (inside + outside) / 2
-        correct = per_sample(model(middle).argmax(dim=1) == labels, middle)
+        correct = per_sample(classify(middle).argmax(dim=1) == labels, middle)
         inside = torch.where(correct, middle, inside)
         outside = torch.where(correct, outside, middle)
     return {"on": (inside + outside) / 2, "inside": inside, "outside": outside}[side]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from monai_ima.attacks.base import (
     Bounds,
+    Classify,
     Model,
     checked_count,
     checked_inputs,
@@ -68,11 +69,11 @@ def ddn(
     """
     checked_count("steps", steps, at_least=1)
     checked_gamma(gamma)
-    inputs = checked_inputs(inputs, labels, bounds)
+    inputs, labels = checked_inputs(inputs, labels, bounds)
     norm = L2()
 
-    def search(correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        nearest = Nearest(model, inputs[correct], labels[correct], logits[correct], norm, bounds)
+    def search(classify: Classify, correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        nearest = Nearest(classify, inputs[correct], labels[correct], logits[correct], norm, bounds)
         iterate, eps = nearest.clean, torch.zeros_like(nearest.distance)
         for step in range(steps):
             gradient, misclassified, linear = nearest.look_at(iterate)
@@ -92,7 +93,7 @@ class Nearest:
     """The nearest misclassified point seen so far, for each of some correctly classified samples.
 
     Args:
-        model: callable, inputs ``(N, *)`` to logits ``(N, C)``.
+        classify: inputs ``(N, *)`` to logits ``(N, C)``.
         clean: ``(N, *)`` samples.
         labels: ``(N,)`` class indices, those that the model gives.
         logits: ``(N, C)`` of the clean samples.
@@ -106,14 +107,14 @@ class Nearest:
 
     def __init__(
         self,
-        model: Model,
+        classify: Classify,
         clean: Tensor,
         labels: Tensor,
         logits: Tensor,
         norm: Norm,
         bounds: Bounds | None,
     ) -> None:
-        self.model, self.clean, self.labels, self.norm = model, clean, labels, norm
+        self.classify, self.clean, self.labels, self.norm = classify, clean, labels, norm
         self.inputs = clean
         self.distance = torch.full_like(logits[:, 0], torch.inf, dtype=clean.dtype)
         self._scale = logit_scale(logits)[:, None]
@@ -133,12 +134,12 @@ class Nearest:
             would have its boundary, between a millionth of what the bounds permit and all of it.
         """
         leaf = points.detach().requires_grad_()
-        logits = finite_logits(self.model(leaf))
+        logits = finite_logits(self.classify(leaf))
         scaled = self._scale * logits
         gradient = input_gradient(soft_margin(scaled, self.labels), leaf)
         misclassified = self._keep(points, logits)
         slope = (self.norm.direction(gradient) * gradient).flatten(1).sum(dim=1)
-        ahead = -hard_margin(scaled.detach(), self.labels) / slope
+        ahead = -hard_margin(scaled.detach(), self.labels).to(slope) / slope
         linear = self.norm.length(points - self.clean) + torch.where(slope > 0, ahead, torch.inf)
         # Not zero, from which no growth leads away, where two classes are exactly level.
         return gradient, misclassified, linear.clamp(1e-6 * self._reach, self._reach)
@@ -146,7 +147,7 @@ class Nearest:
     @torch.no_grad()
     def look_at_last(self, points: Tensor) -> None:
         """Keep the nearer of these points, without a gradient."""
-        self._keep(points, finite_logits(self.model(points)))
+        self._keep(points, finite_logits(self.classify(points)))
 
     def _keep(self, points: Tensor, logits: Tensor) -> Tensor:
         """Keep the points that are misclassified and nearer; which are misclassified, ``(N,)``."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from monai_ima.attacks.base import (
     Bounds,
+    Classify,
     Model,
     checked_count,
     checked_inputs,
@@ -73,18 +74,18 @@ def fmn(
     checked_count("steps", steps, at_least=1)
     checked_gamma(gamma)
     geometry = get_norm(norm)
-    inputs = checked_inputs(inputs, labels, bounds)
+    inputs, labels = checked_inputs(inputs, labels, bounds)
     if start is not None:
-        start = checked_inputs(start, labels, bounds)
+        start, _ = checked_inputs(start, labels, bounds)
         if start.shape != inputs.shape:
             raise ValueError(
                 f"expected start of the inputs' shape {tuple(inputs.shape)}, got {tuple(start.shape)}"
             )
     first_step = 2 if start is None else 1
 
-    def search(correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def search(classify: Classify, correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         clean = inputs[correct]
-        nearest = Nearest(model, clean, labels[correct], logits[correct], geometry, bounds)
+        nearest = Nearest(classify, clean, labels[correct], logits[correct], geometry, bounds)
         iterate = clean if start is None else start[correct]
         eps = geometry.length(iterate - clean)
         for step in range(steps):

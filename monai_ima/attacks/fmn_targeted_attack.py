@@ -7,6 +7,7 @@ from torch import Tensor
 
 from monai_ima.attacks.base import (
     Bounds,
+    Classify,
     Model,
     checked_count,
     checked_inputs,
@@ -69,20 +70,22 @@ def fmn_targeted(
     checked_count("steps", steps, at_least=1)
     checked_count("targets", targets, at_least=1)
     geometry = get_norm(norm)
-    inputs = checked_inputs(inputs, labels, bounds)
+    inputs, labels = checked_inputs(inputs, labels, bounds)
     reach = geometry.length(farthest(inputs, bounds))
     finite = torch.as_tensor(known, dtype=inputs.dtype).clamp(max=torch.finfo(inputs.dtype).max)
     nearest = checked_radius("known", finite, inputs).minimum(reach)
 
-    def search(correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def search(classify: Classify, correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         clean, own, best = inputs[correct], labels[correct], nearest[correct]
         found, success = clean.clone(), torch.zeros_like(own, dtype=torch.bool)
-        for target in _targets(model, clean, own, logits[correct], geometry, targets).unbind(dim=1):
+        for target in _targets(classify, clean, own, logits[correct], geometry, targets).unbind(
+            dim=1
+        ):
             iterate, eps = clean, 0.9 * best
             for step in range(steps + 1):
                 last = step == steps
                 leaf = iterate.detach().requires_grad_(not last)
-                logits = finite_logits(model(leaf))
+                logits = finite_logits(classify(leaf))
                 misclassified = logits.argmax(dim=1) != own
                 distance = geometry.length(iterate - clean)
                 nearer = misclassified & (distance < best)
@@ -114,7 +117,7 @@ def _ahead(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
 
 
 def _targets(
-    model: Model, inputs: Tensor, labels: Tensor, logits: Tensor, norm: Norm, number: int
+    classify: Classify, inputs: Tensor, labels: Tensor, logits: Tensor, norm: Norm, number: int
 ) -> Tensor:
     """The classes to aim for, ``(N, number)`` or all others, those with the nearest boundary first."""
     others = logits.scatter(1, labels[:, None], -torch.inf)
@@ -124,7 +127,7 @@ def _targets(
     distances = []
     for target in ranked.unbind(dim=1):
         leaf = inputs.detach().requires_grad_()
-        ahead = _ahead(model(leaf), labels, target)
+        ahead = _ahead(classify(leaf), labels, target)
         gradient = input_gradient(ahead, leaf)
         slope = (norm.direction(gradient) * gradient).flatten(1).sum(dim=1)
         distances.append(torch.where(slope > 0, -ahead.detach() / slope, torch.inf))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from monai_ima.attacks.base import (
     Bounds,
+    Classify,
     Model,
     attacking,
     checked_count,
@@ -88,10 +89,10 @@ def pgd(
     if until not in get_args(Until):
         raise ValueError(f"expected until to be one of {get_args(Until)}, got {until!r}")
     geometry = get_norm(norm)
-    inputs = checked_inputs(inputs, labels, bounds)
-    with attacking(model, inputs):
+    inputs, labels = checked_inputs(inputs, labels, bounds)
+    with attacking(model, inputs) as classify:
         ascent = ascend(
-            model,
+            classify,
             inputs,
             labels,
             eps=eps,
@@ -109,7 +110,7 @@ def pgd(
 
 
 def ascend(
-    model: Model,
+    classify: Classify,
     inputs: Tensor,
     labels: Tensor,
     *,
@@ -125,7 +126,7 @@ def ascend(
 ) -> Ascent:
     """Climb ``loss`` inside each sample's ball, by default until its first misclassified iterate.
 
-    Arguments as in :func:`pgd`; to be called within :func:`attacking`.
+    Arguments as in :func:`pgd`, but the model, which is as :func:`attacking` yields it.
     """
     checked_count("steps", steps, at_least=1)
     radius = checked_radius("eps", eps, inputs)
@@ -146,7 +147,7 @@ def ascend(
     for iteration in range(steps + 1):
         more_steps = iteration < steps
         leaf = iterate.detach().requires_grad_(more_steps)
-        logits = model(leaf)
+        logits = classify(leaf)
         logits = checked_logits(logits, targets) if iteration == 0 else finite_logits(logits)
         correct = logits.argmax(dim=1) == targets
         current[active] = iterate

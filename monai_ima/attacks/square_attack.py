@@ -12,6 +12,7 @@ from torch import Tensor
 
 from monai_ima.attacks.base import (
     Bounds,
+    Classify,
     Model,
     checked_count,
     checked_inputs,
@@ -85,7 +86,7 @@ def square(
     if geometry.name not in _RULES:
         raise ValueError(f"expected norm to be one of {sorted(_RULES)}, got {geometry.name!r}")
     start, change = _RULES[geometry.name]
-    inputs = checked_inputs(inputs, labels, bounds)
+    inputs, labels = checked_inputs(inputs, labels, bounds)
     radius = checked_radius("eps", eps, inputs)
     if inputs.ndim > 5:
         raise ValueError(
@@ -95,14 +96,14 @@ def square(
     images = inputs[:, None] if inputs.ndim == 2 else inputs
 
     @torch.no_grad()
-    def search(correct: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    def search(classify: Classify, correct: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         clean, targets, eps = images[correct], labels[correct], radius[correct]
         found, crossed = clean.clone(), torch.zeros_like(targets, dtype=torch.bool)
         places = torch.arange(len(clean), device=clean.device)
         best, height = clean, torch.full_like(eps, -torch.inf)
         query = clipped(clean + start(clean, eps, generator), bounds)
         for number in range(1, queries + 1):
-            logits = finite_logits(model(query.reshape(-1, *inputs.shape[1:])))
+            logits = finite_logits(classify(query.reshape(-1, *inputs.shape[1:])))
             value, wrong = hard_margin(logits, targets), logits.argmax(dim=1) != targets
             higher = (value > height) | wrong
             best = torch.where(per_sample(higher, best), query, best)

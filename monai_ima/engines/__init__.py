@@ -1,5 +1,6 @@
-"""Engines: a MONAI trainer whose iteration is one objective."""
+"""Engines: a MONAI trainer whose iteration is one objective, and inference that gives logits."""
 
+from monai_ima.engines.inferer import LogitsInferer
 from monai_ima.engines.trainer import RobustTrainer
 
-__all__ = ["RobustTrainer"]
+__all__ = ["LogitsInferer", "RobustTrainer"]

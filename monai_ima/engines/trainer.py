@@ -12,6 +12,7 @@ from monai.engines.utils import IterationEvents
 from monai.engines.workflow import Workflow
 from monai.utils.enums import CommonKeys as Keys
 
+from monai_ima.attacks.base import checked_labels
 from monai_ima.objectives import Objective
 
 
@@ -65,6 +66,7 @@ class RobustTrainer(SupervisedTrainer):
         )
         if hasattr(inputs, "as_tensor"):  # a MetaTensor makes every small operation slower
             inputs = inputs.as_tensor()
+        labels = checked_labels(labels)
         engine.state.output = {Keys.IMAGE: inputs, Keys.LABEL: labels}
         first, last = self._accumulation()
         engine.network.train()

@@ -22,10 +22,12 @@ from tqdm import tqdm
 
 from monai_ima import __version__
 from monai_ima.attacks import get_norm
-from monai_ima.attacks.base import checked_count, checked_logits
+from monai_ima.attacks.base import checked_count, checked_labels, checked_logits
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
 from monai_ima.handlers.evaluation_progress import Examples, Progress
 from monai_ima.handlers.files import set_aside
+from monai_ima.logits import is_single_output, logits_of
+from monai_ima.losses import logit_scale
 from monai_ima.networks import weights_fingerprint
 from monai_ima.report import Example
 from monai_ima.robustness import Protocol, get_protocol
@@ -38,10 +40,13 @@ from monai_ima.robustness.checks import (
     zero_gradient,
 )
 from monai_ima.robustness.curve import noise_levels as checked_levels
-from monai_ima.robustness.measure import Measure, probabilities
+from monai_ima.robustness.measure import Measure, batched, eval_logits, probabilities
 from monai_ima.robustness.seeds import seeded
 
 _logger = logging.getLogger(__name__)
+# How many times the scale of the other classes: at 200, as of -1e4, a minimum-norm attack left up to
+# 36 points too many samples standing, at 2 up to 5.
+_MASK_WEIGHT = 2
 
 
 class _Samples(NamedTuple):
@@ -70,14 +75,51 @@ def _fingerprints(inputs: Tensor) -> Tensor:
 
 def _kind(outputs: Tensor) -> str:
     """What a model returns: logits, or by mistake probabilities, in which small gradients vanish."""
-    sums = outputs.double().sum(dim=1)
-    if outputs.min() < 0 or not torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+    sums = outputs.double().sum(dim=1)  # of numbers that may have been in bfloat16
+    if outputs.min() < 0 or not torch.allclose(sums, torch.ones_like(sums), atol=5e-3):
         return "logits"
     _logger.warning(
         "THE MODEL RETURNS PROBABILITIES: where it is confident, their gradients vanish and it "
         "looks more robust than it is. Give a network that returns logits, without the softmax."
     )
     return "probabilities"
+
+
+def _check_single_output(logits: Tensor) -> None:
+    """Refuse what is no logit of two classes, but the probability of the second."""
+    low, high = (end.item() for end in logits[:, 1].aminmax())
+    if is_single_output(logits) and 0 <= low <= high <= 1:
+        raise ValueError(
+            f"expected the model's single output to be a logit, negative for the first class, got "
+            f"values from {low:.3g} to {high:.3g} for all of {len(logits)} samples, as a sigmoid "
+            "gives: taken for logits they would all mean the second class; give a network "
+            "(network_def) that returns the logit, without the sigmoid"
+        )
+
+
+def _check_mask(logits: Tensor, classes: Sequence[str]) -> None:
+    """Refuse a class put so far below the others that its logit alone is the scale of all."""
+    constant = (logits == logits[0]).all(dim=0)
+    others = logits[:, ~constant]
+    if others.shape[1] < 2:
+        return
+    masked = (constant & (logits[0] < others.min())).nonzero()[:, 0].tolist()
+    if masked and (logit_scale(others) / logit_scale(logits)).median() > _MASK_WEIGHT:
+        raise ValueError(
+            f"expected logits of one scale, got {logits[0, masked[0]].item():g} for class "
+            f"{', '.join(classes[c] for c in masked)} in every sample, as a mask puts it: attacks "
+            "measure logits by their mean, and would find too little; leave the class out of the "
+            f"network's outputs, or mask it by a logit no lower than {others.min().item():.3g}, the "
+            "lowest of the others"
+        )
+
+
+def _only(label: object) -> object:
+    """The label in a list of one."""
+    match label:
+        case [only]:
+            return only
+    return label
 
 
 def _checked_bounds(bounds: object) -> tuple[float, float] | None:
@@ -122,7 +164,8 @@ class RobustnessEvaluation:
         output_dir: folder of the report.
         protocol: ``"paper"``, ``"screen"``, ``"strong"`` or ``"blackbox"``, or one with settings.
         bounds: range of valid inputs; ``None`` for inputs without a range.
-        batch_size: samples that are attacked together.
+        batch_size: samples that are attacked together; the model is given no more at once, but
+            by the evaluator, whose data loader has its own.
         chunk_size: samples after which progress is kept.
         check_samples: samples on which the checks are made; ``0`` leaves the checks out.
         noise_draws: draws of white noise at each level; ``0`` leaves them out.
@@ -202,9 +245,9 @@ class RobustnessEvaluation:
 
     def batch_seen(self, engine: SupervisedEvaluator) -> None:
         """Keep the batch until there are enough samples to attack."""
-        batch = self._checked_batch(engine)
+        batch, logits = self._checked_batch(engine)
         if self._seen == 0:
-            self._outputs = _kind(engine.state.output[Keys.PRED])
+            self._outputs = _kind(logits)
             self._take_up(self._identity(engine.network, batch))
         self._seen += len(batch.labels)
         checked = [row for row, name in enumerate(batch.places.tolist()) if name in self._checked]
@@ -217,23 +260,23 @@ class RobustnessEvaluation:
         if sum(len(part.labels) for part in self._chunk) >= self.chunk_size:
             self._attack(engine.network)
 
-    def _checked_batch(self, engine: SupervisedEvaluator) -> _Samples:
-        """The samples that are listed at this place, with logits that fit the classes."""
-        inputs, labels, logits = (
+    def _checked_batch(self, engine: SupervisedEvaluator) -> tuple[_Samples, Tensor]:
+        """The samples that are listed at this place, and logits that fit the classes."""
+        inputs, labels, outputs = (
             engine.state.output[key] for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED)
         )
-        if labels is None or labels.ndim != 1:
-            got = "none" if labels is None else f"labels of shape {tuple(labels.shape)}"
+        if labels is None:
             raise ValueError(
-                f"expected every sample with its label, the index of its class, got {got}; "
+                "expected every sample with its label, the index of its class, got none; "
                 "robustness is measured against the truth: add the labels to the list of samples"
             )
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        if not isinstance(logits, Tensor) or shape != (len(labels), len(self.class_names)):
+        labels, logits = checked_labels(labels), logits_of(outputs, len(labels))
+        if logits.shape[1] != len(self.class_names):
+            got = "one logit for two" if is_single_output(logits) else tuple(logits.shape)
             raise ValueError(
                 f"expected the model to return logits of shape ({len(labels)}, "
                 f"{len(self.class_names)}), for the classes {', '.join(self.class_names)}, got "
-                f"{shape}; correct network_def or the classes"
+                f"{got}; correct network_def or the classes"
             )
         checked_logits(logits, labels)
         listed = self.samples[self._seen : self._seen + len(labels)]
@@ -241,13 +284,13 @@ class RobustnessEvaluation:
         if isinstance(engine.state.batch, Mapping) and "id" in engine.state.batch:
             given["id"] = list(engine.state.batch["id"])
         for key, values in given.items():
-            if values != [sample.get(key, value) for sample, value in zip(listed, values)]:  # noqa: B905
+            if values != [_only(s.get(key, value)) for s, value in zip(listed, values)]:  # noqa: B905
                 raise ValueError(
                     f"expected the data loader to give the listed samples in their order, got "
                     f"others from sample {self._seen} on; turn shuffling off"
                 )
         places = torch.arange(self._seen, self._seen + len(labels), device=labels.device)
-        return _Samples(*(_plain(values) for values in (inputs, labels, places)))
+        return _Samples(*(_plain(values) for values in (inputs, labels, places))), logits
 
     def _identity(self, network: nn.Module, first: _Samples) -> dict[str, Any]:
         """What the numbers depend on: an evaluation of something else starts anew."""
@@ -309,9 +352,11 @@ class RobustnessEvaluation:
     def _attack(self, network: nn.Module) -> None:
         """Measure the samples that have gathered, and keep the answers."""
         chunk, self._chunk = _Samples.cat(self._chunk), []
-        clean = torch.cat(
-            [probabilities(network, part) for part in chunk.inputs.split(self.batch_size)]
-        )
+        logits = batched(eval_logits, network, chunk.inputs, batch_size=self.batch_size)
+        if not self._progress.finished:  # of few samples it cannot be told
+            _check_single_output(logits)
+            _check_mask(logits, self.class_names)
+        clean = logits.softmax(dim=1)
         answers = {
             "labels": chunk.labels.cpu(),
             "fingerprints": _fingerprints(chunk.inputs),
@@ -496,11 +541,13 @@ class RobustnessEvaluation:
         labels = self._progress.answers["labels"][kept.places]
         attacked, unbroken = kept.attacked.clone(), kept.margins.isinf()
         if unbroken.any() and measure.takes_gradients:
-            attacked[unbroken] = measure.pushed(
-                network, kept.clean[unbroken].to(device), labels[unbroken].to(device)
+            unbroken_samples = (values[unbroken].to(device) for values in (kept.clean, labels))
+            attacked[unbroken] = batched(
+                measure.pushed, network, *unbroken_samples, batch_size=self.batch_size
             ).cpu()
         before, after = (
-            probabilities(network, inputs.to(device)).cpu() for inputs in (kept.clean, attacked)
+            batched(probabilities, network, inputs.to(device), batch_size=self.batch_size).cpu()
+            for inputs in (kept.clean, attacked)
         )
         return [
             Example(

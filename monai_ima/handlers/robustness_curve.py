@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
-from monai.networks import eval_mode
 from monai.utils.enums import CommonKeys as Keys
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima import __version__
 from monai_ima.attacks import Norm, get_norm, pgd
+from monai_ima.attacks.base import checked_labels
 from monai_ima.handlers.files import write_whole
+from monai_ima.logits import logits_of
 from monai_ima.report import Example, as_image, curve_figure, example_figure
 from monai_ima.robustness import (
     Protocol,
@@ -29,6 +31,7 @@ from monai_ima.robustness import (
     get_protocol,
     noise_levels,
 )
+from monai_ima.robustness.measure import batched, probabilities
 
 
 class RobustnessCurveHandler:
@@ -85,7 +88,7 @@ class RobustnessCurveHandler:
 
     def attack(self, engine: SupervisedEvaluator) -> None:
         """Attack the batch at hand."""
-        labels = engine.state.output[Keys.LABEL]
+        labels = checked_labels(engine.state.output[Keys.LABEL])
         seen = sum(map(len, self._labels))
         errors = closest_errors(
             engine.network,
@@ -145,6 +148,7 @@ class RobustnessReport:
         self.summary_writer = summary_writer
         self.settings = dict(settings)
         self._examples: dict[int, Tensor] = {}
+        self._batch_size = 0  # the largest that the network was given
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self.started)
@@ -157,10 +161,10 @@ class RobustnessReport:
     def keep_examples(self, engine: SupervisedEvaluator) -> None:
         """Keep the first sample of each class that is correctly classified."""
         output = engine.state.output
-        correct = output[Keys.PRED].argmax(dim=1) == output[Keys.LABEL]
-        for image, label in zip(
-            output[Keys.IMAGE][correct], output[Keys.LABEL][correct], strict=True
-        ):
+        labels = checked_labels(output[Keys.LABEL])
+        self._batch_size = max(self._batch_size, len(labels))
+        correct = logits_of(output[Keys.PRED], len(labels)).argmax(dim=1) == labels
+        for image, label in zip(output[Keys.IMAGE][correct], labels[correct], strict=True):
             self._examples.setdefault(int(label), image)
 
     def completed(self, engine: SupervisedEvaluator) -> None:
@@ -230,20 +234,25 @@ class RobustnessReport:
         inputs = torch.stack([self._examples[label] for label in classes])
         labels = torch.tensor(classes, device=inputs.device)
         eps = float(handler.eps[len(handler.eps) // 2])
-        attacked = pgd(
-            engine.network,
-            inputs,
-            labels,
-            eps=eps,
-            norm=handler.norm,
-            step_size=eps / 10,
-            bounds=handler.bounds,
-            generator=torch.Generator(inputs.device).manual_seed(handler.seed),
-        ).inputs
-        with eval_mode(engine.network):  # at the end of an epoch MONAI has left eval mode
-            before, after = (
-                engine.network(images).softmax(dim=1).cpu() for images in (inputs, attacked)
-            )
+        generator = torch.Generator(inputs.device).manual_seed(handler.seed)
+
+        def attack(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+            return pgd(
+                network,
+                inputs,
+                labels,
+                eps=eps,
+                norm=handler.norm,
+                step_size=eps / 10,
+                bounds=handler.bounds,
+                generator=generator,
+            ).inputs
+
+        in_batches = partial(batched, batch_size=self._batch_size)
+        attacked = in_batches(attack, engine.network, inputs, labels)
+        before, after = (
+            in_batches(probabilities, engine.network, images).cpu() for images in (inputs, attacked)
+        )
         examples = [
             Example(
                 clean=clean,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.base import checked_count, checked_number
+from monai_ima.attacks.base import checked_count, checked_labels, checked_number, classifying
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -61,10 +61,11 @@ class StandardAdversarial(Objective):
         labels: Tensor,
         index: Tensor,  # noqa: ARG002  nothing is remembered about a sample
     ) -> ObjectiveResult:
-        logits = network(inputs)
+        classify, labels = classifying(network), checked_labels(labels)
+        logits = classify(inputs)
         noisy = self._attack(network, inputs, labels).inputs
         loss_clean = F.cross_entropy(logits, labels)
-        loss_noisy = F.cross_entropy(network(noisy), labels)
+        loss_noisy = F.cross_entropy(classify(noisy), labels)
         terms = {"loss_clean": loss_clean.detach(), "loss_noisy": loss_noisy.detach()}
         loss = self.clean_weight * loss_clean + (1 - self.clean_weight) * loss_noisy
         return ObjectiveResult(loss, logits, terms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from monai_ima.attacks.base import checked_labels, classifying
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -20,6 +21,7 @@ class CrossEntropy(Objective):
         labels: Tensor,
         index: Tensor,  # noqa: ARG002  nothing is remembered about a sample
     ) -> ObjectiveResult:
-        logits = network(inputs)
+        labels = checked_labels(labels)
+        logits = classifying(network)(inputs)
         loss = F.cross_entropy(logits, labels)
         return ObjectiveResult(loss, logits, {"loss_clean": loss.detach()})

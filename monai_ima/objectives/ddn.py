@@ -9,7 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, ddn, get_norm
-from monai_ima.attacks.base import attacking, checked_count, checked_number
+from monai_ima.attacks.base import (
+    attacking,
+    checked_count,
+    checked_labels,
+    checked_number,
+    classifying,
+)
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -64,11 +70,12 @@ class DDNAdversarial(Objective):
         labels: Tensor,
         index: Tensor,  # noqa: ARG002  nothing is remembered about a sample
     ) -> ObjectiveResult:
-        with attacking(network, inputs), torch.no_grad():
-            logits = network(inputs)
+        labels = checked_labels(labels)
+        with attacking(network, inputs) as classify, torch.no_grad():
+            logits = classify(inputs)
         nearest = self._attack(network, inputs, labels).inputs
         eps = torch.full_like(labels, self.eps, dtype=inputs.dtype)
         noisy = inputs + self.norm.project(nearest - inputs, eps)
-        loss = F.cross_entropy(network(noisy), labels)
+        loss = F.cross_entropy(classifying(network)(noisy), labels)
         terms = {"loss_clean": F.cross_entropy(logits, labels), "loss_noisy": loss.detach()}
         return ObjectiveResult(loss, logits, terms)

@@ -9,7 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.base import attacking, checked_count, checked_number
+from monai_ima.attacks.base import (
+    attacking,
+    checked_count,
+    checked_labels,
+    checked_number,
+    classifying,
+)
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -83,8 +89,9 @@ class IAAT(Objective):
     def forward(
         self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor
     ) -> ObjectiveResult:
-        with attacking(network, inputs), torch.no_grad():
-            logits = network(inputs)
+        labels = checked_labels(labels)
+        with attacking(network, inputs) as classify, torch.no_grad():
+            logits = classify(inputs)
         remembered = self._remembered(index).to(inputs)
         correct = logits.argmax(dim=1) == labels
         if self.seen < self.warmup * len(self.radii):
@@ -94,7 +101,7 @@ class IAAT(Objective):
             radii = (1 - self.beta) * remembered + self.beta * target
         self._remember(index, radii)
         noisy = self._attack(network, inputs, labels, eps=radii, until="end").inputs
-        loss = F.cross_entropy(network(noisy), labels)
+        loss = F.cross_entropy(classifying(network)(noisy), labels)
         terms = {
             "loss_clean": F.cross_entropy(logits, labels),
             "loss_noisy": loss.detach(),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, Segment, Side, bpgd, get_norm, misclassified
-from monai_ima.attacks.base import checked_count, checked_number
+from monai_ima.attacks.base import checked_count, checked_labels, checked_number, classifying
 from monai_ima.losses import cross_entropy
 from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult
@@ -91,7 +91,8 @@ class IMA(Objective):
     def forward(
         self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor
     ) -> ObjectiveResult:
-        logits = network(inputs)
+        classify, labels = classifying(network), checked_labels(labels)
+        logits = classify(inputs)
         correct = logits.argmax(dim=1) == labels
         losses = cross_entropy(logits, labels)
         noisy_losses, chosen = self._noisy_losses(network, inputs, labels, index, correct)
@@ -119,7 +120,7 @@ class IMA(Objective):
         found = self._noise(network, inputs[correct], labels[correct], eps=eps)
         noisy, crossed = inputs.clone(), torch.zeros_like(correct)
         noisy[correct], crossed[correct] = found.inputs, found.success
-        losses = cross_entropy(network(noisy), labels)
+        losses = cross_entropy(classifying(network)(noisy), labels)
         return losses, crossed if self.noisy == "crossed" else correct
 
     def update_margins(
@@ -136,6 +137,7 @@ class IMA(Objective):
         Returns:
             ``(N,)`` bool, the samples that met the decision boundary within their margin.
         """
+        labels = checked_labels(labels)
         correct = ~misclassified(network, inputs, labels)
         found = self._boundary(
             network,

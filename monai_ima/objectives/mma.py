@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.base import attacking, checked_count
+from monai_ima.attacks.base import attacking, checked_count, checked_labels, classifying
 from monai_ima.attacks.norms import per_sample
 from monai_ima.attacks.pgd_attack import clipped
 from monai_ima.losses import cross_entropy, soft_margin
@@ -73,7 +73,8 @@ class MMA(Objective):
     def forward(
         self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor
     ) -> ObjectiveResult:
-        logits = network(inputs)
+        classify, labels = classifying(network), checked_labels(labels)
+        logits = classify(inputs)
         correct = soft_margin(logits, labels) < 0
         found, distance = self._boundary(
             network, inputs[correct], labels[correct], self.margins[index[correct]].to(inputs)
@@ -83,7 +84,7 @@ class MMA(Objective):
         self.margins.update(
             index, correct=correct, crossed=torch.ones_like(correct), distance=distances
         )
-        losses = cross_entropy(network(noisy), labels)
+        losses = cross_entropy(classify(noisy), labels)
         counted = distances < self.margins.eps_max  # the hinge; a wrong sample's distance is 0
         loss_noisy = losses[counted].sum() / len(inputs)
         loss_clean = cross_entropy(logits, labels).mean()
@@ -109,13 +110,13 @@ class MMA(Objective):
 
         if len(inputs) == 0:  # some layers refuse an empty batch
             return inputs, length
-        with attacking(network, inputs), torch.no_grad():
-            inside = soft_margin(network(attacked.inputs), labels) < 0
+        with attacking(network, inputs) as classify, torch.no_grad():
+            inside = soft_margin(classify(attacked.inputs), labels) < 0
             near = torch.where(inside, length, 0)
             far = torch.where(inside, _BEYOND * self.margins.eps_max, length)
             for _ in range(self.bisections):
                 middle = (near + far) / 2
-                inside = soft_margin(network(at(middle)), labels) < 0
+                inside = soft_margin(classify(at(middle)), labels) < 0
                 near, far = torch.where(inside, middle, near), torch.where(inside, far, middle)
         distance = (near + far) / 2
         return at(distance), distance

@@ -13,6 +13,7 @@ from monai_ima.attacks.base import (
     checked_inputs,
     checked_number,
     checked_radius,
+    classifying,
 )
 from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
 from monai_ima.losses import kl_divergence
@@ -74,23 +75,25 @@ class TRADES(Objective):
         labels: Tensor,
         index: Tensor,  # noqa: ARG002  nothing is remembered about a sample
     ) -> ObjectiveResult:
-        logits = network(inputs)
-        noisy = self._furthest(network, checked_inputs(inputs, labels, self.bounds))
+        inputs, labels = checked_inputs(inputs, labels, self.bounds)
+        classify = classifying(network)
+        logits = classify(inputs)
+        noisy = self._furthest(network, inputs)
         loss_clean = F.cross_entropy(logits, labels)
-        loss_noisy = kl_divergence(logits, network(noisy)).mean()
+        loss_noisy = kl_divergence(logits, classify(noisy)).mean()
         terms = {"loss_clean": loss_clean.detach(), "loss_noisy": loss_noisy.detach()}
         return ObjectiveResult(loss_clean + self.beta * loss_noisy, logits, terms)
 
     def _furthest(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Inputs in the ball whose prediction is far from the clean one's."""
         eps = checked_radius("eps", self.eps, inputs)
-        with attacking(network, inputs):
+        with attacking(network, inputs) as classify:
             with torch.no_grad():
-                logits = network(inputs)
+                logits = classify(inputs)
             noisy = clipped(inputs + _START * torch.randn_like(inputs), self.bounds)
             for _ in range(self.steps):
                 leaf = noisy.requires_grad_()
-                gradient = input_gradient(kl_divergence(logits, network(leaf)), leaf)
+                gradient = input_gradient(kl_divergence(logits, classify(leaf)), leaf)
                 noisy = advanced(
                     leaf.detach(),
                     gradient,

@@ -267,8 +267,8 @@ def zero_gradient(zeros: Tensor, correct: Tensor) -> Check:
 def zero_gradients(model: Model, inputs: Tensor, labels: Tensor) -> Tensor:
     """Samples ``(N,)`` bool whose soft margin has a gradient of exactly zero."""
     leaf = inputs.detach().requires_grad_()
-    with attacking(model, inputs):
-        gradient = input_gradient(soft_margin(model(leaf), labels), leaf)
+    with attacking(model, inputs) as classify:
+        gradient = input_gradient(soft_margin(classify(leaf), labels), leaf)
     return (gradient == 0).flatten(1).all(dim=1)
 
 

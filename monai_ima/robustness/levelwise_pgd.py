@@ -90,11 +90,11 @@ def levelwise_pgd(
     queue = queue[(broken_at - robust_at > 1)[queue]]
     rows, queue = queue[:batch_size], queue[batch_size:]
     iterate = starts(rows)
-    with attacking(model, inputs):
+    with attacking(model, inputs) as classify:
         while len(rows):
             targets, radius = labels[rows], radii[level[rows]]
             leaf = iterate.detach().requires_grad_()
-            logits = checked_logits(model(leaf), targets)
+            logits = checked_logits(classify(leaf), targets)
             crossed = logits.argmax(dim=1) != targets
             over = crossed | (step[rows] == steps)
             if not over.all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +88,7 @@ class Measure:
             Answers by name, whose first dimension is that of the samples, on the CPU, so that those
             of several calls can be put together; and the closest errors themselves.
         """
-        inputs = checked_inputs(inputs, labels, self.bounds)
+        inputs, labels = checked_inputs(inputs, labels, self.bounds)
         counting = CountingModel(model)
         errors = closest_errors(
             counting,
@@ -101,21 +102,27 @@ class Measure:
             seed=self.seed,
             batch_size=self.batch_size,
         )
-        n = len(inputs)
+        n, size = len(inputs), self.batch_size
         answers = {
             "margins": errors.margins,
-            "broken_as": self._batched(given_class, model, errors.inputs, labels, errors.margins),
+            "broken_as": batched(
+                given_class, model, errors.inputs, labels, errors.margins, batch_size=size
+            ),
             # of the whole call, shared out among its samples
             "forwards": torch.full((n,), counting.forwards / n, dtype=torch.float64),
             "gradients": torch.full((n,), counting.gradients / n, dtype=torch.float64),
         }
         if self.takes_gradients:
-            answers["zero_gradient"] = self._batched(zero_gradients, model, inputs, labels)
+            answers["zero_gradient"] = batched(
+                zero_gradients, model, inputs, labels, batch_size=size
+            )
         if self.takes_gradients and self.auroc_steps:
-            answers["probabilities"] = self._batched(self._attacked, model, inputs, labels)
+            answers["probabilities"] = batched(
+                self._attacked, model, inputs, labels, batch_size=size
+            )
         if self.noise_draws:
             for noise in ("uniform", "gaussian"):
-                answers[noise] = self._batched(
+                answers[noise] = batched(
                     lambda *arguments, noise=noise: white_noise_errors(
                         *arguments[:3],
                         noise=noise,
@@ -130,12 +137,9 @@ class Measure:
                     inputs,
                     labels,
                     index,
+                    batch_size=size,
                 )
         return {name: values.cpu() for name, values in answers.items()}, errors
-
-    def _batched(self, function: Any, model: Model, *tensors: Tensor) -> Tensor:
-        batches = zip(*(values.split(self.batch_size) for values in tensors), strict=True)
-        return torch.cat([function(model, *batch) for batch in batches])
 
     def _attacked(self, model: Model, inputs: Tensor, labels: Tensor) -> Tensor:
         """Probabilities ``(N, L, C)`` at the end of PGD at each level."""
@@ -234,10 +238,30 @@ class Measure:
         return {"draws": self.noise_draws, **shares}
 
 
+def batched(
+    function: Callable[..., Tensor], model: Model, *tensors: Tensor, batch_size: int
+) -> Tensor:
+    """What ``function(model, *tensors)`` gives, ``(N, *)``, asked of ``batch_size`` samples at a time.
+
+    Args:
+        function: from the model and tensors ``(n, *)`` to ``(n, *)``.
+        model: see ``function``.
+        tensors: each ``(N, *)`` with at least one sample.
+        batch_size: the most samples that the model takes at once.
+    """
+    batches = zip(*(values.split(batch_size) for values in tensors), strict=True)
+    return torch.cat([function(model, *batch) for batch in batches])
+
+
+def eval_logits(model: Model, inputs: Tensor) -> Tensor:
+    """Logits ``(N, C)`` of a model in eval mode."""
+    with attacking(model, inputs) as classify, torch.no_grad():
+        return classify(inputs)
+
+
 def probabilities(model: Model, inputs: Tensor) -> Tensor:
     """Probabilities ``(N, C)`` that a model, in eval mode, gives the classes."""
-    with attacking(model, inputs), torch.no_grad():
-        return model(inputs).softmax(dim=1)
+    return eval_logits(model, inputs).softmax(dim=1)
 
 
 def given_class(model: Model, inputs: Tensor, labels: Tensor, margins: Tensor) -> Tensor:

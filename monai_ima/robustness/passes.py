@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from monai_ima.attacks.base import Model
+from monai_ima.logits import logits_of
 
 
 class CountingModel(nn.Module):
@@ -22,7 +23,7 @@ class CountingModel(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         self.forwards += len(inputs)
-        logits: Tensor = self.model(inputs)
+        logits = logits_of(self.model(inputs), len(inputs))
         if logits.requires_grad:
             logits.register_hook(self._count_gradients)
         return logits

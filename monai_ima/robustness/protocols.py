@@ -382,7 +382,7 @@ def closest_errors(
     Raises:
         TypeError, ValueError: if an argument does not fit; the message says what was expected.
     """
-    inputs = checked_inputs(inputs, labels, bounds)
+    inputs, labels = checked_inputs(inputs, labels, bounds)
     checked_count("batch_size", batch_size, at_least=1)
     geometry = get_norm(norm)
     levels = noise_levels(eps)

@@ -181,8 +181,8 @@ def attacked_by_pgd(
 @torch.no_grad()
 def _certainty(task: Task) -> Tensor:
     """How far ahead of the others the label's logit is at each sample, ``(N,)``, whatever their scale."""
-    with attacking(task.model, task.inputs):
-        logits = torch.cat([task.model(part) for part in task.inputs.split(task.batch_size)])
+    with attacking(task.model, task.inputs) as classify:
+        logits = torch.cat([classify(part) for part in task.inputs.split(task.batch_size)])
     return -logit_scale(logits) * hard_margin(logits, task.labels)
 
 
@@ -199,10 +199,10 @@ def brought_nearer(task: Task, errors: ClosestErrors, chosen: Tensor, steps: int
 
 def along_the_ray(task: Task, errors: ClosestErrors) -> ClosestErrors:
     """Bisect from each clean sample straight to its misclassified point, and keep the nearest one."""
-    with attacking(task.model, task.inputs):
+    with attacking(task.model, task.inputs) as classify:
         for rows in task.batches(errors.margins.isfinite()):
             nearer = bisect(
-                task.model,
+                classify,
                 task.inputs[rows],
                 errors.inputs[rows],
                 task.labels[rows],

@@ -6,6 +6,7 @@ import inspect
 import pytest
 import torch
 from linear import linear_model
+from models import FORMS, InPlace, Returning
 from torch import nn
 
 from monai_ima.attacks import (
@@ -262,6 +263,107 @@ def test_any_callable_and_any_loss(attack, norm):
     torch.testing.assert_close(found.inputs, expected.inputs)
 
 
+# Models as they come
+
+
+def found_in(attack, norm, model, inputs, labels, **options):
+    """What an attack finds from always the same start."""
+    generator = torch.Generator().manual_seed(0)
+    return run(
+        attack,
+        model,
+        inputs,
+        labels,
+        eps=0.1,
+        norm=norm,
+        generator=generator,
+        bounds=None,
+        **options,
+    )
+
+
+def assert_same(result, expected):
+    for part, other in zip(result, expected, strict=True):
+        assert part.dtype == other.dtype
+        assert torch.equal(part, other)
+    assert expected.success.any()
+
+
+@cases()
+@pytest.mark.parametrize("form", ["tuple", "dictionary", "one logit"])
+def test_what_a_model_returns_makes_no_difference(attack, norm, form):
+    network, (inputs, labels) = conv_net().eval(), batch(7)
+    returned, meant = FORMS[form]
+    plain = Returning(network, meant)
+    labels = labels % meant(torch.zeros(1, 3)).shape[1]
+    assert_same(
+        found_in(attack, norm, Returning(network, returned), inputs, labels),
+        found_in(attack, norm, plain, inputs, labels),
+    )
+
+
+@cases()
+def test_a_model_may_change_its_inputs(attack, norm):
+    network, (inputs, labels) = conv_net().eval(), batch(7)
+    before = inputs.clone()
+    expected = found_in(attack, norm, lambda x: network(x - 0.5), inputs, labels)
+    assert_same(found_in(attack, norm, InPlace(network), inputs, labels), expected)
+    assert torch.equal(inputs, before)
+
+
+@cases()
+@pytest.mark.parametrize(
+    ("own", "given"),
+    [
+        (torch.float64, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float64),
+    ],
+    ids=str,
+)
+def test_inputs_follow_the_precision_of_the_model(attack, norm, own, given):
+    model, (inputs, labels) = conv_net(own).eval(), batch(7, given)
+
+    def by_hand(x):
+        logits = model(x.to(own))
+        return logits if own in (torch.float32, torch.float64) else logits.float()
+
+    assert_same(
+        found_in(attack, norm, model, inputs, labels),
+        found_in(attack, norm, by_hand, inputs, labels),
+    )
+
+
+@cases()
+def test_double_precision_finds_what_single_finds(attack, norm):
+    inputs, labels = batch(7)
+    single, double = (
+        found_in(attack, norm, conv_net().to(dtype).eval(), inputs, labels, steps=5, side="outside")
+        for dtype in (torch.float32, torch.float64)
+    )
+    assert double.inputs.dtype == torch.float32
+    assert torch.equal(single.success, double.success)
+    torch.testing.assert_close(single.distance, double.distance, rtol=1e-3, atol=1e-5)
+
+
+@cases()
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16], ids=str)
+def test_labels_are_integers_of_any_width_in_a_row_or_a_column(attack, norm, dtype):
+    model, (inputs, labels) = conv_net().eval(), batch(7)
+    expected = found_in(attack, norm, model, inputs, labels)
+    for given in (labels.to(dtype), labels.to(dtype)[:, None]):
+        assert_same(found_in(attack, norm, model, inputs, given), expected)
+
+
+@cases()
+def test_a_masked_class_is_named(attack, norm):
+    mask = torch.tensor([0.0, 0.0, -torch.inf])
+    model, (inputs, labels) = Returning(conv_net(), lambda z: z + mask), batch(4)
+    with pytest.raises(ValueError, match="got -inf for class 2 in every sample, as a mask puts it"):
+        found_in(attack, norm, model, inputs, labels % 2)
+
+
 BAD_ARGUMENTS = [
     ({"inputs": torch.zeros(3, 1, 6, 7, dtype=torch.int64)}, TypeError, "floating point"),
     ({"labels": torch.zeros(3)}, TypeError, "class indices"),
@@ -280,7 +382,12 @@ BAD_ARGUMENTS = [
     ({"targets": 1.5}, ValueError, "targets to be a whole number >= 1, got 1.5"),
     ({"gamma": 1.0}, ValueError, "gamma to lie between 0 and 1, got 1.0"),
     ({"norm": "l7"}, ValueError, "got 'l7'"),
-    ({"model": lambda x: x.flatten(1).sum(dim=1)}, ValueError, r"shape \(3, classes\)"),
+    ({"labels": torch.zeros(3, dtype=torch.bool)}, TypeError, "class indices"),
+    ({"labels": torch.zeros(3, 2, dtype=torch.int64)}, ValueError, r"\(N, 1\).*shape \(3, 2\)"),
+    ({"model": lambda x: x}, ValueError, r"shape \(3, classes\).*got \(3, 1, 6, 7\)"),
+    ({"model": lambda x: x.flatten(1)[:2]}, ValueError, r"shape \(3, classes\).*got \(2, 42\)"),
+    ({"model": lambda x: x.flatten(1).argmax(dim=1)}, ValueError, "got .* of torch.int64"),
+    ({"model": lambda x: x.flatten(1).sum(dim=1)}, ValueError, "labels from 0 to 1, got 0 to 2"),
     ({"model": lambda x: x.flatten(1) * torch.nan}, ValueError, "finite logits, got NaN"),
     ({"model": lambda x: x.flatten(1)[:, :3] / 0}, ValueError, "finite logits, got NaN"),
     ({"model": lambda x: torch.eye(3)}, ValueError, "by differentiable operations"),

@@ -13,7 +13,8 @@ from pathlib import Path
 import monai.bundle
 import pytest
 import torch
-from monai.bundle import create_workflow
+from monai.bundle import ConfigParser, create_workflow
+from monai.networks.nets import ViT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from zoo import network_def, write_zoo_bundle
 
@@ -265,6 +266,59 @@ def test_over_our_own_training(trained, capsys):
     shout = f"DO NOT TRUST THIS CURVE: {len(failed)} checks failed"
     assert (shout if failed else "checks, none failed") in capsys.readouterr().out
     assert {path: path.read_bytes() for path in before} == before  # the run's own files
+
+
+def test_a_vision_transformer_of_monai_learns_and_is_evaluated_one_by_one(images, tmp_path):
+    """It returns a tuple."""
+    pytest.importorskip("einops", reason="MONAI's ViT needs it")
+    settings = {
+        "dataset_dir": str(images),
+        "output_dir": str(tmp_path),
+        "image_size": [16, 16],
+        "network_def": {
+            "_target_": "ViT", "in_channels": 1, "img_size": [16, 16], "patch_size": [8, 8],
+            "hidden_size": 8, "mlp_dim": 8, "num_layers": 1, "num_heads": 1, "spatial_dims": 2,
+            "classification": True, "num_classes": 4,
+        },
+        "device": "cpu",
+    }  # fmt: skip
+    quick = {"max_epochs": 1, "attack_steps": 1, "margin_steps": 1, "eval_steps": 1}
+    run_here(OCT[:1], **settings, **quick)
+    assert len(report_in(tmp_path)["curves"]) == 1
+
+    sizes = []
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, inputs: sizes.append(len(inputs[0])) if type(module) is ViT else None
+    )
+    with handle:
+        run_here(
+            OCT,
+            **settings,
+            evaluation_batch_size=1,
+            evaluation_levels={"linf": [0.01]},
+            eval_steps=2,
+            check_samples=0,
+            noise_draws=1,
+            auroc_steps=1,
+        )
+    assert set(sizes) == {1}
+    report = report_in(tmp_path / "evaluation")
+    assert (report["n"], report["attack"]["batch_size"]) == (4, 1)
+
+
+@pytest.mark.parametrize("bundle", ["oct", "ecg", "fashion_mnist", "svhn", "moons"])
+@pytest.mark.parametrize("size", [None, 1])
+def test_the_batch_size_of_an_evaluation_is_that_of_its_loader(bundle, size):
+    folder = ROOT / "bundles" / f"{bundle}_ima"
+    files = [str(folder / name) for name in ("train.json", "evaluate.json")]
+    config = ConfigParser.load_config_files(files)
+    if size is not None:
+        config["evaluation_batch_size"] = size
+    parser = ConfigParser(config)
+    own = "dataloader::batch_size" if bundle == "oct" else "dataloader::sampler::batch_size"
+    default = 1000 if bundle == "moons" else 4 * config["batch_size"]
+    assert parser.get_parsed_content("evaluation::batch_size") == (size or default)
+    assert parser.get_parsed_content(own) == (size or default)
 
 
 def test_monai_finds_the_properties(of_the_zoo, trained, monkeypatch):

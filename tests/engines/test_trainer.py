@@ -3,7 +3,10 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from ignite.metrics import Accuracy
 from linear import linear_model
+from models import Returning
+from monai.handlers import from_engine
 from torch.utils.data import DataLoader
 
 from monai_ima.engines import RobustTrainer
@@ -174,3 +177,21 @@ def test_the_network_is_trained_in_train_mode(network):
     trainer(network.eval(), samples(4), batch_size=2).run()
 
     assert modes == [True, True]
+
+
+def test_any_output_and_labels_in_a_column_of_bytes(network):
+    data, plain = samples(6), copy.deepcopy(network)
+    columns = [sample | {"label": sample["label"].to(torch.uint8)[None]} for sample in data]
+    accuracy = Accuracy(output_transform=from_engine(["pred", "label"]))
+    engine = trainer(
+        Returning(network, lambda logits: (logits, None)),
+        columns,
+        batch_size=4,
+        key_train_metric={"accuracy": accuracy},
+    )
+    expected = trainer(plain, data, batch_size=4)
+    engine.run()
+    expected.run()
+    assert same_weights(network, plain)
+    assert engine.state.metrics["train_loss"] == expected.state.metrics["train_loss"]
+    assert 0 <= engine.state.metrics["accuracy"] <= 1

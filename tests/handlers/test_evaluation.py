@@ -636,8 +636,11 @@ def outputs(function):
 
 BAD_MODELS = {
     "width": (lambda logits: logits[:, :2], r"shape \(4, 3\), for the classes CNV, DME, NORMAL, "),
-    "map": (lambda logits: logits[..., None], r"got \(4, 3, 1\); correct network_def or the cl"),
-    "tuple": (lambda logits: (logits, None), r"logits of shape \(4, 3\), .* got tuple"),
+    "map": (lambda logits: logits[..., None], r"logits of .*, got \(4, 3, 1\) of .*network_def"),
+    "dictionary": (
+        lambda logits: {"first": logits, "second": logits},
+        r"logits of shape \(4, classes\), .* got a dictionary with 'first', 'second'; give",
+    ),
     "NaN": (lambda logits: logits * math.nan, r"return finite logits, got NaN or infinity"),
 }
 

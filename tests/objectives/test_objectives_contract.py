@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from linear import linear_model
+from models import FORMS, InPlace, Returning
 from monai.bundle import ConfigParser
 from torch import nn
 
@@ -358,3 +359,101 @@ def test_batch_norm_sees_whole_batches(method, correct):
     result.loss.backward()
     assert torch.isfinite(result.loss)
     assert seen == [SAMPLES] * METHODS[method][1]
+
+
+# Models as they come
+
+
+def result_and_gradients(method, network, model, inputs, labels, **options):
+    """What an objective makes of a model, and the gradients of the network in it."""
+    torch.manual_seed(3)
+    network.zero_grad()
+    index = torch.arange(len(inputs))
+    result = made(method, **options)(model, inputs, labels, index)
+    result.loss.backward()
+    return result, [parameter.grad for parameter in network.parameters()]
+
+
+def assert_same(found, expected):
+    (result, gradients), (other, others) = found, expected
+    assert torch.equal(result.loss, other.loss)
+    assert torch.equal(result.logits, other.logits)
+    assert result.terms == other.terms
+    assert all(torch.equal(*pair) for pair in zip(gradients, others, strict=True))
+
+
+@every_method
+@pytest.mark.parametrize("form", ["tuple", "dictionary", "one logit"])
+def test_what_a_network_returns_makes_no_difference(method, form):
+    network, inputs, labels, _ = batch()
+    returned, meant = FORMS[form]
+    labels = labels % meant(torch.zeros(1, 3)).shape[1]
+    arguments = (inputs, labels)
+    assert_same(
+        result_and_gradients(method, network, Returning(network, returned), *arguments),
+        result_and_gradients(method, network, Returning(network, meant), *arguments),
+    )
+
+
+@every_method
+def test_a_network_may_change_its_inputs(method):
+    network, inputs, labels, _ = batch()
+    before = inputs.clone()
+    with_shift = Returning(network, lambda z: z)
+    with_shift.register_forward_pre_hook(lambda _, arguments: arguments[0] - 0.5)
+    assert_same(
+        result_and_gradients(method, network, InPlace(network), inputs, labels),
+        result_and_gradients(method, network, with_shift, inputs, labels),
+    )
+    assert torch.equal(inputs, before)
+
+
+@every_method
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_inputs_follow_the_precision_of_the_network(method, dtype):
+    network, inputs, labels, _ = batch()
+    inputs = inputs.to(dtype).float()
+    result, gradients = result_and_gradients(method, network.to(dtype), network, inputs, labels)
+    assert result.logits.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close(
+        result.logits, network(inputs.to(dtype)).to(result.logits), rtol=0, atol=0
+    )
+    assert all(gradient.dtype == dtype and gradient.isfinite().all() for gradient in gradients)
+    if dtype == torch.float64:
+        network, *_ = batch()
+        single, _ = result_and_gradients(method, network, network, inputs, labels)
+        torch.testing.assert_close(result.loss.float(), single.loss, rtol=1e-4, atol=1e-5)
+
+
+@every_method
+def test_labels_are_integers_of_any_width_in_a_row_or_a_column(method):
+    network, inputs, labels, _ = batch()
+    expected = result_and_gradients(method, network, network, inputs, labels)
+    for given in (labels.to(torch.uint8), labels.to(torch.int16)[:, None]):
+        assert_same(result_and_gradients(method, network, network, inputs, given), expected)
+
+
+def test_margins_take_labels_in_a_column():
+    model, inputs, labels, index = batch()
+    first, second = made("ima"), made("ima")
+    crossed = first.update_margins(model, inputs, labels, index)
+    again = second.update_margins(model, inputs, labels.to(torch.uint8)[:, None], index)
+    assert torch.equal(crossed, again)
+    assert torch.equal(first.margins.margins, second.margins.margins)
+
+
+@every_method
+def test_a_vision_transformer_of_monai_learns(method):
+    """It returns a tuple."""
+    pytest.importorskip("einops", reason="MONAI's ViT needs it")
+    from monai.networks.nets import ViT
+
+    network = ViT(
+        in_channels=1, img_size=(8, 8), patch_size=(4, 4), hidden_size=8, mlp_dim=8, num_layers=1,
+        num_heads=1, classification=True, num_classes=CLASSES, spatial_dims=2,
+    )  # fmt: skip
+    inputs = torch.rand(SAMPLES, 1, 8, 8)
+    labels = torch.arange(SAMPLES) % CLASSES
+    result, _ = result_and_gradients(method, network, network, inputs, labels)
+    assert result.logits.shape == (SAMPLES, CLASSES)
+    assert network.classification_head[0].weight.grad.abs().sum() > 0

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from linear import exact_distance, linear_model
+from models import FORMS, AtMost, Returning
 from small_net import blobs, trained_mlp
 from torch import nn
 
@@ -396,3 +397,51 @@ def test_a_model_without_gradients_is_sent_to_the_black_box(curved):
         step_model, inputs, labels, eps=[0.2], norm="linf", protocol=BlackBox(100)
     )
     assert (errors.margins.isfinite() & (errors.margins > 0)).any()
+
+
+@every_protocol
+@pytest.mark.parametrize("most", [1, 5])
+def test_no_call_sees_more_than_batch_size(protocol, most):
+    network = linear_model((1, 2, 3), classes=3)
+    inputs = torch.rand(9, 1, 2, 3)
+    labels = network(inputs).argmax(dim=1)
+    quick = get_protocol(protocol, steps=5)
+    settings = {"eps": [0.02, 0.1], "norm": "linf", "protocol": quick, "batch_size": most}
+    errors = closest_errors(AtMost(network, most), inputs, labels, **settings)
+    assert torch.equal(errors.margins, closest_errors(network, inputs, labels, **settings).margins)
+    assert errors.margins.isfinite().any()
+
+
+@every_protocol
+@pytest.mark.parametrize("form", ["tuple", "dictionary", "one logit"])
+def test_any_output_and_labels_in_a_column_of_bytes(protocol, form):
+    network = linear_model((1, 2, 3), classes=3)
+    returned, meant = FORMS[form]
+    inputs = torch.rand(9, 1, 2, 3)
+    labels = meant(network(inputs)).argmax(dim=1)
+    quick = get_protocol(protocol, steps=5)
+    settings = {"eps": [0.2, 2.0], "norm": "l2", "protocol": quick, "bounds": WIDE}
+    counting = CountingModel(Returning(network, returned))
+    errors = closest_errors(counting, inputs, labels.to(torch.uint8)[:, None], **settings)
+    plain = CountingModel(Returning(network, meant))
+    expected = closest_errors(plain, inputs, labels, **settings)
+    assert torch.equal(errors.margins, expected.margins)
+    assert errors.margins.isfinite().any()
+    assert (counting.forwards, counting.gradients) == (plain.forwards, plain.gradients)
+
+
+@every_protocol
+def test_a_model_in_double_precision_takes_single_inputs(curved, protocol):
+    model, inputs, labels = curved
+    errors = closest_errors(
+        model, inputs.float(), labels, eps=EPS["l2"], norm="l2", protocol=protocol
+    )
+    found = errors.margins.isfinite()
+    assert errors.inputs.dtype == torch.float32
+    assert (model(errors.inputs[found].double()).argmax(dim=1) != labels[found]).all()
+    if protocol.name == "screen":  # which draws no random start
+        double = closest_errors(
+            model, inputs.float().double(), labels, eps=EPS["l2"], norm="l2", protocol=protocol
+        )
+        assert torch.equal(found, double.margins.isfinite())
+        torch.testing.assert_close(errors.margins, double.margins, rtol=0.02, atol=1e-4)
