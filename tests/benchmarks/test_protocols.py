@@ -1,0 +1,85 @@
+"""The page says what the result files say, and these hold what the protocols promise."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from linear import exact_distance, linear_model
+
+from monai_ima.robustness import CountingModel, get_protocol
+
+for peer in ("foolbox", "art", "pyautoattack"):
+    pytest.importorskip(peer, reason="the benchmark compares with it")
+
+ROOT = Path(__file__).resolve().parents[2]
+REPORTS = [
+    json.loads(path.read_text())
+    for path in sorted((ROOT / "results" / "benchmarks").glob("protocols_*.json"))
+]
+CASES = [case for report in REPORTS for case in report["cases"]]
+
+
+@pytest.fixture(scope="module")
+def script():
+    return runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "protocols.py"))
+
+
+@pytest.mark.parametrize("kind", ["found", "cost"])
+def test_tables_are_those_of_the_result_files(script, kind):
+    page = (ROOT / "docs" / "evaluation_speed.md").read_text()
+    cases = [case for report in script["reports"]() for case in report["cases"]]
+    assert f"<!-- {kind} -->\n{script[f'{kind}_table'](cases)}\n" in page
+
+
+def test_all_files_are_by_the_protocols_of_today():
+    for report in REPORTS:
+        for name, version in report["protocols"].items():
+            assert get_protocol(name).version == version, report["data"]
+
+
+def test_no_protocol_misses_what_others_find():
+    """Up to half a percent of the samples, which is none of fewer than 200."""
+    for case in CASES:
+        for level in case["levels"]:
+            where = (case["data"], case["method"], case["norm"], level["eps"])
+            assert max(level["missed"].values()) <= 0.005 * case["n"], where
+
+
+def test_default_is_within_a_point_of_strong():
+    for case in CASES:
+        for level in case["levels"]:
+            ours, strong = (level["robust"][name] for name in ("minimum_norm", "strong"))
+            where = (case["data"], case["method"], case["norm"], level["eps"])
+            assert ours - strong <= max(1, 0.01 * case["n"]), where
+
+
+def test_default_costs_a_fifth_of_plain_pgd():
+    for case in CASES:
+        cost, plain = case["cost"], case["cost"]["plain"]["gradients"]
+        where = (case["data"], case["method"], case["norm"])
+        assert (
+            cost["minimum_norm"]["gradients"] <= (0.2 if case["classes"] <= 5 else 0.3) * plain
+        ), where
+        assert cost["strong"]["gradients"] <= plain, where
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # ART, with a tensor of torch
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("shape", [(1, 6, 6), (1, 30)], ids=str)
+def test_everybody_is_right_about_a_linear_model(script, norm, shape):
+    network = linear_model(shape, classes=4).eval()
+    inputs = 0.2 + 0.6 * torch.rand(12, *shape, generator=torch.Generator().manual_seed(0))
+    labels = network(inputs).argmax(dim=1)
+    distance = exact_distance(network, inputs, labels, norm).detach()
+    level = float(distance.median()) * 1.01
+    clear = (distance / level - 1).abs() > 0.05
+    assert clear.sum() > 8
+    model = CountingModel(network).eval()
+    for name in ("by_foolbox", "by_art", "by_autoattack"):
+        robust = script[name](model, inputs, labels, level, norm)
+        assert torch.equal(robust[clear], (distance > level)[clear]), name
+    for loss in ("cross_entropy", "hard_margin"):
+        robust = script["plain"](model, inputs, labels, level, norm, script[loss])
+        assert torch.equal(robust[clear], (distance > level)[clear]), loss
