@@ -26,6 +26,20 @@ def test_every_linked_file_exists():
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_pythons_are_those_of_the_package_and_of_ci():
+    package = (ROOT / "pyproject.toml").read_text()
+    named = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', package)
+    assert f"With Python {named[0]} to {named[-1]}," in README
+    assert f'requires-python = ">={named[0]}"' in package
+    assert f"for version in {' '.join(named)}; do" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_ci_runs_every_bundle():
+    calls = (ROOT / ".ci" / "bundles").read_text()
+    run = set(re.findall(r"^(?:train|run) (\w+)", calls, re.MULTILINE))
+    assert run == {path.parent.name for path in ROOT.glob("bundles/*/metadata.json")}
+
+
 def test_every_setting_is_in_the_page_of_the_bundle():
     page = (ROOT / "bundles" / "oct_ima" / "docs" / "README.md").read_text()
     settings = re.findall(
