@@ -230,7 +230,7 @@ class Strong(Protocol):
     version: ClassVar[int] = 3
     steps: int = 100
     targets: int = 9
-    queries: int = 1000
+    queries: int = 500
 
     def __post_init__(self) -> None:
         for name in ("steps", "targets", "queries"):

@@ -327,19 +327,26 @@ def at_level(
     norm: str,
     ours: dict[str, Tensor],
 ) -> dict[str, Any]:
-    """How many samples each protocol calls robust that somebody else breaks at one level."""
+    """How many samples a protocol calls robust that somebody else breaks at one level.
+
+    Of plain PGD on cross-entropy and on the logit margin, whichever breaks more.
+    """
     left = (ours["paper"] | ours["minimum_norm"]).nonzero()[:, 0]
-    broken = torch.zeros_like(labels, dtype=torch.bool)
+    broken = []
     for loss in (cross_entropy, hard_margin):
-        broken[left] |= ~plain(model, inputs[left], labels[left], eps, norm, loss)
+        by_plain = torch.zeros_like(labels, dtype=torch.bool)
+        by_plain[left] = ~plain(model, inputs[left], labels[left], eps, norm, loss)
+        broken.append(by_plain)
     rows = ours["strong"].nonzero()[:, 0]
-    by_others = torch.zeros_like(broken)
+    by_others = torch.zeros_like(labels, dtype=torch.bool)
     by_others[rows] = ~by_autoattack(model, inputs[rows], labels[rows], eps, norm)
     return {
         "robust": {name: int(mask.sum()) for name, mask in ours.items()},
         "missed": {
-            "paper, by plain": int((ours["paper"] & broken).sum()),
-            "minimum_norm, by plain": int((ours["minimum_norm"] & broken).sum()),
+            f"{name}, by plain": max(int((ours[name] & by_plain).sum()) for by_plain in broken)
+            for name in ("paper", "minimum_norm")
+        }
+        | {
             "strong, by AutoAttack": int(by_others.sum()),
         },
     }
