@@ -207,7 +207,7 @@ class MinimumNorm(Protocol):
             restarts=1,
             losses=_LOSSES,
         )
-        attacked_downwards(task, errors, [_apgd(task, self.steps)], within=_NEAR)
+        attacked_downwards(task, errors, [_apgd(task, self.steps, restart=0)], within=_NEAR)
         new = errors.margins < found_first
         brought_nearer(task, errors, new, steps=_share(0.2, self.steps))
         return errors
@@ -260,7 +260,8 @@ class Strong(Protocol):
             )
 
         attacked_downwards(task, errors, [targeted], within=_NOT_FAR)
-        attacked_downwards(task, errors, [_apgd(task, self.steps), _square(task, self.queries)])
+        again = _apgd(task, self.steps, restart=1)
+        attacked_downwards(task, errors, [again, _square(task, self.queries)])
         new = errors.margins < found_first
         brought_nearer(task, errors, new, steps=_share(0.2, self.steps))
         return errors
@@ -297,9 +298,9 @@ class BlackBox(Protocol):
         return errors
 
 
-def _apgd(task: Task, steps: int) -> Callable[[Tensor, Tensor], AttackResult]:
+def _apgd(task: Task, steps: int, restart: int) -> Callable[[Tensor, Tensor], AttackResult]:
     def attack(rows: Tensor, eps: Tensor) -> AttackResult:
-        start = task.starts(rows, eps)
+        start = task.starts(rows, eps, restart)
         return task.run(apgd, rows, eps=eps, norm=task.norm, steps=steps, start=start)
 
     return attack

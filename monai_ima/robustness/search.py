@@ -46,14 +46,14 @@ class Task:
             self.model, self.inputs[rows], self.labels[rows], bounds=self.bounds, **settings
         )
 
-    def starts(self, rows: Tensor, eps: Tensor) -> Tensor:
+    def starts(self, rows: Tensor, eps: Tensor, restart: int) -> Tensor:
         """A random point in the ball of radius ``eps`` around each of the samples ``rows``."""
         return random_starts(
             self.inputs[rows],
             eps,
             norm=self.norm,
             bounds=self.bounds,
-            names=[(self.seed, name) for name in self.index[rows].tolist()],
+            names=[(self.seed, name, restart) for name in self.index[rows].tolist()],
         )
 
     def generator(self, rows: Tensor, *names: object) -> torch.Generator:
