@@ -1,5 +1,6 @@
 """Robustness of a classifier: how accurate it stays, and how far away the boundary is."""
 
+from monai_ima.robustness.behaviour import check_answers
 from monai_ima.robustness.curve import RobustnessCurve, noise_levels, wilson_interval
 from monai_ima.robustness.passes import CountingModel
 from monai_ima.robustness.protocols import (
@@ -37,6 +38,7 @@ __all__ = [
     "balanced_accuracy",
     "bootstrap_interval",
     "bootstrap_means",
+    "check_answers",
     "closest_errors",
     "confusion",
     "get_protocol",

@@ -27,6 +27,7 @@ from monai_ima.attacks import (
 )
 from monai_ima.attacks.base import Bounds, Model, checked_count, checked_inputs
 from monai_ima.losses import hard_margin, soft_margin
+from monai_ima.robustness.behaviour import check_answers
 from monai_ima.robustness.curve import noise_levels
 from monai_ima.robustness.search import (
     ClosestErrors,
@@ -363,7 +364,8 @@ def closest_errors(
     sample makes the whole curve, and the curve cannot rise. What the attacks find is followed back
     along the straight line to the clean sample, ten times halved, since a point nearer by may be
     misclassified already: no sample is called robust for which they found an error, at whatever
-    level and by whatever step.
+    level and by whatever step. A model of which that would say nothing, since its answers are
+    random or depend on the batch, is refused, see :func:`check_answers`.
 
     Args:
         model: callable, inputs ``(N, *)`` to logits ``(N, C)``; a module is attacked in eval mode
@@ -394,6 +396,7 @@ def closest_errors(
         [labels.new_zeros(0).bool()]
         + [misclassified(model, inputs[b], labels[b]) for b in places.split(batch_size) if len(b)]
     )
+    check_answers(model, inputs, batch_size=batch_size)
     margins = torch.full((len(inputs),), torch.inf, dtype=torch.float64, device=inputs.device)
     errors = ClosestErrors(inputs.clone(), margins.masked_fill(wrong, 0))
     correct = places[~wrong]

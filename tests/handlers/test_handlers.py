@@ -465,6 +465,19 @@ def test_the_last_words_of_a_run_repeat_the_warning_of_its_settings(reported, tm
     assert "WARNING" not in summary(tmp_path)
 
 
+def test_a_network_that_is_random_has_no_curve(linear_data):
+    network, images, labels = linear_data
+    network = nn.Sequential(Noisy(), network)
+    handler = RobustnessCurveHandler([0.01], "linf", protocol="screen", steps=2)
+    with pytest.raises(ValueError, match="the model is random"):
+        evaluator(network, dataset(images, labels), [handler]).run()
+
+
+class Noisy(nn.Module):
+    def forward(self, inputs):
+        return inputs + 0.001 * torch.randn_like(inputs)
+
+
 def test_report_draws_a_figure_and_tensorboard_images(reported):
     folder, _, writer = reported
 
