@@ -677,7 +677,7 @@ def per_sample(run: dict[str, Any]) -> Tensor:
 
 
 def standing(run: dict[str, Any]) -> Tensor:
-    """``(N, L)`` 1 where a sample stands at a level."""
+    """``(N, L)`` 1 where a sample is robust at a level."""
     eps = torch.tensor(run["curve"]["eps"], dtype=torch.float64)
     margins = [torch.inf if margin is None else margin for margin in run["margins"]]
     return (torch.tensor(margins, dtype=torch.float64)[:, None] > eps).double()

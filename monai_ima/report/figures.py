@@ -199,7 +199,7 @@ def margin_figure(margins: Tensor, eps: Sequence[float], median: float | None) -
     axes.set_xlabel("margin, in units of the input")
     axes.set_ylabel("correctly classified samples")
     axes.set_title(
-        f"{beyond.sum()} of {len(values)} stood at every level", fontsize="medium", loc="left"
+        f"{beyond.sum()} of {len(values)} robust at every level", fontsize="medium", loc="left"
     )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

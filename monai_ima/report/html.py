@@ -96,7 +96,7 @@ def answer(curve: Curve) -> str:
     if median is None:
         level = levels[-1]
         loss = (
-            "More than half of the correctly classified samples stand at the largest noise tried, "
+            "More than half of the correctly classified samples are robust at the largest noise tried, "
             f"{eps[level]:g} {unit}"
         )
     else:

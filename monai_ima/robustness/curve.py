@@ -33,7 +33,7 @@ class RobustnessCurve:
 
     @property
     def accuracy(self) -> Tensor:
-        """``(L,)`` fraction of samples that stand; at level 0 the clean accuracy."""
+        """``(L,)`` fraction of samples that are robust; at level 0 the clean accuracy."""
         return self.robust.double().mean(dim=0)
 
     @classmethod
@@ -46,7 +46,7 @@ class RobustnessCurve:
         norm: Norm | str,
         classes: int | None = None,
     ) -> RobustnessCurve:
-        """Curve of samples that stand at the levels below their margins.
+        """Curve of samples that are robust at the levels below their margins.
 
         Args:
             margins: ``(N,)`` as :func:`~monai_ima.robustness.closest_errors` finds them.

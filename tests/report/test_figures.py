@@ -126,11 +126,11 @@ def test_margins_add_up_and_those_beyond_the_levels_stand_apart():
     assert max(bar.get_x() + bar.get_width() for bar in bars) == pytest.approx(0.03)
     assert stood.get_height() == 2
     assert stood.get_x() > 0.03
-    assert {"2 of 6 stood at every level", "median margin 0.011"} <= texts(figure)
+    assert {"2 of 6 robust at every level", "median margin 0.011"} <= texts(figure)
 
 
 def test_margin_figure_of_no_samples():
-    assert "0 of 0 stood at every level" in texts(margin_figure(torch.empty(0), [0, 1.0], None))
+    assert "0 of 0 robust at every level" in texts(margin_figure(torch.empty(0), [0, 1.0], None))
 
 
 def test_white_noise_figure_draws_both_shares_of_both_kinds():

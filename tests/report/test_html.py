@@ -440,7 +440,7 @@ def test_the_answer_says_where_half_are_lost_and_what_is_left_there():
 def test_the_answer_of_a_classifier_that_mostly_stands():
     standing = CURVE | {"norm": "l2", "accuracy": [0.9] * 4, "median_margin": None}
     assert answer(standing) == (
-        "More than half of the correctly classified samples stand at the largest noise tried, 0.03 "
+        "More than half of the correctly classified samples are robust at the largest noise tried, 0.03 "
         "(L2, in units of the input); at 0.03 accuracy stays at 0.90 (95 % 0.00 to 0.05)."
     )
 
