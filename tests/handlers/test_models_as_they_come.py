@@ -25,20 +25,18 @@ from monai_ima.handlers import (
     RobustnessReport,
     evaluation,
 )
-from monai_ima.robustness import BlackBox, Paper, Screen, Strong
+from monai_ima.robustness import BlackBox, MinimumNorm, Paper, Screen, Strong
 
 SHAPE = (1, 4, 5)
 WHOLE = {"check_samples": 2, "noise_draws": 1, "auroc_steps": 2}
 PROTOCOLS = [
     Paper(steps=4),
-    Paper(steps=4, shortcut=True),
+    MinimumNorm(steps=4),
     Screen(steps=4),
     Strong(steps=4),
     BlackBox(steps=4),
 ]
-protocols = pytest.mark.parametrize(
-    "protocol", PROTOCOLS, ids=["paper", "shortcut", "screen", "strong", "blackbox"]
-)
+protocols = pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
 
 
 @pytest.fixture(autouse=True)
