@@ -152,7 +152,8 @@ class RobustnessEvaluation:
             in the report.
         class_names: names of the classes, in the order of the logits.
         output_dir: folder of the report.
-        protocol: ``"paper"``, ``"screen"``, ``"strong"`` or ``"blackbox"``, or one with settings.
+        protocol: ``"minimum_norm"``, ``"strong"``, ``"paper"``, ``"screen"`` or ``"blackbox"``, or one
+            with settings.
         bounds: range of valid inputs; ``None`` for inputs without a range.
         batch_size: samples that are attacked together; the model is given no more at once, but
             by the evaluator, whose data loader has its own.

@@ -44,7 +44,8 @@ class RobustnessCurveHandler:
     Args:
         eps: noise levels, increasing, in units of the inputs; level 0 is added.
         norm: ``"linf"``, ``"l2"`` or a :class:`~monai_ima.attacks.Norm`.
-        protocol: ``"paper"``, or ``"screen"``, at a fraction of its cost, or ``"strong"``.
+        protocol: ``"minimum_norm"``, ``"strong"``, ``"paper"``, ``"screen"`` or ``"blackbox"``, or one
+            with settings.
         steps: steps of the protocol's attacks, by default its own.
         restarts: random starts of ``"paper"``, by default two.
         bounds: range of valid inputs.
