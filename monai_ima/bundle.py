@@ -316,19 +316,37 @@ def evaluation_summary(output_dir: str | Path) -> str:
         lines.append(
             f"{'half lost at':>12}  " + ("no level" if median is None else f"{median:.4g}")
         )
-    failed = [check for check in report["checks"] if check["passed"] is False]
-    lines.append("")
-    if failed:
-        lines.append(f"DO NOT TRUST THIS CURVE: {len(failed)} checks failed")
-        lines.extend(f"  {check['norm']} {check['name']}: {check['verdict']}" for check in failed)
-    else:
-        made = sum(check["passed"] is True for check in report["checks"])
-        lines.append(f"{made} checks, none failed" if made else "no checks were made")
+    lines += ["", *_check_lines(report["checks"])]
     if warning := report.get("warning"):
         lines.append(f"WARNING: {warning}")
     lines.append(f"{folder / 'report.html'}  the report; samples.csv has a row for each sample")
     lines.append(f"tensorboard --logdir {folder}")
     return "\n".join(lines)
+
+
+def _check_lines(checks: list[dict[str, Any]]) -> list[str]:
+    """How many checks passed, failed and were not run, and what the latter two say."""
+    if not checks:
+        return ["no checks were made"]
+    passed, failed, skipped = (
+        [check for check in checks if check["passed"] is result] for result in (True, False, None)
+    )
+    others = f"{len(passed)} passed, {len(skipped)} not run"
+    if failed:
+        count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
+        head = f"DO NOT TRUST THIS CURVE: {count} failed, {others}"
+    elif not passed:
+        head = f"NO CHECK WAS RUN, of {len(skipped)}: nothing says whether to believe the curve"
+    elif len(passed) <= len(skipped):
+        head = f"ONLY {len(passed)} of {len(checks)} checks were run: none failed, {others}"
+    else:
+        head = f"checks: none failed, {others}"
+    lines = [f"  {check['norm']} {check['name']}: {check['verdict']}" for check in failed]
+    reasons: dict[str, list[str]] = {}
+    for check in skipped:
+        reasons.setdefault(check["verdict"], []).append(f"{check['norm']} {check['name']}")
+    lines += [f"  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return [head, *lines]
 
 
 def _curve_lines(curve: dict[str, Any]) -> list[str]:

@@ -75,7 +75,8 @@ def test_evaluation_summary_holds_each_curve_and_where_the_report_is(tmp_path):
     assert words.count(["0.025", "0.500", "0.150", "to", "0.850"]) == 2
     assert words.count(["area", "0.625", "(n", "=", "4)"]) == 2
     assert words.count(["half", "lost", "at", "0.0312"]) == 2
-    assert "2 checks, none failed" in lines
+    assert "checks: none failed, 2 passed, 1 not run" in lines
+    assert "  linf black_box: black_box was looked at" in lines
     assert not [line for line in lines if "DO NOT TRUST" in line]
     assert lines[-2].startswith(f"{tmp_path / 'report.html'}  ")
     assert lines[-1] == f"tensorboard --logdir {tmp_path}"
@@ -85,18 +86,42 @@ def test_evaluation_summary_shouts_which_checks_failed(tmp_path):
     checks = (("large_eps", False), ("strong", True), ("black_box", False), ("monotone", None))
     lines = end_of_evaluation(tmp_path, evaluation_report(*checks))
 
-    shout = lines.index("DO NOT TRUST THIS CURVE: 2 checks failed")
-    assert lines[shout + 1 : shout + 3] == [
+    shout = lines.index("DO NOT TRUST THIS CURVE: 2 checks failed, 1 passed, 1 not run")
+    assert lines[shout + 1 : shout + 4] == [
         "  linf large_eps: large_eps was looked at",
         "  linf black_box: black_box was looked at",
+        "  linf monotone: monotone was looked at",
     ]
     assert not [line for line in lines if "none failed" in line or "strong" in line]
 
 
-@pytest.mark.parametrize("checks", [(), (("strong", None),)])
-def test_evaluation_summary_says_that_nothing_was_checked_or_lost(tmp_path, checks):
+def test_evaluation_summary_does_not_count_what_was_not_run_as_passed(tmp_path):
+    skipped = [(name, None) for name in ("large_eps", "strong", "black_box")]
+    report = evaluation_report(("logits", True), *skipped)
+    for check in report["checks"]:
+        if check["passed"] is None:
+            check["verdict"] = "not run: 0 of 64 samples are correctly classified"
+    lines = end_of_evaluation(tmp_path, report)
+    head = lines.index("ONLY 1 of 4 checks were run: none failed, 1 passed, 3 not run")
+    assert lines[head + 1] == (
+        "  linf large_eps, linf strong, linf black_box: not run: 0 of 64 samples are correctly "
+        "classified"
+    )
+
+
+@pytest.mark.parametrize(
+    ("checks", "said"),
+    [
+        ((), "no checks were made"),
+        (
+            (("strong", None), ("monotone", None)),
+            "NO CHECK WAS RUN, of 2: nothing says whether to believe the curve",
+        ),
+    ],
+)
+def test_evaluation_summary_says_that_nothing_was_checked_or_lost(tmp_path, checks, said):
     lines = end_of_evaluation(tmp_path, evaluation_report(*checks, median=None))
-    assert "no checks were made" in lines
+    assert said in lines
     assert ["half", "lost", "at", "no", "level"] in [line.split() for line in lines]
 
 

@@ -76,9 +76,13 @@ class Subset:
         return (margins[:, None] > self.eps).sum(dim=0)
 
     def middle(self) -> float:
-        """The positive level at which most nearly half of the correct samples fall."""
+        """The positive level at which most nearly half of the correct samples are robust.
+
+        One with more than 2 % of them, if there is any: where nothing is left, nothing can be judged.
+        """
         counts = self.counts(self.margins)
         distance = (counts[1:] - counts[0] / 2).abs()
+        distance[counts[1:] <= self.few(0.02)] = torch.inf
         # The largest of those equally near: a curve that never falls is looked at where it should.
         return float(self.eps[1:][distance == distance.min()][-1])
 
@@ -143,9 +147,11 @@ def large_eps(subset: Subset) -> Check:
 def more_iterations(subset: Subset) -> Check:
     """Ten times as many steps break little more."""
     eps, protocol = subset.middle(), subset.protocol
+    standing = subset.standing(eps)
+    if standing.sum() <= subset.few(0.02):
+        return too_few_robust("more_iterations", eps, standing, subset.few(0.02))
     steps = [max(1, protocol.steps // 10), protocol.steps, 10 * protocol.steps]
     tenth, tenfold = (replace(protocol, steps=number) for number in (steps[0], steps[-1]))
-    standing = subset.standing(eps)
     left = standing.nonzero()[:, 0]
     counts = [
         int((subset.margins_under(tenth, [eps]) > eps).sum()),
@@ -169,9 +175,12 @@ def more_iterations(subset: Subset) -> Check:
 def black_box(subset: Subset, *, queries: int = 1000) -> Check:
     """A random search, which sees no gradient, breaks nothing that the gradients left standing."""
     eps = subset.middle()
-    rows = subset.standing(eps).nonzero()[:, 0]
+    standing, few = subset.standing(eps), subset.few(0.02)
+    if standing.sum() <= few:
+        return too_few_robust("black_box", eps, standing, few)
+    rows = standing.nonzero()[:, 0]
     broken = 0
-    for places in rows.split(subset.batch_size) if len(rows) else ():
+    for places in rows.split(subset.batch_size):
         result = square(
             subset.model,
             subset.inputs[places],
@@ -183,7 +192,7 @@ def black_box(subset: Subset, *, queries: int = 1000) -> Check:
             generator=seeded(subset.seed, "black box", device=subset.inputs.device),
         )
         broken += int(result.success.sum())
-    passed = broken <= subset.few(0.02)
+    passed = broken <= few
     return Check(
         "black_box",
         passed,
@@ -197,13 +206,16 @@ def black_box(subset: Subset, *, queries: int = 1000) -> Check:
 def strong(subset: Subset) -> Check:
     """The strongest attacks lower the curve by a few points at most."""
     is_strong = isinstance(subset.protocol, Strong)
+    few, lowest = subset.few(0.02 if is_strong else 0.1), float(subset.eps[1])
+    if subset.standing(lowest).sum() <= few:
+        return too_few_robust("strong", lowest, subset.standing(lowest), few)
     weaker = subset.margins_under(Paper(), subset.eps) if is_strong else subset.margins
     stronger = subset.margins if is_strong else subset.margins_under(Strong(), subset.eps)
     ours, theirs = subset.counts(weaker), subset.counts(stronger)
     level = (ours - theirs).argmax()
     drop, n = max(0, int((ours - theirs)[level])), len(subset.labels)
     name = "paper" if is_strong else subset.protocol.name
-    passed, warning = drop <= subset.few(0.1), "publish the curve of strong instead"
+    passed, warning = drop <= few, "publish the curve of strong instead"
     verdict = (
         f"the protocol strong lowers the curve of {name} by {100 * drop / n:.1f} points at most"
     )
@@ -213,7 +225,7 @@ def strong(subset: Subset) -> Check:
         missed = int(
             ((weaker[:, None] <= subset.eps) & (stronger[:, None] > subset.eps)).sum(0).max()
         )
-        passed, warning = missed <= subset.few(0.02), f"{name} breaks {missed} that strong left"
+        passed, warning = missed <= few, f"{name} breaks {missed} that strong left"
     return Check(
         "strong",
         passed,
@@ -255,6 +267,8 @@ def zero_gradient(zeros: Tensor, correct: Tensor) -> Check:
     """
     count, n = int((zeros & correct).sum()), int(correct.sum())
     passed = count <= math.ceil(0.01 * n)
+    if passed and n < _NEEDED:
+        return too_few_correct("zero_gradient", n, len(correct))
     return Check(
         "zero_gradient",
         passed,
@@ -275,12 +289,7 @@ def zero_gradients(model: Model, inputs: Tensor, labels: Tensor) -> Tensor:
 def checked(subset: Subset, name: str) -> Check:
     """The check of that name, where there are samples enough to tell anything."""
     if subset.correct < _NEEDED:
-        return Check(
-            name,
-            None,
-            f"not run: {subset.correct} of {len(subset.labels)} samples are correctly classified, "
-            f"and {_NEEDED} are needed to tell",
-        )
+        return too_few_correct(name, subset.correct, len(subset.labels))
     return ON_SUBSET[name](subset)
 
 
@@ -292,3 +301,23 @@ ON_SUBSET: dict[str, Callable[[Subset], Check]] = {
 def without_gradients(name: str) -> Check:
     """A check that an evaluation by a black box leaves out."""
     return Check(name, None, "not run: the attack takes no gradients, and is weak for that reason")
+
+
+def too_few_correct(name: str, correct: int, n: int) -> Check:
+    """A check for which too few samples are correctly classified, and so might be misclassified."""
+    return Check(
+        name,
+        None,
+        f"not run: {correct} of {n} samples are correctly classified, and {_NEEDED} are needed to "
+        "tell",
+    )
+
+
+def too_few_robust(name: str, eps: float, robust: Tensor, tolerated: int) -> Check:
+    """A check that would pass whatever it found, since it tolerates that number of errors."""
+    return Check(
+        name,
+        None,
+        f"not run: {int(robust.sum())} of {len(robust)} samples are robust at {eps:g}, and "
+        f"{tolerated + 1} are needed to tell; lower noise levels leave more",
+    )

@@ -263,8 +263,10 @@ def test_over_our_own_training(trained, capsys):
     assert report["settings"]["method"] == "ima"
     assert len(report["checks"]) == 16
     failed = [check for check in report["checks"] if check["passed"] is False]
-    shout = f"DO NOT TRUST THIS CURVE: {len(failed)} checks failed"
-    assert (shout if failed else "checks, none failed") in capsys.readouterr().out
+    assert failed == []
+    # With three samples, there is nothing to tell but that the model returns logits.
+    said = "ONLY 2 of 16 checks were run: none failed, 2 passed, 14 not run"
+    assert said in capsys.readouterr().out
     assert {path: path.read_bytes() for path in before} == before  # the run's own files
 
 

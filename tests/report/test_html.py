@@ -250,6 +250,18 @@ def test_checks_that_were_not_run_are_named(failed):
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_checks_that_were_mostly_not_run_are_no_good_sign():
+    def skip(report):
+        for check in report["checks"][1:]:
+            check["passed"] = None
+
+    page = Page(render(change=skip)[1])
+    assert "Only 1 of 6 checks was run, and passed: nothing here says" in page.text
+    assert ("class", "banner unchecked") in page.attributes
+    assert ("class", "banner passed") not in page.attributes
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_without_checks_the_page_says_that_nothing_was_checked():
     for checks in (
         [],
