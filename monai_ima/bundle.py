@@ -317,6 +317,7 @@ def evaluation_summary(output_dir: str | Path) -> str:
             f"{'half lost at':>12}  " + ("no level" if median is None else f"{median:.4g}")
         )
     lines += ["", *_check_lines(report["checks"])]
+    lines += [f"CLEAN ACCURACY FIRST: {finding}." for finding in report.get("clean_findings", ())]
     if warning := report.get("warning"):
         lines.append(f"WARNING: {warning}")
     lines.append(f"{folder / 'report.html'}  the report; samples.csv has a row for each sample")
@@ -371,6 +372,8 @@ def summary(output_dir: str | Path) -> str:
     folder = Path(output_dir)
     report = json.loads((folder / "robustness.json").read_text())
     lines = ["", *_curve_lines(report["curves"][-1])]
+    for finding in report.get("clean_findings", ()):
+        lines += ["", f"CLEAN ACCURACY FIRST: {finding}."]
     if warning := report.get("settings", {}).get("warning"):
         lines += ["", f"WARNING: {warning}"]
     lines.append("")

@@ -16,6 +16,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
+from monai.networks import eval_mode
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -39,6 +40,7 @@ from monai_ima.robustness.checks import (
     without_gradients,
     zero_gradient,
 )
+from monai_ima.robustness.clean import clean_findings
 from monai_ima.robustness.curve import noise_levels as checked_levels
 from monai_ima.robustness.measure import Measure, batched, eval_logits, probabilities
 from monai_ima.robustness.seeds import seeded
@@ -221,6 +223,7 @@ class RobustnessEvaluation:
         self._progress = Progress(identity={})
         self._progress_path = self.output_dir / "progress.pt"
         self._outputs = "logits"
+        self._findings: list[str] = []
         self._seen = 0
         self._chunk: list[_Samples] = []
         self._subset: list[_Samples] = []
@@ -230,9 +233,27 @@ class RobustnessEvaluation:
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.batch_seen)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed)
 
-    def started(self, engine: SupervisedEvaluator) -> None:  # noqa: ARG002
-        """Forget the samples of an earlier run."""
+    def started(self, engine: SupervisedEvaluator) -> None:
+        """Forget the samples of an earlier run, and look at the clean ones before any is attacked."""
         self._seen, self._chunk, self._subset = 0, [], []
+        named = (f"{place} {name}" for place, name in enumerate(self.class_names))
+        _logger.info("classes, in the order of the logits: %s", ", ".join(named))
+        self._findings = clean_findings(*self._clean_predictions(engine), self.class_names)
+        for finding in self._findings:
+            _logger.warning("CLEAN ACCURACY FIRST: %s.", finding)
+
+    def _clean_predictions(self, engine: SupervisedEvaluator) -> tuple[Tensor, Tensor]:
+        """Class given to each sample and its label, ``(N,)`` each, from one pass over the data."""
+        predictions, labels = [], []
+        with eval_mode(engine.network):
+            for data in engine.data_loader:
+                images, own, *_ = engine.prepare_batch(
+                    data, engine.state.device, engine.non_blocking, **engine.to_kwargs
+                )
+                own, logits = self._checked_answers(own, engine.inferer(images, engine.network))
+                labels.append(_plain(own))
+                predictions.append(_plain(logits).argmax(dim=1))
+        return torch.cat(predictions).cpu(), torch.cat(labels).cpu()
 
     def batch_seen(self, engine: SupervisedEvaluator) -> None:
         """Keep the batch until there are enough samples to attack."""
@@ -256,6 +277,22 @@ class RobustnessEvaluation:
         inputs, labels, outputs = (
             engine.state.output[key] for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED)
         )
+        labels, logits = self._checked_answers(labels, outputs)
+        listed = self.samples[self._seen : self._seen + len(labels)]
+        given = {"label": labels.tolist()}
+        if isinstance(engine.state.batch, Mapping) and "id" in engine.state.batch:
+            given["id"] = list(engine.state.batch["id"])
+        for key, values in given.items():
+            if values != [_only(s.get(key, value)) for s, value in zip(listed, values)]:  # noqa: B905
+                raise ValueError(
+                    f"expected the data loader to give the listed samples in their order, got "
+                    f"others from sample {self._seen} on; turn shuffling off"
+                )
+        places = torch.arange(self._seen, self._seen + len(labels), device=labels.device)
+        return _Samples(*(_plain(values) for values in (inputs, labels, places))), logits
+
+    def _checked_answers(self, labels: Tensor | None, outputs: object) -> tuple[Tensor, Tensor]:
+        """Class indices ``(N,)`` and logits ``(N, C)`` that fit the classes."""
         if labels is None:
             raise ValueError(
                 "expected every sample with its label, the index of its class, got none; "
@@ -270,18 +307,7 @@ class RobustnessEvaluation:
                 f"{got}; correct network_def or the classes"
             )
         checked_logits(logits, labels)
-        listed = self.samples[self._seen : self._seen + len(labels)]
-        given = {"label": labels.tolist()}
-        if isinstance(engine.state.batch, Mapping) and "id" in engine.state.batch:
-            given["id"] = list(engine.state.batch["id"])
-        for key, values in given.items():
-            if values != [_only(s.get(key, value)) for s, value in zip(listed, values)]:  # noqa: B905
-                raise ValueError(
-                    f"expected the data loader to give the listed samples in their order, got "
-                    f"others from sample {self._seen} on; turn shuffling off"
-                )
-        places = torch.arange(self._seen, self._seen + len(labels), device=labels.device)
-        return _Samples(*(_plain(values) for values in (inputs, labels, places))), logits
+        return labels, logits
 
     def _identity(self, network: nn.Module, first: _Samples) -> dict[str, Any]:
         """What the numbers depend on: an evaluation of something else starts anew."""
@@ -446,6 +472,7 @@ class RobustnessEvaluation:
         return {
             "settings": self.settings,
             "warning": self.warning,
+            "clean_findings": self._findings,
             "versions": {
                 "monai_ima": __version__,
                 "torch": torch.__version__,

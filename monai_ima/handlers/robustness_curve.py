@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -31,7 +32,10 @@ from monai_ima.robustness import (
     get_protocol,
     noise_levels,
 )
+from monai_ima.robustness.clean import clean_findings
 from monai_ima.robustness.measure import batched, probabilities
+
+_logger = logging.getLogger(__name__)
 
 
 class RobustnessCurveHandler:
@@ -149,6 +153,7 @@ class RobustnessReport:
         self.summary_writer = summary_writer
         self.settings = dict(settings)
         self._examples: dict[int, Tensor] = {}
+        self._clean: list[Tensor] = []  # predictions and labels of each batch
         self._batch_size = 0  # the largest that the network was given
 
     def attach(self, engine: Engine) -> None:
@@ -157,14 +162,16 @@ class RobustnessReport:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed)
 
     def started(self, engine: SupervisedEvaluator) -> None:  # noqa: ARG002  Ignite hands the engine over
-        self._examples = {}
+        self._examples, self._clean = {}, []
 
     def keep_examples(self, engine: SupervisedEvaluator) -> None:
-        """Keep the first sample of each class that is correctly classified."""
+        """Keep what is given to each sample, and the first correct one of each class."""
         output = engine.state.output
         labels = checked_labels(output[Keys.LABEL])
         self._batch_size = max(self._batch_size, len(labels))
-        correct = logits_of(output[Keys.PRED], len(labels)).argmax(dim=1) == labels
+        predictions = logits_of(output[Keys.PRED], len(labels)).argmax(dim=1)
+        self._clean.append(torch.stack([predictions, labels]).cpu())
+        correct = predictions == labels
         for image, label in zip(output[Keys.IMAGE][correct], labels[correct], strict=True):
             self._examples.setdefault(int(label), image)
 
@@ -176,7 +183,11 @@ class RobustnessReport:
         if curve is None:
             raise RuntimeError("put the curve's handler before its report, in the same evaluator")
         curves[epoch] = curve.to_dict()
-        self._write_files(curves)
+        predictions, labels = torch.cat(self._clean, dim=1)
+        findings = clean_findings(predictions, labels, self.class_names)
+        for finding in findings:
+            _logger.warning("CLEAN ACCURACY FIRST: %s.", finding)
+        self._write_files(curves, findings)
         figure = curve_figure(curves)
         self.summary_writer.add_image(
             "robustness/curve", as_image(figure), epoch, dataformats="HWC"
@@ -193,7 +204,7 @@ class RobustnessReport:
             return {}
         return {curve.pop("epoch"): curve for curve in json.loads(path.read_text())["curves"]}
 
-    def _write_files(self, curves: dict[int, dict[str, Any]]) -> None:
+    def _write_files(self, curves: dict[int, dict[str, Any]], findings: list[str]) -> None:
         handler = self.curve_handler
         report = {
             "settings": self.settings,
@@ -208,6 +219,7 @@ class RobustnessReport:
                 "seed": handler.seed,
             },
             "classes": self.class_names,
+            "clean_findings": findings,
             "curves": [{"epoch": epoch, **curve} for epoch, curve in curves.items()],
         }
         rows = [

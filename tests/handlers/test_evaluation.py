@@ -213,7 +213,7 @@ def test_the_report_as_json(finished):
     report = report_in(finished.folder)
 
     assert list(report) == [
-        "settings", "warning", "versions", "attack", "classes", "n", "patients", "class_counts",
+        "settings", "warning", "clean_findings", "versions", "attack", "classes", "n", "patients", "class_counts",
         "curves", "checks",
     ]  # fmt: skip
     assert report["settings"] == {"model": "a.pt"}
@@ -221,7 +221,7 @@ def test_the_report_as_json(finished):
     attack = {"protocol": "paper", "steps": 40, "bounds": [0, 1], "seed": 0, "outputs": "logits"}
     assert attack.items() <= report["attack"].items()
     assert report["attack"]["version"] == Paper.version
-    assert report["attack"]["description"].startswith("40-step PGD with 2 random starts")
+    assert report["attack"]["description"].startswith("40-step PGD at every level")
     assert (report["classes"], report["n"], report["patients"]) == (CLASSES, 20, 7)
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
     for curve in report["curves"]:
@@ -776,3 +776,29 @@ def test_a_model_that_answers_differently_each_time_is_refused(
 def test_bounds_that_are_no_two_numbers_are_refused(tmp_path, problem, bounds):
     with pytest.raises(ValueError, match="expected bounds to be two numbers, low and high"):
         handler(tmp_path, problem[1], bounds=bounds)
+
+
+def test_clean_accuracy_comes_first(tmp_path, attacked, written, caplog):
+    """Classes in another order than the logits: said before anything is attacked, and with the cause."""
+    model = linear_model((1, 4, 5), classes=3)
+    samples = listed(model)
+    rotated = [{**sample, "label": (sample["label"] + 1) % 3} for sample in samples]
+    said_before = []
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            if "CLEAN ACCURACY FIRST" in record.getMessage():
+                said_before.append(len(attacked.places))
+
+    logging.getLogger(evaluation.__name__).addHandler(listener := Listener())
+    run(model, rotated, handler(tmp_path, rotated, protocol=Paper(steps=1)))
+    logging.getLogger(evaluation.__name__).removeHandler(listener)
+    assert said_before
+    assert set(said_before) == {0}
+    findings = written.report["clean_findings"]
+    assert any("not above chance" in finding for finding in findings)
+    assert any("in the order" in finding for finding in findings)
+    assert "classes, in the order of the logits: 0 " in caplog.text
+
+    run(model, samples, handler(tmp_path / "right", samples, protocol=Paper(steps=1)))
+    assert written.report["clean_findings"] == []
