@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -132,6 +133,25 @@ def _said_by_worker(text: str) -> str:
 
 def _raised_in(traceback: str) -> Path:
     return Path(traceback.rpartition('  File "')[2].partition('"')[0])
+
+
+def check_single_process() -> None:
+    """Reject a config that is made for one process on each of several, as ``torchrun`` starts them.
+
+    Each would make the whole run, and all would write to one folder. To be called by an expression
+    in the config's ``initialize``, before anything is read or written.
+
+    Raises:
+        RuntimeError: on every one of them, if there are several.
+    """
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes != "1":
+        raise RuntimeError(
+            f"expected one process, got WORLD_SIZE={processes} (this is rank "
+            f"{os.environ.get('RANK', 'unknown')}), as torchrun sets it: this config would make the "
+            f"whole run in each of them, in one folder; start it by python -m monai.bundle run, "
+            f"without torchrun or with --nproc_per_node=1, or unset WORLD_SIZE"
+        )
 
 
 def check_keys(likeness: float = 0.0) -> None:
