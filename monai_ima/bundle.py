@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from monai.bundle.reference_resolver import ReferenceResolver
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.attacks.base import checked_count
+from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import set_aside
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 
@@ -300,8 +300,7 @@ def first_epoch(run_dir: Path, *, resume: bool) -> int | None:
     """The epoch with which a resumed run goes on: TensorBoard drops what it logged from there on."""
     if not resume or not (run_dir / "checkpoint.pt").exists():
         return None
-    checkpoint = torch.load(run_dir / "checkpoint.pt", map_location="cpu", weights_only=True)
-    return int(checkpoint["epoch"]) + 1
+    return int(read_run_checkpoint(run_dir)["epoch"]) + 1
 
 
 def add_layout(summary_writer: SummaryWriter) -> None:
