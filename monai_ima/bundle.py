@@ -5,17 +5,18 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import os
 import re
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from monai.bundle.reference_resolver import ReferenceResolver
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.attacks.base import checked_count
+from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import set_aside
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 
@@ -132,6 +133,25 @@ def _said_by_worker(text: str) -> str:
 
 def _raised_in(traceback: str) -> Path:
     return Path(traceback.rpartition('  File "')[2].partition('"')[0])
+
+
+def check_single_process() -> None:
+    """Reject a config that is made for one process on each of several, as ``torchrun`` starts them.
+
+    Each would make the whole run, and all would write to one folder. To be called by an expression
+    in the config's ``initialize``, before anything is read or written.
+
+    Raises:
+        RuntimeError: on every one of them, if there are several.
+    """
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes != "1":
+        raise RuntimeError(
+            f"expected one process, got WORLD_SIZE={processes} (this is rank "
+            f"{os.environ.get('RANK', 'unknown')}), as torchrun sets it: this config would make the "
+            f"whole run in each of them, in one folder; start it by python -m monai.bundle run, "
+            f"without torchrun or with --nproc_per_node=1, or unset WORLD_SIZE"
+        )
 
 
 def check_keys(likeness: float = 0.0) -> None:
@@ -280,8 +300,7 @@ def first_epoch(run_dir: Path, *, resume: bool) -> int | None:
     """The epoch with which a resumed run goes on: TensorBoard drops what it logged from there on."""
     if not resume or not (run_dir / "checkpoint.pt").exists():
         return None
-    checkpoint = torch.load(run_dir / "checkpoint.pt", map_location="cpu", weights_only=True)
-    return int(checkpoint["epoch"]) + 1
+    return int(read_run_checkpoint(run_dir)["epoch"]) + 1
 
 
 def add_layout(summary_writer: SummaryWriter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ class MarginStore(nn.Module):
     """Margins of all training samples: estimated distances to the decision boundary.
 
     Each starts at ``delta``. A module, so that a checkpoint holds the margins as a tensor, they
-    move with ``.to(device)``, and a store of another size is refused on loading.
+    move with ``.to(device)``, and a store of another size, or with a margin that is not from
+    ``delta`` to ``eps_max``, is rejected on loading.
 
     Args:
         num_samples: number of training samples; a sample is named by its index in the datalist.
@@ -41,6 +43,37 @@ class MarginStore(nn.Module):
         self.delta = float(delta)
         self.eps_max = float(eps_max)
         self.register_buffer("margins", torch.full((num_samples,), self.delta))
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        found = state_dict.get(f"{prefix}margins")
+        if isinstance(found, Tensor):
+            # in the type of the store, in which both ends were rounded
+            bounded = found.to(self.margins.dtype)
+            outside = int((bounded != bounded.clamp(self.delta, self.eps_max)).sum())
+            if outside:  # not a number is unequal to itself
+                error_msgs.append(
+                    f"expected margins from delta={self.delta:g} to eps_max={self.eps_max:g}, got "
+                    f"{outside} of {found.numel()} others"
+                )
+                return
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
 
     def __len__(self) -> int:
         return len(self.margins)

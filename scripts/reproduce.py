@@ -43,6 +43,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import read_csv, write_whole
 from monai_ima.report import NORM_NAMES
 from monai_ima.robustness import Protocol, get_protocol
@@ -380,7 +381,7 @@ def collected(folder: Path, norm: str) -> dict[str, Any]:
     """What a run leaves, in one dictionary of plain values."""
     training = json.loads((folder / "training" / "robustness.json").read_text())
     report = json.loads((folder / "evaluation" / "robustness.json").read_text())
-    checkpoint = torch.load(folder / "training" / "checkpoint.pt", "cpu", weights_only=True)
+    checkpoint = read_run_checkpoint(folder / "training")
     (curve,) = report["curves"]
     return {
         "version": report["versions"]["monai_ima"],

@@ -34,6 +34,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_ima import __version__
 from monai_ima.handlers import kept_weights
+from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import write_whole
 from monai_ima.report import NORM_NAMES
 from monai_ima.robustness import noise_levels
@@ -199,8 +200,10 @@ class Trained:
 
     def check_same_data(self) -> None:
         """Refuse settings under which the validation set may hold what the run was trained on."""
-        path = self.folder / "checkpoint.pt"
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            checkpoint = read_run_checkpoint(self.folder)
+        except ValueError as reason:
+            raise RefusedError(str(reason)) from reason
         if (last := max(self.weights)) < checkpoint["epoch"]:
             raise RefusedError(
                 f"expected the weights of the last epoch among the kept ones, but {self.folder} is at "

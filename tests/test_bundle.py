@@ -4,12 +4,14 @@ import sys
 
 import pytest
 import torch
+from bundle_run import ROOT, run_bundle
 from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
 
 from monai_ima.bundle import (
     check_keys,
+    check_single_process,
     check_writable,
     evaluation_summary,
     flag,
@@ -179,6 +181,45 @@ def test_a_folder_that_cannot_be_written_to_is_refused_with_the_way_out(tmp_path
         with pytest.raises(OSError, match=rf"written to, got {folder}: .*--output_dir"):
             check_writable(folder)
     assert tree(tmp_path) == {"file": "mine"}
+
+
+# Several processes
+
+BUNDLES = ROOT / "bundles"
+CONFIGS = sorted([*BUNDLES.glob("*/train.json"), *BUNDLES.glob("*/evaluate.json")])
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_config_looks_for_several_processes_before_anything_else(config):
+    assert json.loads(config.read_text())["initialize"][:2] == [
+        "$monai_ima.bundle.say_errors_last()",  # so that this is the last line
+        "$monai_ima.bundle.check_single_process()",
+    ]
+
+
+@pytest.mark.parametrize("size", [None, "1"])
+def test_one_process_passes(monkeypatch, size):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if size is not None:
+        monkeypatch.setenv("WORLD_SIZE", size)
+    check_single_process()
+
+
+def test_torchrun_is_rejected_on_every_rank_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    output = tmp_path / "run"
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        ended = run_bundle(BUNDLES / "moons_ima" / "train.json", output_dir=output, max_epochs=1)
+        assert ended.returncode != 0
+        assert (
+            ended.stderr.rstrip()
+            .splitlines()[-1]
+            .startswith(
+                f"Stopped: RuntimeError: expected one process, got WORLD_SIZE=2 (this is rank {rank})"
+            )
+        )
+    assert not list(tmp_path.iterdir())
 
 
 # Mistyped settings

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -62,6 +64,16 @@ def test_state_is_a_tensor_and_another_size_is_refused(tmp_path):
     assert torch.equal(fresh.margins, store.margins)
     with pytest.raises(RuntimeError, match="size mismatch for margins"):
         MarginStore(4, delta=0.1, eps_max=0.3).load_state_dict(state)
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.31, -1.0, math.inf, math.nan])
+def test_margins_that_no_update_gives_are_rejected(margin):
+    store = MarginStore(3, delta=0.1, eps_max=0.3)
+    state = {"margins": torch.tensor([0.1, margin, 0.3])}
+    with pytest.raises(RuntimeError, match=r"from delta=0.1 to eps_max=0.3, got 1 of 3 others"):
+        store.load_state_dict(state)
+    assert torch.equal(store.margins, torch.full((3,), 0.1))
+    store.load_state_dict({"margins": torch.tensor([0.1, 0.2, 0.3])})
 
 
 @pytest.mark.parametrize(

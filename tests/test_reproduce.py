@@ -395,7 +395,9 @@ def bundle_runs(script, monkeypatch, tmp_path):
         training.mkdir(parents=True, exist_ok=True)
         calls.append(options)
         if "evaluation_dir" not in options:
-            torch.save({"identity": {"training_data": "f"}}, training / "checkpoint.pt")
+            checkpoint = {"epoch": 1, "best": None, "objects": {}}
+            checkpoint["identity"] = {"training_data": "f"}
+            torch.save(checkpoint, training / "checkpoint.pt")
             (training / "model.pt").touch()
             report = {"settings": {}, "versions": {"monai_ima": "0.2.0"}}
             (training / "robustness.json").write_text(json.dumps(report))

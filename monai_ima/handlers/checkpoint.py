@@ -13,6 +13,13 @@ from monai.engines import SupervisedTrainer
 from torch import nn
 
 from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.state_file import (
+    UnreadableStateError,
+    is_readable,
+    read_state,
+    write_state,
+)
+from monai_ima.handlers.weights_keeper import kept_weights
 
 _logger = logging.getLogger(__name__)
 
@@ -82,17 +89,12 @@ class RunCheckpoint:
         }
         if engine.scaler is not None:
             checkpoint["scaler"] = engine.scaler.state_dict()
-        self._write("checkpoint.pt", checkpoint)
+        write_state(self.output_dir / "checkpoint.pt", checkpoint)
 
     def load(self, engine: SupervisedTrainer) -> None:
         """Bring the run to where its checkpoint left it."""
         path = self.output_dir / "checkpoint.pt"
-        if not path.exists():
-            raise FileNotFoundError(
-                f"expected {path} to resume from, found none; "
-                "set output_dir to the folder of the run, or leave resume out to start anew"
-            )
-        checkpoint = torch.load(path, map_location=engine.state.device, weights_only=True)
+        checkpoint = read_run_checkpoint(self.output_dir)
         for name, value in self.identity.items():
             if checkpoint["identity"].get(name) != value:
                 raise ValueError(
@@ -100,10 +102,14 @@ class RunCheckpoint:
                     f"got {value!r}; resume with the settings and data of that run, "
                     "or start a new run in another output_dir"
                 )
-        for name, part in self.objects.items():
-            part.load_state_dict(checkpoint["objects"][name])
-        if engine.scaler is not None and "scaler" in checkpoint:
-            engine.scaler.load_state_dict(checkpoint["scaler"])
+        try:
+            for name, part in self.objects.items():
+                part.load_state_dict(checkpoint["objects"][name])
+            if engine.scaler is not None and "scaler" in checkpoint:
+                engine.scaler.load_state_dict(checkpoint["scaler"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            said = " ".join(str(error).split())
+            raise ValueError(_cannot_resume(path, f"one with another state: {said}")) from error
         self.best = checkpoint["best"]
         engine.state.epoch = checkpoint["epoch"]
         engine.state.iteration = checkpoint["epoch"] * engine.state.epoch_length
@@ -111,3 +117,57 @@ class RunCheckpoint:
 
     def _write(self, name: str, content: object) -> None:
         write_whole(self.output_dir / name, lambda path: torch.save(content, path))
+
+
+def read_run_checkpoint(run_dir: Path) -> dict[str, Any]:
+    """What :class:`RunCheckpoint` has kept in ``checkpoint.pt`` of a run, on the CPU.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is damaged, of another kind or version, or holds what no run would write;
+            naming the last weights of the run that are intact.
+    """
+    path = run_dir / "checkpoint.pt"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"expected {path} to resume from, found none; "
+            "set output_dir to the folder of the run, or leave resume out to start anew"
+        )
+    try:
+        checkpoint = read_state(path, ("epoch", "best", "identity", "objects"))
+    except UnreadableStateError as error:
+        raise ValueError(_cannot_resume(path, str(error))) from error
+    if not _is_plausible(**checkpoint):
+        epoch, best = checkpoint["epoch"], checkpoint["best"]
+        raise ValueError(
+            _cannot_resume(path, f"one that no run writes, of epoch {epoch!r} and best {best!r}")
+        )
+    return checkpoint
+
+
+def _is_plausible(
+    *, epoch: object, best: object, identity: object, objects: object, **_: Any
+) -> bool:
+    if type(epoch) is not int or epoch < 1:
+        return False
+    if not isinstance(identity, dict) or not isinstance(objects, dict):
+        return False
+    match best:
+        case None:
+            return True
+        case {"value": float(), "epoch": int(of)}:
+            return 1 <= of <= epoch
+    return False
+
+
+def _cannot_resume(path: Path, got: str) -> str:
+    """What is wrong with a checkpoint, and what to do."""
+    run_dir = path.parent
+    weights = [run_dir / "model.pt", run_dir / "model_best.pt"]
+    weights += reversed(kept_weights(run_dir).values())
+    good = next(filter(is_readable, weights), None)
+    return (
+        f"expected {path} to be the checkpoint of this run, got {got}; put a good copy in its place, "
+        "or leave --resume out: the run starts anew, and these files are kept in previous-1, -2, ..."
+        + (f" The weights in {good} are intact and can be evaluated" if good else "")
+    )

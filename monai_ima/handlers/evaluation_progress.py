@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.state_file import UnreadableStateError, read_state, write_state
 
 _logger = logging.getLogger(__name__)
 _SHOWN = 4
@@ -85,12 +85,43 @@ class Progress:
         if not path.exists():
             return None
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            examples = {norm: Examples(**kept) for norm, kept in content.pop("examples").items()}
-            return cls(**content, examples=examples)
-        except Exception:  # from the unpickler of any file: KeyError, EOFError and many more
-            _logger.exception("%s cannot be read; the evaluation starts anew", path)
+            return cls._of(read_state(path, [entry.name for entry in fields(cls)]))
+        except UnreadableStateError as error:
+            _logger.warning(
+                "%s cannot be read; the evaluation starts anew: expected what an evaluation has "
+                "finished, got %s; the file will be in previous-1, -2, ...",
+                path,
+                error,
+            )
             return None
+
+    @classmethod
+    def _of(cls, content: dict[str, Any]) -> Progress:
+        try:
+            examples = {norm: Examples(**kept) for norm, kept in content.pop("examples").items()}
+            progress = cls(**content, examples=examples)
+            is_plausible = progress._is_plausible()
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UnreadableStateError("a file of another kind") from error
+        if not is_plausible:
+            raise UnreadableStateError("answers that no evaluation gives")
+        return progress
+
+    def _is_plausible(self) -> bool:
+        if not self.answers:
+            return True
+        n, probabilities = self.finished, self.answers["probabilities"]
+        labels = self.answers["labels"]
+        margins = [values for name, values in self.answers.items() if name.endswith("/margins")]
+        return bool(
+            all(len(values) == n for values in self.answers.values())
+            and ((labels >= 0) & (labels < probabilities.shape[1])).all()
+            and ((probabilities >= 0) & (probabilities <= 1)).all()
+            and all((values >= 0).all() for values in margins)  # infinite if no error was found
+            and all(
+                ((kept.places >= 0) & (kept.places < n)).all() for kept in self.examples.values()
+            )
+        )
 
     def write(self, path: Path) -> None:
         """Replace the file in one step."""
@@ -98,4 +129,4 @@ class Progress:
             **vars(self),
             "examples": {n: kept._asdict() for n, kept in self.examples.items()},
         }
-        write_whole(path, lambda unfinished: torch.save(content, unfinished))
+        write_state(path, content)

@@ -115,7 +115,7 @@ def check_intact(file: Path, name: str) -> None:
     Raises:
         ValueError: naming the argument.
     """
-    if not _is_intact(file):
+    if not is_intact(file):
         raise ValueError(
             f"expected {name} to be an intact file, got {file}, which is damaged; copy it again"
         )
@@ -148,7 +148,8 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _is_intact(file: Path) -> bool:
+def is_intact(file: Path) -> bool:
+    """Whether the records of an archive match their checksums; of other files it cannot be told."""
     try:
         if not zipfile.is_zipfile(file):
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from monai_ima.networks.checkpoint_file import (
 )
 from monai_ima.networks.load_weights import load_weights
 from monai_ima.networks.state_dicts import find_weights
+
+_logger = logging.getLogger(__name__)
 
 
 def load_classifier(
@@ -40,7 +43,8 @@ def load_classifier(
             or lack the network's own. Values in other types, such as half, bfloat16 or float64,
             are converted to the network's, as ``load_state_dict`` does. A damaged file is noticed,
             except for changed values in safetensors, or from torch before 1.6: no checksums.
-        torchscript: file of ``torch.jit.save`` instead, which needs no network.
+        torchscript: file of ``torch.jit.save`` instead, which needs no network. It is a program,
+            which can read and write files: from people you trust only.
         key: where in the checkpoint's dictionary the weights are, with dots between the levels;
             to be given only where there are several candidates.
         prefix: what the names of the network's weights start with in the file, as
@@ -125,6 +129,11 @@ def _load_torchscript(file: Path) -> nn.Module:
             f"expected torchscript to be a file of torch.jit.save, got {file}, {nature(file)}; "
             f"weights alone are given as checkpoint, together with their network"
         )
+    _logger.warning(
+        "%s is TorchScript, a program that can read and write any file that you can; load it only "
+        "if you trust where it is from (SECURITY.md)",
+        file,
+    )
     with warnings.catch_warnings():
         # All of torch.jit is deprecated; whoever has such a file can do nothing about it here.
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import math
+import random
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from linear import exact_distance, linear_model
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.transforms import Lambdad
+from same import same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -19,6 +21,7 @@ import monai_ima.robustness.checks as checks_module
 import monai_ima.robustness.measure as measure_module
 from monai_ima.bundle import evaluation_summary
 from monai_ima.handlers import RobustnessEvaluation, evaluation
+from monai_ima.handlers.evaluation_progress import Progress
 from monai_ima.robustness import BlackBox, Paper, Screen
 from monai_ima.robustness.measure import Measure
 
@@ -528,6 +531,56 @@ def test_what_cannot_be_read_is_set_aside(tmp_path, problem, attacked, written, 
     assert sum(map(len, attacked.places)) == 20
     assert "progress.pt cannot be read; the evaluation starts anew" in caplog.text
     assert (tmp_path / "previous-1" / "progress.pt").read_bytes() == b"cut short"
+
+
+def changed(content, name, place, value):
+    content["answers"][name].flatten()[place] = value
+
+
+BAD_PROGRESS = {
+    "a margin": lambda content: changed(content, "linf/margins", 5, -1.0),
+    "no margin": lambda content: changed(content, "linf/margins", 5, math.nan),
+    "a label": lambda content: changed(content, "labels", 5, 7),
+    "a probability": lambda content: changed(content, "probabilities", 5, 1.5),
+    "fewer labels": lambda content: content["answers"].update(labels=torch.zeros(2).long()),
+    "a place": lambda content: content["examples"]["linf"]["places"].add_(100),
+    "no answers": lambda content: content.pop("answers"),
+    "newer": lambda content: content.update(format=2),
+    "another kind": lambda content: content.update(answers=3),
+}
+
+
+def test_progress_that_no_evaluation_makes_is_not_taken_up(tmp_path, problem, caplog):
+    model, samples = problem
+    run(model, samples, handler(tmp_path, samples))
+    path = tmp_path / "progress.pt"
+    content = path.read_bytes()
+    for case, change in BAD_PROGRESS.items():
+        path.write_bytes(content)
+        assert Progress.read(path).finished == 20
+        altered = torch.load(path, weights_only=True)
+        change(altered)
+        torch.save(altered, path)
+        caplog.clear()
+        assert Progress.read(path) is None, case
+        assert "cannot be read; the evaluation starts anew" in caplog.text
+
+
+def test_a_flipped_bit_in_progress_changes_nothing(tmp_path, problem):
+    model, samples = problem
+    run(model, samples, handler(tmp_path, samples))
+    path = tmp_path / "progress.pt"
+    content, expected = path.read_bytes(), vars(Progress.read(path))
+    number, rejected = random.Random(0), 0
+    for place in number.sample(range(len(content)), 40):
+        flipped = content[place] ^ 1 << number.randrange(8)
+        path.write_bytes(content[:place] + bytes([flipped]) + content[place + 1 :])
+        found = Progress.read(path)
+        if found is None:
+            rejected += 1
+        else:
+            assert same(vars(found), expected)
+    assert 0 < rejected < 40
 
 
 # --- samples of all kinds -------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 import copy
 import csv
 import json
+import math
+import random
+import re
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -11,6 +14,7 @@ from linear import exact_distance, linear_model
 from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from monai.transforms import RandGaussianNoised
+from same import same
 from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -25,7 +29,9 @@ from monai_ima.handlers import (
     RobustnessReport,
     RunCheckpoint,
     ValidateAtEnd,
+    WeightsKeeper,
 )
+from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import write_whole
 from monai_ima.margins import MarginStore
 from monai_ima.objectives import IMA, CrossEntropy
@@ -303,6 +309,119 @@ def test_the_checkpoint_of_another_run_is_refused_naming_the_difference(tmp_path
     with pytest.raises(ValueError, match=r"same seed as in .*checkpoint\.pt, 0, got 5; resume"):
         other.to(2)
     assert_same(other.network.state_dict(), before)
+
+
+# Damaged checkpoints
+
+
+def altered(change):
+    """An intact checkpoint of other content."""
+
+    def write(path):
+        content = load(path)
+        changed = change(content)
+        torch.save(content if changed is None else changed, path)
+
+    return write
+
+
+def margins(value):
+    def change(content):
+        content["objects"]["objective"]["margins.margins"][3] = value
+
+    return altered(change)
+
+
+BAD_CHECKPOINTS = {
+    "empty": (lambda path: path.write_bytes(b""), "got an empty file;"),
+    "cut short": (lambda path: path.write_bytes(path.read_bytes()[:900]), "was cut short;"),
+    "other": (lambda path: path.write_text("hello"), "got a file of another kind;"),
+    "zeroed": (
+        lambda path: path.write_bytes(
+            path.read_bytes()[:800] + bytes(400) + path.read_bytes()[1200:]
+        ),
+        "got a damaged file;",
+    ),
+    "weights": (
+        lambda path: path.write_bytes(path.with_name("model.pt").read_bytes()),
+        "got a file without epoch, best, identity, objects, of another kind or of an older",
+    ),
+    "a tensor": (altered(lambda _: torch.zeros(3)), "got a file of another kind;"),
+    "older": (altered(lambda content: content.pop("best") and None), "got a file without best,"),
+    "newer": (altered(lambda content: content.update(format=2)), "got a file of format 2, where"),
+    "an epoch before the first": (altered(lambda c: c.update(epoch=-3)), "of epoch -3 and best"),
+    "half an epoch": (altered(lambda c: c.update(epoch=1.5)), "of epoch 1.5 and best"),
+    "a best to come": (
+        altered(lambda c: c.update(best={"value": 0.5, "epoch": 9})),
+        "of epoch 2 and best {'value': 0.5, 'epoch': 9};",
+    ),
+    "a large margin": (margins(1e6), "from delta=0.02 to eps_max=0.3, got 1 of 8 others"),
+    "a small margin": (margins(0.01), "from delta=0.02 to eps_max=0.3, got 1 of 8 others"),
+    "no margin": (margins(math.nan), "from delta=0.02 to eps_max=0.3, got 1 of 8 others"),
+    "another network": (
+        altered(lambda c: c["objects"]["network"].popitem() and None),
+        "with another state: Error(s) in loading state_dict",
+    ),
+    "no network": (
+        altered(lambda c: c["objects"].pop("network") and None),
+        "with another state: 'network'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CHECKPOINTS)
+def test_what_is_no_checkpoint_is_named_with_the_way_out(tmp_path, case):
+    Run(tmp_path, scores=[0.5, 0.6]).to(2)
+    damage, message = BAD_CHECKPOINTS[case]
+    damage(tmp_path / "checkpoint.pt")
+
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        Run(tmp_path, resume=True).to(3)
+    assert str(error.value).startswith(
+        f"expected {tmp_path / 'checkpoint.pt'} to be the checkpoint"
+    )
+    assert str(error.value).endswith(
+        f"The weights in {tmp_path / 'model.pt'} are intact and can be evaluated"
+    )
+
+
+def test_the_last_good_weights_are_named(tmp_path):
+    Run(tmp_path, scores=[0.5, 0.6]).to(2)
+    keeper = WeightsKeeper(linear_model(SHAPE), tmp_path, interval=1)
+    for epoch in (1, 2):
+        keeper(SimpleNamespace(state=SimpleNamespace(epoch=epoch)))
+    for name, good in (
+        ("checkpoint.pt", "model.pt"),
+        ("model.pt", "model_best.pt"),
+        ("model_best.pt", "kept_weights/epoch_0002.pt"),
+        ("kept_weights/epoch_0002.pt", "kept_weights/epoch_0001.pt"),
+    ):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-200])
+        with pytest.raises(
+            ValueError, match=rf"was cut short; .* weights in \S+/{good} are intact"
+        ):
+            Run(tmp_path, resume=True).to(3)
+    (tmp_path / "kept_weights" / "epoch_0001.pt").unlink()
+    with pytest.raises(ValueError, match=r"previous-1, -2, \.\.\.$"):
+        Run(tmp_path, resume=True).to(3)
+
+
+def test_a_flipped_bit_in_a_checkpoint_changes_nothing(tmp_path):
+    """Wherever it is, the file is rejected, or what is read is as it was."""
+    Run(tmp_path).to(1)
+    path = tmp_path / "checkpoint.pt"
+    content, expected = path.read_bytes(), read_run_checkpoint(tmp_path)
+    number, rejected = random.Random(0), 0
+    for place in number.sample(range(len(content)), 40):
+        flipped = content[place] ^ 1 << number.randrange(8)
+        path.write_bytes(content[:place] + bytes([flipped]) + content[place + 1 :])
+        try:
+            found = read_run_checkpoint(tmp_path)
+        except ValueError:
+            rejected += 1
+        else:
+            assert same(found, expected)
+    assert 0 < rejected < 40  # some are in padding
 
 
 @pytest.mark.parametrize("old", [b"whole", None])

@@ -894,6 +894,16 @@ def test_torchscript_is_the_network_with_its_gradients(trained, tmp_path, freeze
     assert not loaded.training
 
 
+def test_torchscript_is_said_to_be_a_program(trained, tmp_path, caplog):
+    load_classifier(make(), checkpoint=saved(trained.state_dict(), tmp_path / "model.pt"))
+    assert not caplog.records
+
+    load_classifier(torchscript=scripted(trained, tmp_path / "model.ts"))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"{tmp_path / 'model.ts'} is TorchScript, a program" in record.getMessage()
+
+
 def archive_with_constants(file):
     with zipfile.ZipFile(file, "w") as stream:
         stream.writestr("a/constants.pkl", pickle.dumps(()))
