@@ -311,6 +311,20 @@ def test_the_checkpoint_of_another_run_is_refused_naming_the_difference(tmp_path
     assert_same(other.network.state_dict(), before)
 
 
+@pytest.mark.parametrize("text", ["", '{"curves": [{"epoch"', "[]", '{"curves": [3]}', "{}"])
+def test_damaged_curves_are_rejected_before_an_epoch_is_spent(tmp_path, text):
+    (tmp_path / "robustness.json").write_text(text)
+    report = RobustnessReport(
+        RobustnessCurveHandler([0.1], "linf"),
+        tmp_path,
+        class_names=["a", "b"],
+        summary_writer=Mock(spec=SummaryWriter),
+        settings={},
+    )
+    with pytest.raises(ValueError, match=r"robustness\.json to hold the curves of this run so far"):
+        report.attach(Engine(lambda *_: None))
+
+
 # Damaged checkpoints
 
 
