@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.attacks.base import checked_count
 from monai_ima.handlers.checkpoint import read_run_checkpoint
-from monai_ima.handlers.files import set_aside
+from monai_ima.handlers.files import remove_unfinished, set_aside
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 
 # Keys of a bundle's train.json to which an overriding section may hold the only reference, or that
@@ -278,6 +278,8 @@ def check_writable(output_dir: str | Path) -> None:
 def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     """Move the files of an earlier run in the folder of a new one out of the way.
 
+    What an earlier run that was killed had not finished is removed.
+
     A new run in the same folder would overwrite the earlier one's results and draw its curves
     through that one's events in TensorBoard; its files go to ``previous-1``, ``previous-2``, ...
     below the folder.
@@ -291,6 +293,7 @@ def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder, folder / KEPT, folder / "plane")
     if not resume:
         set_aside(folder, _RUN_FILES)
     return folder

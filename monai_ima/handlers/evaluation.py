@@ -26,7 +26,7 @@ from monai_ima.attacks import get_norm
 from monai_ima.attacks.base import checked_count, checked_labels, checked_logits
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
 from monai_ima.handlers.evaluation_progress import Examples, Progress
-from monai_ima.handlers.files import set_aside
+from monai_ima.handlers.files import remove_unfinished, set_aside
 from monai_ima.logits import is_single_output, logits_of
 from monai_ima.losses import logit_scale
 from monai_ima.networks import weights_fingerprint
@@ -327,6 +327,7 @@ class RobustnessEvaluation:
 
     def _take_up(self, identity: dict[str, Any]) -> None:
         """Go on with what an interrupted evaluation has left, or start anew."""
+        remove_unfinished(self.output_dir)
         progress = Progress.read(self._progress_path)
         if progress is None or progress.identity != identity:
             progress = Progress(identity)

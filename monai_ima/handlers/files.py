@@ -2,30 +2,97 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
 import os
+import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _logger = logging.getLogger(__name__)
+_UNFINISHED = re.compile(r"\..+(?P<suffix>\.[^.]+)\.(?P<pid>\d{1,9})(?P=suffix)")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Replace ``path`` by what ``write`` makes, in one step: an interruption leaves the old file.
 
+    The content is on the disk before the name is, so that a loss of power leaves no half of it.
+    What a process leaves that is killed meanwhile, :func:`remove_unfinished` removes.
+
     Args:
-        path: the file; its folder is made if need be.
+        path: the file, whose name has a suffix; its folder is made if need be.
         write: called with another path in the same folder, where it leaves the new content.
+
+    Raises:
+        OSError: if it cannot be written, as on a full disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(unfinished)
+        _flush(unfinished)
         unfinished.replace(path)
+        with contextlib.suppress(OSError):  # some network file systems flush no folders
+            _flush(path.parent)
+    except (OSError, RuntimeError) as error:
+        if not isinstance(error, OSError) and not _is_of_writer(error):
+            raise
+        raise OSError(
+            f"expected to write {path}, got: {' '.join(str(error).split())}; {_room(path.parent)}. "
+            "What was there before is as it was: see to it that the folder can be written to, then "
+            "go on with --resume true, or with the same command if it is an evaluation"
+        ) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def remove_unfinished(*folders: Path) -> None:
+    """Remove what processes that were killed within :func:`write_whole` left in these folders.
+
+    Args:
+        *folders: which need not exist; folders in them are not looked into.
+    """
+    for path in (path for folder in folders if folder.is_dir() for path in folder.iterdir()):
+        named = _UNFINISHED.fullmatch(path.name)
+        if named is None or not path.is_file() or path.is_symlink():
+            continue
+        pid = int(named["pid"])
+        if pid == os.getpid() or not _is_running(pid):  # in a container, numbers come again
+            path.unlink(missing_ok=True)
+            _logger.info("removed %s, which a run that was killed had not finished", path)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+def _flush(path: Path) -> None:
+    """Return when a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_of_writer(error: RuntimeError) -> bool:
+    """Whether torch, which has no OSError of its own, could not write."""
+    return any(word in str(error) for word in ("inline_container", "StreamWriter", "directory"))
+
+
+def _room(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"there is no folder {folder} any more"
+    return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB are free in {folder}"
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -157,6 +157,7 @@ class RobustnessReport:
         self._batch_size = 0  # the largest that the network was given
 
     def attach(self, engine: Engine) -> None:
+        self.read_curves()  # what cannot be read is rejected before an epoch is spent
         engine.add_event_handler(Events.EPOCH_STARTED, self.started)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.keep_examples)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed)
@@ -198,11 +199,22 @@ class RobustnessReport:
         self.summary_writer.flush()
 
     def read_curves(self) -> dict[int, dict[str, Any]]:
-        """Curves so far, by epoch, each as ``RobustnessCurve.to_dict()`` gives it."""
+        """Curves so far, by epoch, each as ``RobustnessCurve.to_dict()`` gives it.
+
+        Raises:
+            ValueError: if the file is not as it was written.
+        """
         path = self.output_dir / "robustness.json"
         if not path.exists():
             return {}
-        return {curve.pop("epoch"): curve for curve in json.loads(path.read_text())["curves"]}
+        try:
+            curves = json.loads(path.read_text("utf-8"))["curves"]
+            return {curve.pop("epoch"): curve for curve in curves}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"expected {path} to hold the curves of this run so far, got a damaged file or one "
+                "of another kind; put a good copy in its place, or remove it to go on without them"
+            ) from error
 
     def _write_files(self, curves: dict[int, dict[str, Any]], findings: list[str]) -> None:
         handler = self.curve_handler

@@ -236,8 +236,8 @@ def test_the_report_as_json(finished):
         }  # fmt: skip
         assert {len(curve[name]) for name in ("low", "high", "patient_low", "auroc")} == {4}
         assert 0 <= curve["auc_low"] <= curve["auc"] <= curve["auc_high"] <= 1
-        # at each of three levels at most: 2 restarts of 40 steps
-        assert 0 < curve["gradients"] < 3 * 2 * 40
+        # at each of three levels at most: two losses from two starts, 40 steps
+        assert 0 < curve["gradients"] < 3 * 4 * 40
         assert curve["white_noise"]["draws"] == 2
     for norm in LEVELS:
         checks = {check["name"]: check for check in report["checks"] if check["norm"] == norm}
@@ -287,7 +287,7 @@ def test_events_have_the_numbers_the_figures_and_the_checks(finished):
     (text,) = events.Tensors("robustness/checks/text_summary")
     table = text.tensor_proto.string_val[0].decode()
     assert table.count("passed") == 14
-    assert "not run" in table
+    assert "not run" not in table
 
 
 def test_the_page_shows_the_most_fragile_and_the_hardest_samples(finished):
@@ -674,7 +674,7 @@ def test_without_gradients_a_black_box_goes_on(tmp_path, problem, written, caplo
     verdicts = {check["name"]: check["passed"] for check in written.report["checks"]}
     assert verdicts.pop("logits") is True
     assert set(verdicts.values()) == {None}
-    assert len(written.report["checks"]) == 8
+    assert len(written.report["checks"]) == 7
 
 
 def outputs(function):

@@ -1,10 +1,18 @@
-"""Tables that a spreadsheet shows and does not run."""
+"""Files that are whole or not there, and tables that a spreadsheet shows and does not run."""
 
 import csv
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import torch
 
-from monai_ima.handlers.files import read_csv, write_csv
+from monai_ima.bundle import prepare_output_dir
+from monai_ima.handlers.files import read_csv, remove_unfinished, write_csv, write_whole
 
 RUN = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "'=1", "'quoted'"]
 
@@ -35,3 +43,99 @@ def test_a_damaged_row_is_read_as_it_is(tmp_path):
         {"id": "a", "label": None},
         {"id": "b", "label": "c", None: ["d"]},
     ]
+
+
+# --- files that are whole -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ended():
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_run_had_not_finished_is_removed_at_the_next_start(tmp_path, ended):
+    path = tmp_path / "kept_weights" / "epoch_0001.pt"
+
+    def write(unfinished):
+        unfinished.write_text("half")
+        shutil.copy(unfinished, unfinished.with_name(as_of(ended, unfinished)))
+
+    def as_of(pid, file):
+        return file.name.replace(str(os.getpid()), str(pid))
+
+    write_whole(path, write)
+    assert len(list(path.parent.iterdir())) == 2
+
+    prepare_output_dir(tmp_path, resume=True)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_nothing_but_what_write_whole_leaves_is_removed(tmp_path, ended):
+    ours = [f".checkpoint.pt.{ended}.pt", f".a.b.json.{ended}.json", f".x.png.{os.getpid()}.png"]
+    theirs = [
+        "checkpoint.pt",
+        f"checkpoint.pt.{ended}.pt",
+        f".checkpoint.pt.{ended}.png",
+        f".checkpoint.pt.{ended}",
+        f".pt.{ended}.pt",
+        ".checkpoint.pt.x.pt",
+        f".checkpoint.pt.{os.getppid()}.pt",  # of a process that may still write it
+        ".nfs0001",
+    ]
+    for name in (*ours, *theirs):
+        (tmp_path / name).touch()
+    (tmp_path / f".folder.pt.{ended}.pt").mkdir()
+
+    remove_unfinished(tmp_path, tmp_path / "none")
+    assert {path.name for path in tmp_path.iterdir()} == {*theirs, f".folder.pt.{ended}.pt"}
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_at_the_end(tmp_path, monkeypatch):
+    flushed = []
+
+    def fsync(descriptor):
+        here = Path(f"/proc/self/fd/{descriptor}").readlink()
+        flushed.append((here.suffix, here == tmp_path, (tmp_path / "a.txt").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(tmp_path / "a.txt", lambda path: path.write_text("new"))
+    assert flushed == [(".txt", False, False), ("", True, True)]
+
+
+@pytest.mark.parametrize("write", ["torch", "text"])
+def test_a_full_disk_is_named_with_what_to_do(tmp_path, write):
+    """In the place of a full disk, a limit on the size of files."""
+    path = tmp_path / "model.pt"
+    path.write_text("old")
+    writers = {
+        "torch": lambda unfinished: torch.save(torch.zeros(100_000), unfinished),
+        "text": lambda unfinished: unfinished.write_text("a" * 400_000),
+    }
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"to write \S+model.pt, got: .* MB are free .*--resume"):
+            write_whole(path, writers[write])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.pt", "old")]
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path):
+    def write(unfinished):
+        shutil.rmtree(tmp_path / "run")
+        torch.save(torch.zeros(3), unfinished)
+
+    with pytest.raises(OSError, match=r"there is no folder \S+run any more\. What"):
+        write_whole(tmp_path / "run" / "model.pt", write)
+
+
+def test_errors_that_are_not_of_the_disk_are_left_alone(tmp_path):
+    def write(_):
+        raise RuntimeError("CUDA error")
+
+    with pytest.raises(RuntimeError, match=r"^CUDA error$"):
+        write_whole(tmp_path / "model.pt", write)

@@ -311,6 +311,20 @@ def test_the_checkpoint_of_another_run_is_refused_naming_the_difference(tmp_path
     assert_same(other.network.state_dict(), before)
 
 
+@pytest.mark.parametrize("text", ["", '{"curves": [{"epoch"', "[]", '{"curves": [3]}', "{}"])
+def test_damaged_curves_are_rejected_before_an_epoch_is_spent(tmp_path, text):
+    (tmp_path / "robustness.json").write_text(text)
+    report = RobustnessReport(
+        RobustnessCurveHandler([0.1], "linf"),
+        tmp_path,
+        class_names=["a", "b"],
+        summary_writer=Mock(spec=SummaryWriter),
+        settings={},
+    )
+    with pytest.raises(ValueError, match=r"robustness\.json to hold the curves of this run so far"):
+        report.attach(Engine(lambda *_: None))
+
+
 # Damaged checkpoints
 
 
@@ -481,7 +495,9 @@ def test_curve_of_a_stock_evaluator_is_exact_for_a_linear_model(linear_data, nor
     distance = exact_distance(network, images, labels, norm)
     between = distance.sort().values.unfold(0, 2, 1).mean(dim=1)
     eps = between[[7, 18]].tolist()
-    handler = RobustnessCurveHandler(eps, norm, bounds=(-10, 10), restarts=1, tag="robust")
+    handler = RobustnessCurveHandler(
+        eps, norm, protocol="paper", bounds=(-10, 10), restarts=1, tag="robust"
+    )
     engine = evaluator(network, dataset(images, labels), [handler])
     engine.run()
 
@@ -500,7 +516,9 @@ def test_curve_of_a_stock_evaluator_is_exact_for_a_linear_model(linear_data, nor
 
 def test_each_evaluation_meets_the_same_attack(linear_data):
     network, images, labels = linear_data
-    handler = RobustnessCurveHandler([0.02, 0.04], "linf", steps=1, restarts=1, seed=3)
+    handler = RobustnessCurveHandler(
+        [0.02, 0.04], "linf", protocol="paper", steps=1, restarts=1, seed=3
+    )
     engine = evaluator(network, dataset(images, labels), [handler])
     curves = []
     for epoch in (1, 2):
@@ -524,7 +542,9 @@ def test_each_evaluation_meets_the_same_attack(linear_data):
 def reported(linear_data, tmp_path_factory):
     """A report of three evaluations: at epochs 1 and 2, and again at 2 with a better network."""
     network, images, _ = linear_data
-    curve_handler = RobustnessCurveHandler([0.01, 0.05], "linf", steps=5, restarts=1, seed=4)
+    curve_handler = RobustnessCurveHandler(
+        [0.01, 0.05], "linf", protocol="paper", steps=5, restarts=1, seed=4
+    )
     folder, writer = tmp_path_factory.mktemp("runs") / "run", Mock(spec=SummaryWriter)
     report = RobustnessReport(
         curve_handler,
@@ -633,7 +653,7 @@ def test_a_report_leaves_the_network_as_found_and_takes_any_shape(tmp_path, shap
         nn.Flatten(), nn.Unflatten(1, (1, -1)), nn.BatchNorm1d(1), linear_model(shape)
     )
     images, labels = torch.rand(6, *shape), torch.tensor([0, 1] * 3)
-    curve = RobustnessCurveHandler([0.05], "linf", steps=2, restarts=1)
+    curve = RobustnessCurveHandler([0.05], "linf", protocol="paper", steps=2, restarts=1)
     report = RobustnessReport(
         curve, tmp_path, class_names="ab", settings={}, summary_writer=Mock(spec=SummaryWriter)
     )
