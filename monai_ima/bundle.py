@@ -331,7 +331,11 @@ def evaluation_summary(output_dir: str | Path) -> str:
     """
     folder = Path(output_dir)
     report = json.loads((folder / "robustness.json").read_text())
-    lines = ["", f"{report['attack']['protocol']}: {report['attack']['description']}"]
+    lines = [
+        *_finding_lines(report),
+        "",
+        f"{report['attack']['protocol']}: {report['attack']['description']}",
+    ]
     for curve in report["curves"]:
         lines += ["", *_curve_lines(curve)]
         median = curve["median_margin"]
@@ -339,12 +343,22 @@ def evaluation_summary(output_dir: str | Path) -> str:
             f"{'half lost at':>12}  " + ("no level" if median is None else f"{median:.4g}")
         )
     lines += ["", *_check_lines(report["checks"])]
-    lines += [f"CLEAN ACCURACY FIRST: {finding}." for finding in report.get("clean_findings", ())]
     if warning := report.get("warning"):
         lines.append(f"WARNING: {warning}")
     lines.append(f"{folder / 'report.html'}  the report; samples.csv has a row for each sample")
     lines.append(f"tensorboard --logdir {folder}")
     return "\n".join(lines)
+
+
+def _finding_lines(report: dict[str, Any]) -> list[str]:
+    """What speaks against the clean answers, before anything that is built on them."""
+    findings = report.get("clean_findings", [])
+    lines = [f"  {finding['verdict']}. {finding['advice']}." for finding in findings]
+    return (
+        ["", "CLEAN ACCURACY FIRST: the classifier or its data are in doubt", *lines]
+        if lines
+        else []
+    )
 
 
 def _check_lines(checks: list[dict[str, Any]]) -> list[str]:
@@ -393,9 +407,7 @@ def summary(output_dir: str | Path) -> str:
     """
     folder = Path(output_dir)
     report = json.loads((folder / "robustness.json").read_text())
-    lines = ["", *_curve_lines(report["curves"][-1])]
-    for finding in report.get("clean_findings", ()):
-        lines += ["", f"CLEAN ACCURACY FIRST: {finding}."]
+    lines = [*_finding_lines(report), "", *_curve_lines(report["curves"][-1])]
     if warning := report.get("settings", {}).get("warning"):
         lines += ["", f"WARNING: {warning}"]
     lines.append("")

@@ -127,6 +127,25 @@ def test_evaluation_summary_says_that_nothing_was_checked_or_lost(tmp_path, chec
     assert ["half", "lost", "at", "no", "level"] in [line.split() for line in lines]
 
 
+FINDING = {
+    "name": "one_class",
+    "verdict": "every prediction is DME",
+    "advice": "Look",
+    "figures": {},
+}
+
+
+@pytest.mark.parametrize("words", [evaluation_summary, summary])
+def test_what_speaks_against_the_clean_answers_comes_first(tmp_path, words):
+    for findings in ([], [FINDING]):
+        report = evaluation_report(("strong", True)) | {"clean_findings": findings, "settings": {}}
+        (tmp_path / "robustness.json").write_text(json.dumps(report))
+        lines = words(str(tmp_path)).splitlines()
+        said = ["", "CLEAN ACCURACY FIRST: the classifier or its data are in doubt"]
+        assert (lines[:2] == said) == bool(findings)
+        assert ("  every prediction is DME. Look." in lines) == bool(findings)
+
+
 # The folder of a run
 
 

@@ -40,7 +40,7 @@ from monai_ima.robustness.checks import (
     without_gradients,
     zero_gradient,
 )
-from monai_ima.robustness.clean import clean_findings
+from monai_ima.robustness.clean import Finding, clean_findings, in_order
 from monai_ima.robustness.curve import noise_levels as checked_levels
 from monai_ima.robustness.measure import Measure, batched, eval_logits, probabilities
 from monai_ima.robustness.seeds import seeded
@@ -142,7 +142,9 @@ class RobustnessEvaluation:
 
     Into ``output_dir`` go ``report.html``, ``robustness.json``, ``robustness.csv``,
     ``robustness.png``, ``samples.csv`` and TensorBoard events; into ``engine.state.metrics``
-    ``robust_accuracy/<norm>/eps_<eps>`` and ``robust_accuracy/<norm>/auc``. What is finished is kept
+    ``robust_accuracy/<norm>/eps_<eps>`` and ``robust_accuracy/<norm>/auc``. Before the first attack
+    all samples pass through the network once, and what speaks against its clean answers, see
+    :func:`~monai_ima.robustness.clean_findings`, is logged as a warning. What is finished is kept
     in ``progress.pt`` after every ``chunk_size`` samples and every check: a second call with the
     same model, data and settings goes on from there.
 
@@ -223,7 +225,7 @@ class RobustnessEvaluation:
         self._progress = Progress(identity={})
         self._progress_path = self.output_dir / "progress.pt"
         self._outputs = "logits"
-        self._findings: list[str] = []
+        self._findings: list[Finding] = []
         self._seen = 0
         self._chunk: list[_Samples] = []
         self._subset: list[_Samples] = []
@@ -236,28 +238,39 @@ class RobustnessEvaluation:
     def started(self, engine: SupervisedEvaluator) -> None:
         """Forget the samples of an earlier run, and look at the clean ones before any is attacked."""
         self._seen, self._chunk, self._subset = 0, [], []
-        named = (f"{place} {name}" for place, name in enumerate(self.class_names))
-        _logger.info("classes, in the order of the logits: %s", ", ".join(named))
-        self._findings = clean_findings(*self._clean_predictions(engine), self.class_names)
+        _logger.info("classes, in the order of the logits: %s", in_order(self.class_names))
+        self._findings = self._look(engine)
         for finding in self._findings:
-            _logger.warning("CLEAN ACCURACY FIRST: %s.", finding)
+            _logger.warning("CLEAN ACCURACY FIRST: %s. %s.", finding.verdict, finding.advice)
 
-    def _clean_predictions(self, engine: SupervisedEvaluator) -> tuple[Tensor, Tensor]:
-        """Class given to each sample and its label, ``(N,)`` each, from one pass over the data."""
-        predictions, labels = [], []
-        with eval_mode(engine.network):
-            for data in engine.data_loader:
-                images, own, *_ = engine.prepare_batch(
-                    data, engine.state.device, engine.non_blocking, **engine.to_kwargs
-                )
-                own, logits = self._checked_answers(own, engine.inferer(images, engine.network))
-                labels.append(_plain(own))
-                predictions.append(_plain(logits).argmax(dim=1))
-        return torch.cat(predictions).cpu(), torch.cat(labels).cpu()
+    def _look(self, engine: SupervisedEvaluator) -> list[Finding]:
+        """What speaks against the answers to clean samples, from one pass over the data."""
+        seen, predictions, labels, ends = 0, [], [], []
+        for data in tqdm(engine.state.dataloader, desc="clean samples", dynamic_ncols=True):
+            inputs, given, *more = engine.prepare_batch(
+                data, engine.state.device, engine.non_blocking, **engine.to_kwargs
+            )
+            args, kwargs = more or ((), {})
+            with eval_mode(engine.network):
+                answers = engine.inferer(inputs, engine.network, *args, **kwargs)
+            output = {Keys.IMAGE: inputs, Keys.LABEL: given, Keys.PRED: answers}
+            samples, logits = self._checked_batch(data, output, seen)
+            seen += len(samples.labels)
+            predictions.append(_plain(logits).argmax(dim=1).cpu())
+            labels.append(samples.labels.cpu())
+            ends += [end.item() for end in samples.inputs.aminmax()]
+        if seen != len(self.samples):
+            raise ValueError(
+                f"expected the data loader to give all {len(self.samples)} listed samples, got "
+                f"{seen}; does it drop the last batch?"
+            )
+        return clean_findings(
+            torch.cat(predictions), torch.cat(labels), self.class_names, (min(ends), max(ends))
+        )
 
     def batch_seen(self, engine: SupervisedEvaluator) -> None:
         """Keep the batch until there are enough samples to attack."""
-        batch, logits = self._checked_batch(engine)
+        batch, logits = self._checked_batch(engine.state.batch, engine.state.output, self._seen)
         if self._seen == 0:
             self._outputs = _kind(logits)
             self._take_up(self._identity(engine.network, batch))
@@ -272,27 +285,11 @@ class RobustnessEvaluation:
         if sum(len(part.labels) for part in self._chunk) >= self.chunk_size:
             self._attack(engine.network)
 
-    def _checked_batch(self, engine: SupervisedEvaluator) -> tuple[_Samples, Tensor]:
-        """The samples that are listed at this place, and logits that fit the classes."""
-        inputs, labels, outputs = (
-            engine.state.output[key] for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED)
-        )
-        labels, logits = self._checked_answers(labels, outputs)
-        listed = self.samples[self._seen : self._seen + len(labels)]
-        given = {"label": labels.tolist()}
-        if isinstance(engine.state.batch, Mapping) and "id" in engine.state.batch:
-            given["id"] = list(engine.state.batch["id"])
-        for key, values in given.items():
-            if values != [_only(s.get(key, value)) for s, value in zip(listed, values)]:  # noqa: B905
-                raise ValueError(
-                    f"expected the data loader to give the listed samples in their order, got "
-                    f"others from sample {self._seen} on; turn shuffling off"
-                )
-        places = torch.arange(self._seen, self._seen + len(labels), device=labels.device)
-        return _Samples(*(_plain(values) for values in (inputs, labels, places))), logits
-
-    def _checked_answers(self, labels: Tensor | None, outputs: object) -> tuple[Tensor, Tensor]:
-        """Class indices ``(N,)`` and logits ``(N, C)`` that fit the classes."""
+    def _checked_batch(
+        self, data: object, output: Mapping[Keys, Any], seen: int
+    ) -> tuple[_Samples, Tensor]:
+        """The samples that are listed after those seen, and logits that fit the classes."""
+        inputs, labels, outputs = (output[key] for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED))
         if labels is None:
             raise ValueError(
                 "expected every sample with its label, the index of its class, got none; "
@@ -307,7 +304,18 @@ class RobustnessEvaluation:
                 f"{got}; correct network_def or the classes"
             )
         checked_logits(logits, labels)
-        return labels, logits
+        listed = self.samples[seen : seen + len(labels)]
+        given = {"label": labels.tolist()}
+        if isinstance(data, Mapping) and "id" in data:
+            given["id"] = list(data["id"])
+        for key, values in given.items():
+            if values != [_only(s.get(key, value)) for s, value in zip(listed, values)]:  # noqa: B905
+                raise ValueError(
+                    f"expected the data loader to give the listed samples in their order, got "
+                    f"others from sample {seen} on; turn shuffling off"
+                )
+        places = torch.arange(seen, seen + len(labels), device=labels.device)
+        return _Samples(*(_plain(values) for values in (inputs, labels, places))), logits
 
     def _identity(self, network: nn.Module, first: _Samples) -> dict[str, Any]:
         """What the numbers depend on: an evaluation of something else starts anew."""
@@ -395,11 +403,6 @@ class RobustnessEvaluation:
 
     def completed(self, engine: SupervisedEvaluator) -> None:
         """Attack the last samples, make the checks, write the report."""
-        if self._seen != len(self.samples):
-            raise ValueError(
-                f"expected the data loader to give all {len(self.samples)} listed samples, got "
-                f"{self._seen}; does it drop the last batch?"
-            )
         if self._chunk:
             self._attack(engine.network)
         self._bar.close()
@@ -473,7 +476,7 @@ class RobustnessEvaluation:
         return {
             "settings": self.settings,
             "warning": self.warning,
-            "clean_findings": self._findings,
+            "clean_findings": [finding.to_dict() for finding in self._findings],
             "versions": {
                 "monai_ima": __version__,
                 "torch": torch.__version__,

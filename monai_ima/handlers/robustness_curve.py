@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -32,7 +33,7 @@ from monai_ima.robustness import (
     get_protocol,
     noise_levels,
 )
-from monai_ima.robustness.clean import clean_findings
+from monai_ima.robustness.clean import Finding, clean_findings
 from monai_ima.robustness.measure import batched, probabilities
 
 _logger = logging.getLogger(__name__)
@@ -124,8 +125,9 @@ class RobustnessReport:
 
     ``robustness.csv`` holds a row for each level of each curve so far, ``robustness.json`` the
     same with the accuracy of each class and the settings of the attack, ``robustness.png`` the
-    figure. Images ``robustness/curve`` and ``robustness/examples`` go to TensorBoard. Put it after
-    the curve's handler.
+    figure. Images ``robustness/curve`` and ``robustness/examples`` go to TensorBoard. What speaks
+    against the clean answers of an evaluation, see :func:`~monai_ima.robustness.clean_findings`, is
+    logged as a warning; the JSON file has that of the last. Put it after the curve's handler.
 
     Args:
         curve_handler: makes the curves.
@@ -154,6 +156,7 @@ class RobustnessReport:
         self.settings = dict(settings)
         self._examples: dict[int, Tensor] = {}
         self._clean: list[Tensor] = []  # predictions and labels of each batch
+        self._range = (math.inf, -math.inf)
         self._batch_size = 0  # the largest that the network was given
 
     def attach(self, engine: Engine) -> None:
@@ -163,7 +166,7 @@ class RobustnessReport:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed)
 
     def started(self, engine: SupervisedEvaluator) -> None:  # noqa: ARG002  Ignite hands the engine over
-        self._examples, self._clean = {}, []
+        self._examples, self._clean, self._range = {}, [], (math.inf, -math.inf)
 
     def keep_examples(self, engine: SupervisedEvaluator) -> None:
         """Keep what is given to each sample, and the first correct one of each class."""
@@ -172,6 +175,8 @@ class RobustnessReport:
         self._batch_size = max(self._batch_size, len(labels))
         predictions = logits_of(output[Keys.PRED], len(labels)).argmax(dim=1)
         self._clean.append(torch.stack([predictions, labels]).cpu())
+        low, high = (end.item() for end in output[Keys.IMAGE].aminmax())
+        self._range = (min(low, self._range[0]), max(high, self._range[1]))
         correct = predictions == labels
         for image, label in zip(output[Keys.IMAGE][correct], labels[correct], strict=True):
             self._examples.setdefault(int(label), image)
@@ -185,9 +190,9 @@ class RobustnessReport:
             raise RuntimeError("put the curve's handler before its report, in the same evaluator")
         curves[epoch] = curve.to_dict()
         predictions, labels = torch.cat(self._clean, dim=1)
-        findings = clean_findings(predictions, labels, self.class_names)
+        findings = clean_findings(predictions, labels, self.class_names, self._range)
         for finding in findings:
-            _logger.warning("CLEAN ACCURACY FIRST: %s.", finding)
+            _logger.warning("CLEAN ACCURACY FIRST: %s. %s.", finding.verdict, finding.advice)
         self._write_files(curves, findings)
         figure = curve_figure(curves)
         self.summary_writer.add_image(
@@ -216,7 +221,7 @@ class RobustnessReport:
                 "of another kind; put a good copy in its place, or remove it to go on without them"
             ) from error
 
-    def _write_files(self, curves: dict[int, dict[str, Any]], findings: list[str]) -> None:
+    def _write_files(self, curves: dict[int, dict[str, Any]], findings: list[Finding]) -> None:
         handler = self.curve_handler
         report = {
             "settings": self.settings,
@@ -231,7 +236,7 @@ class RobustnessReport:
                 "seed": handler.seed,
             },
             "classes": self.class_names,
-            "clean_findings": findings,
+            "clean_findings": [finding.to_dict() for finding in findings],
             "curves": [{"epoch": epoch, **curve} for epoch, curve in curves.items()],
         }
         rows = [

@@ -1,6 +1,7 @@
 """Robustness of a classifier: how accurate it stays, and how far away the boundary is."""
 
 from monai_ima.robustness.behaviour import check_answers
+from monai_ima.robustness.clean import Finding, clean_findings
 from monai_ima.robustness.curve import RobustnessCurve, noise_levels, wilson_interval
 from monai_ima.robustness.passes import CountingModel
 from monai_ima.robustness.protocols import (
@@ -29,6 +30,7 @@ __all__ = [
     "BlackBox",
     "ClosestErrors",
     "CountingModel",
+    "Finding",
     "MinimumNorm",
     "Paper",
     "Protocol",
@@ -39,6 +41,7 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_means",
     "check_answers",
+    "clean_findings",
     "closest_errors",
     "confusion",
     "get_protocol",

@@ -58,10 +58,10 @@ def check_answers(model: Model, inputs: Tensor, *, batch_size: int = 256) -> Non
             raise ValueError(
                 f"expected the model to give a sample the same logits each time, got logits that "
                 f"differ by up to {difference:.2g} times their size between two passes of the same "
-                f"{sum(map(len, parts))} samples: the model is random. Take out what is: dropout that eval "
-                "mode does not reach (F.dropout without training=self.training), noise that is "
-                "added inside; export or trace a model after model.eval(). If a kernel is the "
-                "cause, call torch.use_deterministic_algorithms(True)"
+                f"{sum(map(len, parts))} samples: the model is random. Take out what is: dropout "
+                "that eval mode does not reach (F.dropout without training=self.training), noise "
+                "that is added inside; export or trace a model after model.eval(). If a kernel is "
+                "the cause, call torch.use_deterministic_algorithms(True)"
             )
         company = batches[0][:_COMPANY]
         logits = classify(company)
@@ -71,10 +71,11 @@ def check_answers(model: Model, inputs: Tensor, *, batch_size: int = 256) -> Non
                 raise ValueError(
                     "expected the logits of a sample not to depend on the rest of the batch, got "
                     f"logits that differ by up to {difference:.2g} times their size between a "
-                    f"batch of {len(company)} samples and one of copies of one of them. Give batch norm "
-                    "running statistics (no track_running_stats=False) and use them (no .train() "
-                    "or training=True in forward); export or trace a model after model.eval(). "
-                    "With batch_size 1 the model is evaluated as it answers single samples"
+                    f"batch of {len(company)} samples and one of copies of one of them. Give batch "
+                    "norm running statistics (no track_running_stats=False) and use them (no "
+                    ".train() or training=True in forward); export or trace a model after "
+                    "model.eval(). With batch_size 1 the model is evaluated as it answers single "
+                    "samples"
                 )
 
 

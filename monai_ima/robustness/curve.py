@@ -110,8 +110,10 @@ def noise_levels(eps: Sequence[float] | Tensor) -> Tensor:
     return levels if levels[0] == 0 else torch.cat([levels.new_zeros(1), levels])
 
 
-def wilson_interval(accuracy: Tensor, n: int) -> Tensor:
+def wilson_interval(accuracy: Tensor, n: float) -> Tensor:
     """95 % interval of a fraction measured on ``n`` samples, ``(L,)`` to ``(L, 2)``.
+
+    An effective number of samples need not be whole.
 
     Source:
         Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.

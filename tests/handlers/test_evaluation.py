@@ -216,10 +216,11 @@ def test_the_report_as_json(finished):
     report = report_in(finished.folder)
 
     assert list(report) == [
-        "settings", "warning", "clean_findings", "versions", "attack", "classes", "n", "patients", "class_counts",
-        "curves", "checks",
+        "settings", "warning", "clean_findings", "versions", "attack", "classes", "n", "patients",
+        "class_counts", "curves", "checks",
     ]  # fmt: skip
     assert report["settings"] == {"model": "a.pt"}
+    assert report["clean_findings"] == []
     assert set(report["versions"]) == {"monai_ima", "torch", "monai", "python"}
     attack = {"protocol": "paper", "steps": 40, "bounds": [0, 1], "seed": 0, "outputs": "logits"}
     assert attack.items() <= report["attack"].items()
@@ -825,33 +826,104 @@ def test_a_model_that_answers_differently_each_time_is_refused(
     assert tree(tmp_path) == {}
 
 
+# --- clean accuracy comes first -------------------------------------------------------------------
+
+IN_ORDER = "classes, in the order of the logits: 0: CNV, 1: DME, 2: NORMAL"
+
+
+@pytest.fixture(scope="module")
+def balanced():
+    """A model, and ten samples of each class of which it gets all right."""
+    model, generator = linear_model((1, 4, 5), classes=3), torch.Generator().manual_seed(1)
+    inputs = torch.rand(300, 1, 4, 5, generator=generator)
+    with torch.no_grad():
+        model[1].bias -= model(inputs).mean(dim=0)
+        labels = model(inputs).argmax(dim=1)
+    rows = torch.cat([(labels == c).nonzero()[:10, 0] for c in range(3)])
+    return model, [
+        {"image": inputs[row], "label": int(labels[row]), "id": f"{row}.png"}
+        for row in rows.tolist()
+    ]
+
+
+def warnings_of(caplog):
+    return [record.message for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_classes_in_another_order_are_said_loudly(tmp_path, balanced, caplog):
+    """As folders that are sorted in another way than in training: nothing is correct."""
+    model, samples = balanced
+    samples = [sample | {"label": (sample["label"] + 1) % 3} for sample in samples]
+    run(model, samples, handler(tmp_path, samples, check_samples=30, noise_draws=1))
+
+    assert IN_ORDER in caplog.messages
+    report = report_in(tmp_path)
+    assert report["curves"][0]["accuracy"] == [0] * 4
+    assert [finding["name"] for finding in report["clean_findings"]] == [
+        "nothing_correct",
+        "class_order",
+    ]
+    assert report["clean_findings"][1]["figures"] == {"classes": ["DME", "NORMAL", "CNV"]}
+    nothing = (
+        "clean accuracy is 0.000: none of 30 samples is correct, and there is nothing to attack"
+    )
+    order = "in the order 0: DME, 1: NORMAL, 2: CNV, clean accuracy would be 1.000 and not 0.000"
+    told = warnings_of(caplog)
+    assert f"CLEAN ACCURACY FIRST: {nothing}. Likely causes: " in told[0]
+    assert "(values from 0.01 to 0.999 were seen)" in told[0]
+    assert order in told[1]
+    assert {check["name"] for check in report["checks"] if check["passed"] is not None} == {
+        "logits"
+    }
+    words, page = evaluation_summary(tmp_path), (tmp_path / "report.html").read_text()
+    for text in (nothing, order):
+        assert text in words
+        assert text[1:] in page
+    assert "ONLY 1 of 7 checks were run: none failed, 1 passed, 6 not run" in words
+    assert "Only 1 of 7 checks was run, and passed" in " ".join(page.split())
+
+
+class OneClass(nn.Sequential):
+    """Always of the last class, as inputs of another range make it."""
+
+    def forward(self, inputs):
+        return super().forward(inputs) + torch.tensor([0.0, 0.0, 1e3])
+
+
+def test_what_speaks_against_the_clean_answers_is_said_before_any_attack(
+    tmp_path, balanced, attacked, caplog
+):
+    model, samples = balanced
+    attacked.until = 0
+    with pytest.raises(Interrupted):
+        run(OneClass(model), samples, handler(tmp_path, samples))
+    (told,) = warnings_of(caplog)
+    assert "every prediction is NORMAL, though 20 of 30 samples are not. Likely" in told
+    assert attacked.places == []
+
+
+def test_of_a_model_that_works_nothing_is_said(tmp_path, balanced, written, caplog):
+    model, samples = balanced
+    passes = []
+    model.register_forward_hook(lambda _, given, __: passes.append(len(given[0])))
+    with torch.no_grad():
+        before = [parameter.clone() for parameter in model.parameters()]
+    run(
+        model,
+        samples,
+        handler(tmp_path, samples),
+        batch_size=7,
+        num_workers=1,
+        persistent_workers=True,
+    )
+    assert warnings_of(caplog) == []
+    assert written.report["clean_findings"] == []
+    assert len(written.rows) == 30
+    assert passes[:5] == [7, 7, 7, 7, 2]  # each sample once, before the first is attacked
+    assert all(map(torch.equal, before, model.parameters()))
+
+
 @pytest.mark.parametrize("bounds", ["null", (0,), (0, 1, 2), 1, ("0", "1")])
 def test_bounds_that_are_no_two_numbers_are_refused(tmp_path, problem, bounds):
     with pytest.raises(ValueError, match="expected bounds to be two numbers, low and high"):
         handler(tmp_path, problem[1], bounds=bounds)
-
-
-def test_clean_accuracy_comes_first(tmp_path, attacked, written, caplog):
-    """Classes in another order than the logits: said before anything is attacked, and with the cause."""
-    model = linear_model((1, 4, 5), classes=3)
-    samples = listed(model)
-    rotated = [{**sample, "label": (sample["label"] + 1) % 3} for sample in samples]
-    said_before = []
-
-    class Listener(logging.Handler):
-        def emit(self, record):
-            if "CLEAN ACCURACY FIRST" in record.getMessage():
-                said_before.append(len(attacked.places))
-
-    logging.getLogger(evaluation.__name__).addHandler(listener := Listener())
-    run(model, rotated, handler(tmp_path, rotated, protocol=Paper(steps=1)))
-    logging.getLogger(evaluation.__name__).removeHandler(listener)
-    assert said_before
-    assert set(said_before) == {0}
-    findings = written.report["clean_findings"]
-    assert any("not above chance" in finding for finding in findings)
-    assert any("in the order" in finding for finding in findings)
-    assert "classes, in the order of the logits: 0 " in caplog.text
-
-    run(model, samples, handler(tmp_path / "right", samples, protocol=Paper(steps=1)))
-    assert written.report["clean_findings"] == []

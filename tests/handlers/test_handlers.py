@@ -604,6 +604,33 @@ def test_the_last_words_of_a_run_repeat_the_warning_of_its_settings(reported, tm
     assert "WARNING" not in summary(tmp_path)
 
 
+def test_a_network_that_predicts_one_class_is_said_to(linear_data, tmp_path, caplog):
+    network, images, _ = linear_data
+    curve_handler = RobustnessCurveHandler([0.01], "linf", protocol="screen", steps=2)
+    report = RobustnessReport(
+        curve_handler,
+        tmp_path,
+        class_names=["healthy", "ill"],
+        settings={},
+        summary_writer=Mock(spec=SummaryWriter),
+    )
+    verdict = "every prediction is ill, though 10 of 21 samples are not"
+    for network_, names in ((nn.Sequential(network, Shifted()), ["one_class"]), (network, [])):
+        labels = torch.arange(21) % 2 if names else network(images).argmax(dim=1)
+        labels[20] = 1 if names else labels[20]
+        caplog.clear()
+        evaluator(network_, dataset(images, labels), [curve_handler, report]).run()
+        findings = json.loads((tmp_path / "robustness.json").read_text())["clean_findings"]
+        assert [finding["name"] for finding in findings] == names
+        assert (f"CLEAN ACCURACY FIRST: {verdict}. Likely causes: " in caplog.text) == bool(names)
+        assert (verdict in summary(tmp_path)) == bool(names)
+
+
+class Shifted(nn.Module):
+    def forward(self, logits):
+        return logits + torch.tensor([0.0, 1e3])
+
+
 def test_a_network_that_is_random_has_no_curve(linear_data):
     network, images, labels = linear_data
     network = nn.Sequential(Noisy(), network)

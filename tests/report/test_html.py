@@ -262,6 +262,20 @@ def test_checks_that_were_mostly_not_run_are_no_good_sign():
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("failed", [(), ("large_eps",)])
+def test_what_speaks_against_the_clean_answers_comes_first(failed):
+    finding = {"name": "one_class", "verdict": "every <b> is DME", "advice": "Look", "figures": {}}
+    page = Page(
+        render(change=lambda report: report.update(clean_findings=[finding]), failed=failed)[1]
+    )
+    head = page.text.index("Clean accuracy first: the classifier or its data are in doubt")
+    assert page.text.index("Every <b> is DME. Look.") > head
+    for later in ("Half of the correctly", "Do not trust" if failed else "All 5 checks"):
+        assert head < page.text.index(later)
+    assert "Clean accuracy first" not in Page(render(failed=failed)[1]).text
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_without_checks_the_page_says_that_nothing_was_checked():
     for checks in (
         [],
@@ -279,6 +293,7 @@ def test_names_cannot_become_markup():
     def change(report):
         report["settings"] = {evil: evil}
         report["warning"] = evil
+        report["clean_findings"] = [{"name": evil, "verdict": evil, "advice": evil, "figures": {}}]
         report["attack"]["description"] = evil
         report["checks"][0] |= {"name": evil, "verdict": evil, "figures": {evil: [evil]}}
         report["checks"][0]["passed"] = False
