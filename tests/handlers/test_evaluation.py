@@ -850,7 +850,6 @@ def test_clean_accuracy_comes_first(tmp_path, attacked, written, caplog):
     assert set(said_before) == {0}
     findings = written.report["clean_findings"]
     assert any("not above chance" in finding for finding in findings)
-    assert any("in the order" in finding for finding in findings)
     assert "classes, in the order of the logits: 0 " in caplog.text
 
     run(model, samples, handler(tmp_path / "right", samples, protocol=Paper(steps=1)))

@@ -40,6 +40,7 @@ def synthetic_report(
         curves.append(_curve(norm, eps, margins[norm], labels, len(classes)))
     report = {
         "warning": "",
+        "clean_findings": [],
         "settings": {
             "checkpoint": "runs/oct_ima/model_best.pt",
             "network": "monai_ima.networks.small_cnn",

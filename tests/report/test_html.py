@@ -468,3 +468,9 @@ def test_margins_that_do_not_fit_the_report_are_refused(cut):
         margins = {"linf": margins["l2"]}
     with pytest.raises(ValueError, match=r"expected margins of norm 'l2'.*pass one value a sample"):
         html_report(report, margins=margins, labels=labels, predictions=predictions, examples={})
+
+
+def test_what_clean_accuracy_says_stands_on_top():
+    finding = "clean accuracy is 0.000 of 20 samples, not above chance"
+    page = Page(render(change=lambda report: report.update(clean_findings=[finding]))[1])
+    assert f"Clean accuracy first: {finding}." in " ".join(page.text.split())
