@@ -90,7 +90,7 @@ def _kind(outputs: Tensor) -> str:
 def _check_single_output(logits: Tensor) -> None:
     """Refuse what is no logit of two classes, but the probability of the second."""
     low, high = (end.item() for end in logits[:, 1].aminmax())
-    if is_single_output(logits) and 0 <= low <= high <= 1:
+    if is_single_output(logits) and 0 <= low <= high <= 1 and high > 0:  # dead logits are all 0
         raise ValueError(
             f"expected the model's single output to be a logit, negative for the first class, got "
             f"values from {low:.3g} to {high:.3g} for all of {len(logits)} samples, as a sigmoid "

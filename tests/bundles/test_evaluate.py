@@ -252,7 +252,7 @@ def test_over_our_own_training(trained, capsys):
         auroc_steps=2,
     )
     report = report_in(folder / "evaluation")
-    assert (report["attack"]["protocol"], report["attack"]["steps"]) == ("screen", 10)
+    assert (report["attack"]["protocol"], report["attack"]["steps"]) == ("minimum_norm", 10)
     patient = json.loads(OCT[0].read_text())["patient_pattern"]
     datalist = load_datalist(settings["dataset_dir"], num_classes=4, patient_pattern=patient)
     rows = rows_in(folder / "evaluation")
