@@ -312,9 +312,9 @@ def test_a_run_that_is_there_with_other_options_is_refused(command, tmp_path, wo
     (tmp_path / "results").mkdir()
     path = tmp_path / "results" / "default_linf_ce_seed0.json"
     path.write_text(json.dumps(run("ce", [0.05, None] * 2) | {"options": options}))
-    assert "| ce | 1 | " in command("--methods", "ce")[1]
+    assert "| ce | 1 | " in command("--methods", "ce", "--protocol", "paper")[1]
 
-    code, text = command("--methods", "ce", *words)
+    code, text = command("--methods", "ce", "--protocol", "paper", *words)
 
     assert code == 2
     assert f"{words[0][2:]} is None there, {float(words[1]):g}" in text.replace("1.0", "1")
@@ -428,7 +428,7 @@ def test_a_finished_training_is_evaluated_again_by_whichever_protocol(
 
     kinds = ["evaluation" if "evaluation_dir" in one else "training" for one in bundle_runs]
     assert kinds == ["training", "evaluation", "evaluation"]
-    assert [one.get("protocol") for one in bundle_runs] == [None, "paper", "strong"]
+    assert [one.get("protocol") for one in bundle_runs] == ["screen", "paper", "strong"]
     assert "adv_eps" not in bundle_runs[1]
     assert second["seconds"] == 61
     for one, attack in (
