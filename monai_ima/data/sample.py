@@ -30,7 +30,7 @@ class Listing:
 
     Attributes:
         source: the file or folder.
-        classes: the names of the classes, by the numbers that stand for them in ``source``; empty
+        classes: the names of the classes, by the numbers used for them in ``source``; empty
             where it declares none. Those of folders are the folders that there are.
         sections: the entries by section, one of ``SECTIONS`` where the name means one of these.
     """
