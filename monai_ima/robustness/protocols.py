@@ -42,7 +42,8 @@ from monai_ima.robustness.search import (
 
 _LOSSES = (soft_margin, hard_margin)  # what PGD climbs: cross-entropy's direction, then the margin
 # What is known lies within these multiples of a level where PGD, or targeted APGD, may find more.
-_NEAR, _NOT_FAR = 1.15, 1.5
+_NEAR, _NOT_FAR = 1.1, 1.5
+_STARTS = 2  # of APGD in the default; ``strong`` takes one more
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class MinimumNorm(Protocol):
     """
 
     name: ClassVar[str] = "minimum_norm"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     steps: int = 100
     targets: int = 9
 
@@ -181,8 +182,8 @@ class MinimumNorm(Protocol):
         return (
             f"{Screen(_share(0.4, self.steps)).description}, {_share(0.3, self.steps)} steps of FMN "
             f"towards each of up to {self.targets} classes, {_share(0.2, self.steps)} from what was "
-            f"found, then {self.steps}-step APGD on cross-entropy at the level just below it where "
-            "that is near, and downwards"
+            f"found, then {self.steps}-step APGD on cross-entropy, from {_STARTS} random starts, at "
+            "the level just below it where that is near, and downwards"
         )
 
     def search(self, task: Task) -> ClosestErrors:
@@ -208,7 +209,8 @@ class MinimumNorm(Protocol):
             restarts=1,
             losses=_LOSSES,
         )
-        attacked_downwards(task, errors, [_apgd(task, self.steps, restart=0)], within=_NEAR)
+        again = [_apgd(task, self.steps, restart) for restart in range(_STARTS)]
+        attacked_downwards(task, errors, again, within=_NEAR)
         new = errors.margins < found_first
         brought_nearer(task, errors, new, steps=_share(0.2, self.steps))
         return errors
@@ -228,7 +230,7 @@ class Strong(Protocol):
     """
 
     name: ClassVar[str] = "strong"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     steps: int = 100
     targets: int = 9
     queries: int = 500
@@ -241,8 +243,8 @@ class Strong(Protocol):
     def description(self) -> str:
         return (
             f"{MinimumNorm(self.steps, self.targets).description}; then, at the level just below and "
-            f"downwards, {self.steps}-step APGD on cross-entropy, targeted APGD-DLR against up to "
-            f"{self.targets} classes, and Square with {self.queries} queries"
+            f"downwards, {self.steps}-step APGD on cross-entropy from another start, targeted "
+            f"APGD-DLR against up to {self.targets} classes, and Square with {self.queries} queries"
         )
 
     def search(self, task: Task) -> ClosestErrors:
@@ -261,7 +263,7 @@ class Strong(Protocol):
             )
 
         attacked_downwards(task, errors, [targeted], within=_NOT_FAR)
-        again = _apgd(task, self.steps, restart=1)
+        again = _apgd(task, self.steps, restart=_STARTS)
         attacked_downwards(task, errors, [again, _square(task, self.queries)])
         new = errors.margins < found_first
         brought_nearer(task, errors, new, steps=_share(0.2, self.steps))

@@ -40,12 +40,12 @@ def test_all_files_are_by_the_protocols_of_today():
 
 
 def test_no_protocol_misses_what_others_find():
-    """Up to half a percent of the samples; from other random starts PGD finds other errors."""
+    """Up to half a percent of the samples; for ``paper``, of what PGD finds from the same starts."""
     for case in CASES:
         for level in case["levels"]:
             where = (case["data"], case["method"], case["norm"], level["eps"])
             missed = dict(level["missed"])
-            assert missed.pop("paper, by plain") <= 0.01 * case["n"], where
+            assert missed.pop("paper, by plain from other starts") <= 0.015 * case["n"], where
             assert max(missed.values()) <= 0.005 * case["n"], where
 
 
@@ -54,7 +54,7 @@ def test_default_is_near_to_strong():
         for level in case["levels"]:
             ours, strong = (level["robust"][name] for name in ("minimum_norm", "strong"))
             where = (case["data"], case["method"], case["norm"], level["eps"])
-            assert ours - strong <= max(1, 0.015 * case["n"]), where
+            assert ours - strong <= max(1, 0.01 * case["n"]), where
 
 
 def test_default_costs_a_fifth_of_plain_pgd():
