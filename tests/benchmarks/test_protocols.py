@@ -82,6 +82,9 @@ def test_everybody_is_right_about_a_linear_model(script, norm, shape):
     for name in ("by_foolbox", "by_art", "by_autoattack"):
         robust = script[name](model, inputs, labels, level, norm)
         assert torch.equal(robust[clear], (distance > level)[clear]), name
+    if script["torchattacks"]:
+        robust = script["by_torchattacks"](model, inputs, labels, level, norm)
+        assert torch.equal(robust[clear], (distance > level)[clear])
     for loss in ("cross_entropy", "hard_margin"):
         robust = script["plain"](model, inputs, labels, level, norm, script[loss])
         assert torch.equal(robust[clear], (distance > level)[clear]), loss
