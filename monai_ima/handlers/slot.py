@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ignite.engine import Engine
 
 
+@runtime_checkable
 class Attachable(Protocol):
     """What MONAI calls a handler."""
 
