@@ -1,7 +1,8 @@
 """Robust training and robustness evaluation for medical AI, in MONAI.
 
 Pure PyTorch: ``attacks``, ``logits``, ``losses``, ``margins``, ``objectives``, ``robustness``.
-On MONAI and Ignite: ``networks``, ``data``, ``engines``, ``handlers``, ``bundle``, ``runs``.
+On MONAI and Ignite: ``networks``, ``data``, ``engines``, ``handlers``, ``settings``, ``bundle``,
+``runs``.
 """
 
 import importlib
@@ -23,6 +24,7 @@ _PARTS = (
     "report",
     "robustness",
     "runs",
+    "settings",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -11,57 +10,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from monai.bundle.reference_resolver import ReferenceResolver
+from monai.networks.utils import eval_mode
+from torch import nn
+from torch.utils.data import Dataset
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_ima.attacks.base import checked_count
+from monai_ima.config_checks import complaints, needed, waiting_for, wrong_parts
+from monai_ima.data import TensorSamples
 from monai_ima.effective_config import current_resolver
+from monai_ima.handlers import RobustnessCurveHandler
 from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import remove_unfinished, set_aside
 from monai_ima.handlers.run_record import CONFIG, LOGGING, RECORD
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
-
-# Keys of a bundle's train.json to which an overriding section may hold the only reference, or that
-# MONAI reads by name.
-_KEYS = (
-    "allow_outside",
-    "attack_steps",
-    "augmentation",
-    "beta",
-    "bisections",
-    "bundle_root",
-    "cache_rate",
-    "class_column",
-    "crop",
-    "datalist_file",
-    "dataset_dir",
-    "delta",
-    "eps_max",
-    "eval_restarts",
-    "eval_steps",
-    "finalize",
-    "fractions",
-    "imports",
-    "initialize",
-    "keep_interval",
-    "learning_rate",
-    "margin_interval",
-    "margin_steps",
-    "margin_dataset",
-    "margins",
-    "nan_value",
-    "num_workers",
-    "path_column",
-    "patient_column",
-    "patient_pattern",
-    "plane_interval",
-    "resume",
-    "robust_interval",
-    "run",
-    "samples_per_class",
-    "split_column",
-    "val_interval",
-)
+from monai_ima.logits import logits_of
+from monai_ima.robustness.protocols import check_range
+from monai_ima.settings import Schema
 
 _PACKAGE = Path(__file__).parent
 
@@ -86,6 +52,10 @@ _RUN_FILES = (
 )
 
 
+# What this package does not raise to say what is wrong.
+_ACCIDENTS = (AttributeError, LookupError, NameError, TypeError)
+
+
 def say_errors_last() -> None:
     """After the traceback of an error that ends the program, repeat in one line what went wrong.
 
@@ -104,6 +74,9 @@ def say_errors_last() -> None:
             chain.append(chain[-1].__cause__)
         cause = next(filter(_is_ours, chain), chain[-1])
         said = _said_by_worker(str(cause)) or f"{type(cause).__name__}: {cause}"
+        accident = not _is_ours(cause) or isinstance(cause, _ACCIDENTS)
+        if accident and (id_ := _built(chain)):
+            said += f" (in {id_} of the config)"
         sys.stderr.write(f"\nStopped: {said}\n")
 
     sys.excepthook = hook
@@ -116,6 +89,20 @@ def _is_ours(error: BaseException) -> bool:
         traceback = traceback.tb_next
     module = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
     return module.startswith("monai_ima")
+
+
+def _built(chain: list[BaseException]) -> str:
+    """The part of the config that was being built or evaluated when it went wrong, if one was."""
+    for error in reversed(chain):
+        traceback, found = error.__traceback__, ""
+        while traceback is not None:
+            names = traceback.tb_frame.f_locals
+            if isinstance(names.get("self"), ReferenceResolver):
+                found = str(names.get("id", found))
+            traceback = traceback.tb_next
+        if found:
+            return found
+    return ""
 
 
 def _said_by_worker(text: str) -> str:
@@ -158,36 +145,85 @@ def check_single_process() -> None:
         )
 
 
-def check_keys(likeness: float = 0.0) -> None:
-    """Refuse a top-level key of the config that nothing refers to: a mistyped override.
+def check_settings(*schemas: type[Schema], likeness: float = 0.0) -> None:
+    """Refuse a config whose settings, or the arguments of whose parts, are wrong.
 
-    MONAI adds an unknown key in silence, and the run goes on without it. To be called by an
-    expression in the config's ``initialize``.
+    To be called by an expression in the config's ``initialize``, before anything is built, read or
+    written: it names all that is wrong at once.
 
     Args:
-        likeness: refuse only what is as like one that means something, from 0, not at all, to 1,
-            equal; for a config that may lie over another bundle's, whose keys are its own affair.
+        schemas: what the settings of the config may be, of ``monai_ima.settings``.
+        likeness: refuse only those unknown names that are as like one that means something, from
+            0, not at all, to 1, equal; for a config that may lie over another bundle's, whose keys
+            are its own affair.
 
     Raises:
-        ValueError: naming the key, and the nearest of those that mean something.
+        ValueError: naming each wrong setting, what was expected and what was got.
     """
-    config = current_resolver().items
-    keys = {_first(id_) for id_ in config if id_ and not id_.startswith("_")}
-    texts = [text for item in config.values() if isinstance(text := item.get_config(), str)]
-    references = {
-        _first(id_) for text in texts for id_ in ReferenceResolver.match_refs_pattern(text)
-    }
-    known = sorted(keys & references.union(_KEYS))
-    near = {
-        key: difflib.get_close_matches(key, known, n=1, cutoff=likeness)
-        for key in sorted(keys.difference(known))
-    }
-    if unknown := [key for key, names in near.items() if names]:
+    if found := complaints(current_resolver(), schemas, likeness):
+        raise ValueError("; and ".join(found))
+
+
+def build(id_: str, *, before: str) -> None:
+    """Build all that a part of the config needs, but for what needs a certain other part.
+
+    To be called by an expression in the config's ``initialize``: what cannot be built is refused
+    before that other part, which makes way for a new run, is.
+
+    Args:
+        id_: of the part, which is itself built only if it does not need ``before``.
+        before: id of the other part.
+
+    Raises:
+        ValueError: if what is built is of another kind than what it is for takes.
+    """
+    resolver = current_resolver()
+    late = waiting_for(resolver, before)
+    for each in sorted(needed(resolver, id_) - late):
+        resolver.get_resolved_content(each)
+    if found := list(wrong_parts(resolver, late)):
+        raise ValueError("; and ".join(found))
+
+
+def check_network(
+    network: nn.Module,
+    samples: Dataset[Any],
+    curve: RobustnessCurveHandler,
+    *,
+    num_classes: int,
+    device: torch.device | str,
+) -> None:
+    """Give the network one sample, before an earlier run is moved out of the way for it.
+
+    Args:
+        network: left as found.
+        samples: of which the first is taken.
+        curve: of noise levels which must not reach every valid input.
+        num_classes: how many logits are expected.
+        device: where the network is.
+
+    Raises:
+        ValueError: naming the settings, if they do not fit the sample.
+    """
+    first = samples[torch.tensor([0])] if isinstance(samples, TensorSamples) else samples[0]
+    inputs = first["image"] if isinstance(samples, TensorSamples) else first["image"][None]
+    inputs = torch.as_tensor(inputs).to(device)
+    try:
+        with eval_mode(network):
+            outputs = network(inputs)
+    except Exception as error:
         raise ValueError(
-            f"expected settings that the config knows, got {', '.join(unknown)}; "
-            f"did you mean {', '.join(near[key][0] for key in unknown)}? "
-            f"Known are {', '.join(known)}."
+            f"expected network_def to take inputs of the shape {tuple(inputs.shape)}, got from it "
+            f"{type(error).__name__}: {error}; correct its arguments, or image_size where the "
+            f"bundle has it"
+        ) from error
+    logits = logits_of(outputs, samples=1)
+    if logits.shape[1] != num_classes:
+        raise ValueError(
+            f"expected network_def to return a logit for each of num_classes={num_classes} classes, "
+            f"got {logits.shape[1]}; correct its arguments"
         )
+    check_range(curve.eps, curve.norm, inputs, curve.bounds)
 
 
 _REQUIRED = object()
@@ -216,10 +252,6 @@ def given(key: str, default: Any = _REQUIRED) -> Any:
     return default
 
 
-def _first(id_: str) -> str:
-    return id_.split(ReferenceResolver.sep, maxsplit=1)[0]
-
-
 def flag(name: str, value: object) -> bool:
     """A setting that is true or false; the command line hands over the words.
 
@@ -230,21 +262,6 @@ def flag(name: str, value: object) -> bool:
     if word not in ("true", "false"):
         raise ValueError(f"expected {name} to be true or false, got {value!r}")
     return word == "true"
-
-
-def check_intervals(*, at_least: int = 0, **intervals: int) -> None:
-    """Refuse numbers of epochs that are none, before the folder of a run is touched.
-
-    Args:
-        at_least: the smallest that has a meaning: 0 where it means never, or after the last epoch
-            only.
-        **intervals: the settings by name.
-
-    Raises:
-        ValueError: naming the setting.
-    """
-    for name, interval in intervals.items():
-        checked_count(name, interval, at_least)
 
 
 def check_writable(output_dir: str | Path) -> None:

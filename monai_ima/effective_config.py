@@ -25,10 +25,12 @@ def current_resolver() -> ReferenceResolver:
     Raises:
         RuntimeError: if none is.
     """
-    for caller in inspect.stack():
-        resolver = caller.frame.f_locals.get("self")
+    caller = inspect.currentframe()
+    while caller is not None:
+        resolver = caller.f_locals.get("self")
         if isinstance(resolver, ReferenceResolver):
             return resolver
+        caller = caller.f_back
     raise RuntimeError("to be called by an expression in a MONAI config only")
 
 

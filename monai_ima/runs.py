@@ -7,13 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.data import Dataset
-
 from monai_ima.data import TensorSamples
 from monai_ima.effective_config import EffectiveConfig
 from monai_ima.handlers.checkpoint import read_run_checkpoint
-from monai_ima.handlers.robustness_curve import RobustnessCurveHandler
 from monai_ima.handlers.run_record import (
     CONFIG,
     RECORD,
@@ -24,7 +20,6 @@ from monai_ima.handlers.run_record import (
 )
 from monai_ima.handlers.trained_on import check_same, check_unseen
 from monai_ima.handlers.weights_keeper import KEPT
-from monai_ima.robustness import check_range
 
 _logger = logging.getLogger(__name__)
 
@@ -162,16 +157,3 @@ def check_evaluated_run(
 def _run_of(weights: Path) -> Path:
     """The folder of the run that has written these weights, if a run has."""
     return weights.parent.parent if weights.parent.name == KEPT else weights.parent
-
-
-def check_levels(curve: RobustnessCurveHandler, dataset: Dataset[Any]) -> None:
-    """Refuse noise levels beyond the bounds before a training starts, at whose end they are used.
-
-    Raises:
-        ValueError: naming the level.
-    """
-    if isinstance(dataset, TensorSamples):
-        inputs = dataset[torch.tensor([0])]["image"]
-    else:
-        inputs = torch.as_tensor(dataset[0]["image"])[None]
-    check_range(curve.eps, curve.norm, inputs, curve.bounds)

@@ -10,7 +10,7 @@ from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
 
 from monai_ima.bundle import (
-    check_keys,
+    check_settings,
     check_single_process,
     check_writable,
     evaluation_summary,
@@ -250,8 +250,8 @@ CONFIG = {
     "beta": 0.5,  # read by some methods only
     "_note": "not a setting",
     "train": {"epochs": "@max_epochs", "levels": "$len(@noise_levels)"},
-    "initialize": ["$monai_ima.bundle.check_keys()"],
-    "run": ["$@train::epochs"],
+    "initialize": ["$monai_ima.bundle.check_settings(monai_ima.settings.TrainingSettings)"],
+    "run": ["$@train::epochs", "$@train::levels"],
 }
 
 
@@ -272,8 +272,8 @@ def initialize(tmp_path, *overrides, **settings):
     [
         ({}, {}),
         ({"max_epochs": 3}, {"beta": 1}),
-        ({"train::epochs": 4, "run": ["$@train::epochs + @max_epochs"]}, {}),
-        ({"extra": 1, "train::extra": "@extra"}, {}),
+        ({"train::epochs": 4, "run": ["$@train::epochs + @max_epochs + @train::levels"]}, {}),
+        ({"extra": 1, "run": ["$@extra", "$@train::epochs", "$@train::levels"]}, {}),
         ({"+noise_levels": [0.3]}, {"_comment": 1}),
     ],
 )
@@ -286,7 +286,15 @@ def test_known_settings_pass(tmp_path, override, settings):
     [
         ({}, {"max_epoch": 3}, "got max_epoch; did you mean max_epochs"),
         ({"noise_level": [0.1]}, {}, "got noise_level; did you mean noise_levels"),
-        ({"bta": 1}, {"zmax_epochs": 1}, "got bta, zmax_epochs; did you mean beta, max_epochs"),
+        ({"bta": 1}, {"zmax_epochs": 1}, "got bta; did you mean beta"),
+        ({"bta": 1}, {"zmax_epochs": 1}, "got zmax_epochs; did you mean max_epochs"),
+        ({"train::epoch": 1}, {}, "got train::epoch; did you mean train::epochs"),
+        ({"beta": 7, "max_epochs": 0}, {}, "weight of the noisy samples, got 7; and expected max_"),
+        (
+            {"beta": "@max_epoch"},
+            {},
+            "expected beta to refer to what the config has, got @max_epoch; did",
+        ),
     ],
 )
 def test_a_mistyped_setting_is_named_with_the_nearest_known(tmp_path, override, settings, message):
@@ -304,7 +312,12 @@ def cause_of(error):
     return error
 
 
-LAYERED = {"initialize": ["$monai_ima.bundle.check_keys(likeness=0.85)"]}
+LAYERED = {
+    "noise_levels": {"linf": [0.1, 0.2]},
+    "initialize": [
+        "$monai_ima.bundle.check_settings(monai_ima.settings.ClassifierSettings, likeness=0.85)"
+    ],
+}
 
 
 @pytest.mark.parametrize("key", ["epochs", "alpha", "postprocessing", "val_interval", "ckpt_dir"])
@@ -322,7 +335,7 @@ def test_keys_that_are_all_but_known_are_mistyped(tmp_path, key, meant):
 
 
 def test_functions_of_a_config_say_so_outside_of_one():
-    for function in (check_keys, lambda: given("network_def")):
+    for function in (check_settings, lambda: given("network_def")):
         with pytest.raises(RuntimeError, match="in a MONAI config only"):
             function()
 

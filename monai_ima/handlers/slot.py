@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ignite.engine import Engine
 
 
+@runtime_checkable
 class Attachable(Protocol):
     """What MONAI calls a handler."""
 
@@ -24,9 +25,14 @@ class HandlerSlot:
 
     Args:
         handler: any handler, or ``None`` for nothing to happen.
+
+    Raises:
+        TypeError: if it is neither.
     """
 
     def __init__(self, handler: Attachable | None) -> None:
+        if handler is not None and not isinstance(handler, Attachable):
+            raise TypeError(f"expected a handler, or None, got {type(handler).__name__}")
         self.handler = handler
 
     def attach(self, engine: Engine) -> None:

@@ -422,16 +422,16 @@ def closest_errors(
 
 
 def check_range(levels: Tensor, norm: Norm, inputs: Tensor, bounds: Bounds | None) -> None:
-    """Refuse levels at which a noise may turn any input into any other.
+    """Refuse levels of which the largest reaches every valid input.
 
     Args:
-        levels: increasing, in units of the inputs.
-        norm: of the noise.
+        levels: ``(L,)`` increasing.
+        norm: of the levels.
         inputs: ``(N, *)``, of which the shape counts.
         bounds: range of valid inputs, or ``None``.
 
     Raises:
-        ValueError: naming the largest level.
+        ValueError: naming the level.
     """
     if bounds is None or len(inputs) == 0:
         return
