@@ -164,7 +164,8 @@ class MinimumNorm(Protocol):
 
     Args:
         steps: gradient steps of PGD and APGD. The attack without a target takes four tenths of
-            them, that towards each class three, and two bring what was found nearer.
+            them, that towards each class three, but those towards all classes together no more than
+            twice as many, and two tenths bring what was found nearer.
         targets: classes that are aimed for; of more, those with the nearest boundaries.
     """
 
@@ -181,19 +182,20 @@ class MinimumNorm(Protocol):
     def description(self) -> str:
         return (
             f"{Screen(_share(0.4, self.steps)).description}, {_share(0.3, self.steps)} steps of FMN "
-            f"towards each of up to {self.targets} classes, {_share(0.2, self.steps)} from what was "
-            f"found, then {self.steps}-step APGD on cross-entropy, from {_STARTS} random starts, at "
+            f"towards each of up to {self.targets} classes (together at most {2 * self.steps}), "
+            f"{_share(0.2, self.steps)} from what was found, then {self.steps}-step APGD on cross-entropy, from {_STARTS} random starts, at "
             "the level just below it where that is near, and downwards"
         )
 
     def search(self, task: Task) -> ClosestErrors:
         errors = Screen(_share(0.4, self.steps)).search(task)
+        targets = min(self.targets, task.classes() - 1)
         for rows in task.batches(errors.margins > 0):
             found = task.run(
                 fmn_targeted,
                 rows,
                 norm=task.norm,
-                steps=_share(0.3, self.steps),
+                steps=min(_share(0.3, self.steps), _share(2 / targets, self.steps)),
                 targets=self.targets,
                 known=errors.margins[rows],
             )

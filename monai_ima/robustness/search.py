@@ -60,6 +60,11 @@ class Task:
         """A generator that the seed, the first of the samples ``rows`` and the names determine."""
         return seeded(self.seed, int(self.index[rows[0]]), *names, device=self.inputs.device)
 
+    def classes(self) -> int:
+        """How many classes the model tells apart."""
+        with torch.no_grad(), attacking(self.model, self.inputs) as classify:
+            return int(classify(self.inputs[:1]).shape[1])
+
     def level_below(self, margins: Tensor) -> Tensor:
         """The highest level ``(N,)`` below margins ``(N,)``: 0 where that is the clean sample."""
         return self.eps[(torch.searchsorted(self.eps, margins) - 1).clamp(min=0)]
