@@ -13,20 +13,17 @@ MOONS = ROOT / "bundles" / "moons_ima"
 TRAIN = MOONS / "train.json"
 SETTINGS = {
     "training_samples": 60,
-    "test_samples": 100,
     "plane_interval": 900,
     "attack_steps": 2,
     "margin_steps": 2,
-    "eval_steps": 2,
+    "eval_steps": 20,
     "check_samples": 0,
     "noise_draws": 0,
     "auroc_steps": 0,
-    "chunk_size": 10,
-    "evaluation_batch_size": 10,
+    "evaluation_batch_size": 100,
     "device": "cpu",
 }
-OF_EVALUATIONS = ("check_samples", "noise_draws", "auroc_steps", "chunk_size")
-OF_EVALUATIONS += ("evaluation_batch_size",)
+OF_EVALUATIONS = ("check_samples", "noise_draws", "auroc_steps", "evaluation_batch_size")
 TRAINING = {name: value for name, value in SETTINGS.items() if name not in OF_EVALUATIONS}
 TRAINING |= {"max_epochs": 1000}
 
