@@ -22,7 +22,8 @@ from monai_ima.data import TensorSamples
 from monai_ima.effective_config import current_resolver
 from monai_ima.handlers import RobustnessCurveHandler
 from monai_ima.handlers.checkpoint import read_run_checkpoint
-from monai_ima.handlers.files import remove_unfinished, set_aside
+from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
+from monai_ima.handlers.folder_lock import lock_folder
 from monai_ima.handlers.run_record import CONFIG, LOGGING, RECORD
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 from monai_ima.logits import logits_of
@@ -264,29 +265,39 @@ def flag(name: str, value: object) -> bool:
     return word == "true"
 
 
-def check_writable(output_dir: str | Path) -> None:
-    """Make the folder of a run, early, before hours are spent.
+def claim_folder(folder: str | Path, setting: str = "output_dir") -> None:
+    """Make a folder, and keep other commands out of it until this one ends.
+
+    To be called by an expression in the config's ``initialize``: before hours are spent, and before
+    anything is read or written there.
+
+    Args:
+        folder: of a run or an evaluation. An evaluation in a folder below a training's is another.
+        setting: that names it.
 
     Raises:
+        FolderInUseError: if another command is in it, naming its host and process.
         OSError: if it cannot be written to.
     """
-    folder = Path(output_dir)
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        lock_folder(folder, f"--{setting}")
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise OSError(
-            f"expected output_dir to be a folder that can be written to, got {folder}: {error}; "
-            "choose another with --output_dir"
+            f"expected {setting} to be a folder that can be written to, got {folder}: {error}; "
+            f"choose another with --{setting}"
         ) from error
 
 
 def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     """Move the files of an earlier run in the folder of a new one out of the way.
 
-    What an earlier run that was killed had not finished is removed.
+    What an earlier run that was killed had not finished is removed, and what it had half moved is
+    moved back.
 
     A new run in the same folder would overwrite the earlier one's results and draw its curves
     through that one's events in TensorBoard; its files go to ``previous-1``, ``previous-2``, ...
@@ -301,6 +312,7 @@ def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    put_back(folder)
     remove_unfinished(folder, folder / KEPT, folder / "plane")
     if not resume:
         set_aside(folder, _RUN_FILES)

@@ -202,7 +202,7 @@ def _shortest_ending(path: Path, paths: Sequence[Path]) -> str:
 def read(folder: Path, name: str) -> Run:
     """An evaluation from its folder, of which the two files must agree."""
     report_path, samples_path = folder / "robustness.json", folder / "samples.csv"
-    if not report_path.exists() and (folder / "progress.pt").exists():
+    if not report_path.exists() and (folder / "progress.records").exists():
         raise RefusedError(
             f"the evaluation in {folder} is not finished; run it again with the same settings, it "
             "goes on from where it was"

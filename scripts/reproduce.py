@@ -45,6 +45,7 @@ from torch.nn.functional import one_hot
 
 from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import read_csv, write_whole
+from monai_ima.handlers.folder_lock import FolderInUseError, lock_folder
 from monai_ima.report import NORM_NAMES
 from monai_ima.robustness import Protocol, get_protocol
 from monai_ima.robustness.statistics import ENOUGH_PATIENTS, bootstrap_means
@@ -139,7 +140,7 @@ def main() -> None:
         check_any(runs, name, norm, output)
         figure = draw(runs, data.accuracy)
         print(*tables(runs, data.accuracy).values(), sep="\n\n")
-    except RefusedError as reason:
+    except (FolderInUseError, RefusedError) as reason:
         parser.exit(2, f"reproduce.py: {reason}\n")
     figure.savefig(output / f"{name}_{norm}.png")
 
@@ -286,6 +287,8 @@ def run(asked: Asked, folder: Path) -> dict[str, Any]:
     train = [str(bundle / "train.json")]
     if kind != "ima":
         train.append(str(ROOT / "bundles" / "objectives" / f"{kind}.json"))
+    folder.mkdir(parents=True, exist_ok=True)
+    lock_folder(folder, "--runs")
     check_folder(asked, folder)
     chosen = (
         {} if asked.budget is None else within(asked.budget, data, train, asked.options, folder)

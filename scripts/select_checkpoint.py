@@ -37,6 +37,7 @@ from monai_ima import __version__
 from monai_ima.handlers import kept_weights
 from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.folder_lock import FolderInUseError, lock_folder
 from monai_ima.handlers.run_record import CONFIG, Section, read_record
 from monai_ima.report import NORM_NAMES
 from monai_ima.robustness import noise_levels
@@ -70,9 +71,11 @@ def main() -> None:
     threshold = arguments.min_clean_accuracy
     try:
         check_threshold(threshold)
+        if arguments.run.is_dir():  # if not, what follows says so
+            lock_folder(arguments.run, "RUN")
         trained = Trained.read(arguments.run, arguments.config_file, settings)
         trained.check_same_data()
-    except RefusedError as reason:
+    except (FolderInUseError, RefusedError) as reason:
         parser.exit(2, f"select_checkpoint.py: {reason}\n")
     models = [trained.evaluate(epoch, "validation", "screen") for epoch in trained.weights]
     print(epoch_table(models))

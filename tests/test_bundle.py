@@ -12,7 +12,7 @@ from monai.transforms import Compose
 from monai_ima.bundle import (
     check_settings,
     check_single_process,
-    check_writable,
+    claim_folder,
     evaluation_summary,
     flag,
     given,
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_with_the_way_out(tmp_path
 
     for folder in (tmp_path / "file" / "run", tmp_path / "file"):
         with pytest.raises(OSError, match=rf"written to, got {folder}: .*--output_dir"):
-            check_writable(folder)
+            claim_folder(folder)
     assert tree(tmp_path) == {"file": "mine"}
 
 

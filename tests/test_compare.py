@@ -503,7 +503,7 @@ def edited(folder, edit):
 
 
 def unfinished(run):
-    (run / "robustness.json").rename(run / "progress.pt")
+    (run / "robustness.json").rename(run / "progress.records")
 
 
 def without_samples(run):

@@ -12,7 +12,7 @@ from bundle_run import ROOT, run_bundle
 from PIL import Image
 
 from monai_ima.bundle import prepare_output_dir, summary
-from monai_ima.handlers import kept_weights
+from monai_ima.handlers import folder_lock, kept_weights
 
 SCRIPT = ROOT / "scripts" / "select_checkpoint.py"
 TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
@@ -202,7 +202,7 @@ def test_the_choice_sees_the_validation_set_alone(selected):
 
 
 def when_attacked(folder):
-    return {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/*/progress.pt")}
+    return {path: path.stat().st_mtime_ns for path in folder.glob("selection/*/*/progress.records")}
 
 
 @in_process
@@ -219,7 +219,7 @@ def test_another_threshold_is_another_model_and_attacks_nothing_again(run, selec
     assert ("It is the last epoch." in out) == (report["epoch"] == 5)
     assert len(before) == 5
     assert before.items() <= when_attacked(run).items()
-    shown = run / "selection" / "test" / f"epoch_{report['epoch']:04}" / "progress.pt"
+    shown = run / "selection" / "test" / f"epoch_{report['epoch']:04}" / "progress.records"
     assert when_attacked(run).keys() == {*before, shown}
 
 
@@ -359,3 +359,20 @@ def test_each_bundle_keeps_weights_before_its_checkpoint_says_that_the_epoch_is_
     assert config["weights_keeper"]["interval"] == "@keep_interval"
     names = [handler.get("handler") for handler in config["train"]["handlers"]]
     assert names[-2:] == ["@weights_keeper", "@checkpoint"]
+
+
+def test_a_run_that_another_command_is_in_is_left_alone(run, select):
+    """A training that goes on in it, or another selection."""
+    lock = "import runpy, sys; runpy.run_path(sys.argv[1])['lock_folder'](sys.argv[2], 'RUN')"
+    process = subprocess.Popen(
+        [sys.executable, "-c", lock + "; print(); input()", folder_lock.__file__, str(run)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    before = sorted(run.rglob("*"))
+    found = select(run, 0.4)
+    process.communicate("\n")
+    assert f"expected no other command in {run}, got process {process.pid} on" in str(found)
+    assert sorted([*run.rglob("*"), run / ".lock"]) == before

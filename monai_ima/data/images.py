@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".nii", ".nii.gz")
 
 _MOST_VOXELS = 2**29  # 2 GB once read: 512 x 512 x 2048
+_MOST_OFFSET = 2**26  # bytes of header and extensions, such as a DICOM header
 _MOST_COMPRESSED = 1032  # times; what deflate can do
 _LEAST_KEPT = 0.25  # of an image by the crop; of the widest OCT images it keeps 0.32
 
@@ -151,16 +152,23 @@ def _is_nifti(path: Path) -> bool:
 
 def _nifti_header(path: Path) -> Any:
     """The header, of a size that the file can have and the memory can take."""
-    header: Any = nibabel.load(path).header
+    volume: Any = nibabel.load(path)
+    header = volume.header
     shape = header.get_data_shape()
     if not shape or min(shape) < 1 or math.prod(shape) > _MOST_VOXELS:
         raise ValueError(f"expected 1 to 2**29 voxels, got the shape {shape} in its header")
-    needed = math.prod(shape) * header.get_data_dtype().itemsize
+    offset, least = volume.dataobj.offset, header.single_vox_offset
+    needed = offset + math.prod(shape) * header.get_data_dtype().itemsize
     held = path.stat().st_size * (_MOST_COMPRESSED if path.suffix.lower() == ".gz" else 1)
     if needed > held:
         raise ValueError(
             f"expected {needed:,} bytes as its header says, of which the file can hold {held:,}: it "
             f"is cut off"
+        )
+    if not least <= offset <= _MOST_OFFSET:  # below, the header would be taken for voxels
+        raise ValueError(
+            f"expected the voxels behind the header, from byte {least} to {_MOST_OFFSET:,}, got "
+            f"vox_offset {offset:,} in its header"
         )
     return header
 

@@ -29,7 +29,13 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_ima.data.ecg.beats import CLASSES, LABELS, cut_beats
-from monai_ima.data.ecg.dataset import BEATS_FILE, SETTINGS_FILE, SUMMARY_FILE, TABLE_FILE
+from monai_ima.data.ecg.dataset import (
+    BEATS_FILE,
+    SETTINGS_FILE,
+    SUMMARY_FILE,
+    TABLE_FILE,
+    write_digests,
+)
 from monai_ima.data.ecg.records import Record
 from monai_ima.data.whole_folder import write_whole
 
@@ -127,6 +133,7 @@ def write_synthetic_ecg(
             header = ("record", "patient", "position", "symbol", "class", "lead")
             csv.writer(stream).writerows([header, *table])
         (draft / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+        write_digests(draft)
 
     write_whole(
         Path(output),

@@ -26,7 +26,7 @@ from monai_ima.attacks import get_norm
 from monai_ima.attacks.base import checked_count, checked_labels, checked_logits
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
 from monai_ima.handlers.evaluation_progress import Examples, Progress
-from monai_ima.handlers.files import remove_unfinished, set_aside
+from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.logits import is_single_output, logits_of
 from monai_ima.losses import logit_scale
 from monai_ima.networks import weights_fingerprint
@@ -145,7 +145,7 @@ class RobustnessEvaluation:
     ``robust_accuracy/<norm>/eps_<eps>`` and ``robust_accuracy/<norm>/auc``. Before the first attack
     all samples pass through the network once, and what speaks against its clean answers, see
     :func:`~monai_ima.robustness.clean_findings`, is logged as a warning. What is finished is kept
-    in ``progress.pt`` after every ``chunk_size`` samples and every check: a second call with the
+    in ``progress.records`` after every ``chunk_size`` samples and every check: a second call with the
     same model, data and settings goes on from there.
 
     Args:
@@ -222,8 +222,8 @@ class RobustnessEvaluation:
         self.seed = seed
         order = torch.randperm(len(samples), generator=seeded(seed, "checks"))
         self._checked = set(order[:check_samples].tolist())
-        self._progress = Progress(identity={})
-        self._progress_path = self.output_dir / "progress.pt"
+        self._progress_path = self.output_dir / "progress.records"
+        self._progress = Progress(self._progress_path, identity={})
         self._outputs = "logits"
         self._findings: list[Finding] = []
         self._seen = 0
@@ -335,10 +335,11 @@ class RobustnessEvaluation:
 
     def _take_up(self, identity: dict[str, Any]) -> None:
         """Go on with what an interrupted evaluation has left, or start anew."""
+        put_back(self.output_dir)
         remove_unfinished(self.output_dir)
         progress = Progress.read(self._progress_path)
         if progress is None or progress.identity != identity:
-            progress = Progress(identity)
+            progress = Progress(self._progress_path, identity)
         elif progress.finished:
             _logger.info("going on after %d samples that are finished", progress.finished)
         self._progress = progress
@@ -393,12 +394,10 @@ class RobustnessEvaluation:
             own, errors = measure(network, *chunk)
             answers |= {f"{norm}/{name}": values for name, values in own.items()}
             kept = (chunk.places, errors.margins, chunk.inputs, errors.inputs)
-            found = Examples(*(values[errors.margins > 0].cpu() for values in kept))
-            examples[norm] = found.joined_with(self._progress.examples.get(norm))
+            examples[norm] = Examples(*(values[errors.margins > 0].cpu() for values in kept))
         if not self._progress.finished:  # not earlier: what is refused should move nothing
             set_aside(self.output_dir, FILES)
         self._progress.add(answers, examples)
-        self._progress.write(self._progress_path)
         self._bar.update(len(chunk.labels))
 
     def completed(self, engine: SupervisedEvaluator) -> None:
@@ -429,13 +428,12 @@ class RobustnessEvaluation:
             seed=self.seed,
             batch_size=self.batch_size,
         )
-        done = self._progress.checks.setdefault(norm, {})
+        done = self._progress.checks.get(norm, {})
         for name in tqdm(ON_SUBSET, desc=f"checking {norm}", dynamic_ncols=True):
             if name not in done:
                 takes = measure.takes_gradients
                 found = checked(subset, name) if takes else without_gradients(name)
-                done[name] = found.to_dict()
-                self._progress.write(self._progress_path)
+                self._progress.add_checks(norm, {name: found.to_dict()})
         if "zero_gradient" not in done:
             correct = answers[f"{norm}/margins"] > 0
             found = (
@@ -443,11 +441,11 @@ class RobustnessEvaluation:
                 if measure.takes_gradients
                 else without_gradients("zero_gradient")
             )
-            done["zero_gradient"] = found.to_dict()
-            done["logits"] = Check(
-                "logits", self._outputs == "logits", f"the model returns {self._outputs}"
-            ).to_dict()
-            self._progress.write(self._progress_path)
+            is_right = self._outputs == "logits"
+            outputs = Check("logits", is_right, f"the model returns {self._outputs}")
+            self._progress.add_checks(
+                norm, {"zero_gradient": found.to_dict(), "logits": outputs.to_dict()}
+            )
 
     def _hand_over(self, engine: SupervisedEvaluator) -> None:
         """Write the report, and give its numbers to the engine."""

@@ -21,7 +21,8 @@ from monai_ima.report import (
 )
 
 FILES = (
-    "progress.pt",
+    "progress.records",
+    "progress.pt",  # of an earlier version
     "report.html",
     "robustness.csv",
     "robustness.json",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from monai_ima.handlers.state_file import UnreadableStateError, read_state, write_state
+from monai_ima.handlers.record_file import RecordFile
+from monai_ima.handlers.state_file import UnreadableStateError
 
 _logger = logging.getLogger(__name__)
 _SHOWN = 4
@@ -50,42 +50,71 @@ class Examples(NamedTuple):
         return Examples(*(values[rows] for values in both))
 
 
-@dataclass
 class Progress:
     """The finished part of an evaluation.
 
-    Attributes:
+    Its file grows by what each chunk of samples and each check adds. Each of these records carries
+    a digest of itself and of all that stand before it: what does not match is not taken up.
+
+    Args:
+        path: of the file, which is not touched before something is added.
         identity: plain values that all of it depends on.
+
+    Attributes:
         answers: by name, a row for each finished sample.
         examples: by norm.
         checks: by norm, then by name, as ``Check.to_dict()`` gives them.
     """
 
-    identity: dict[str, Any]
-    answers: dict[str, Tensor] = field(default_factory=dict)
-    examples: dict[str, Examples] = field(default_factory=dict)
-    checks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.identity = identity
+        self.answers: dict[str, Tensor] = {}
+        self.examples: dict[str, Examples] = {}
+        self.checks: dict[str, dict[str, Any]] = {}
+        self._file = RecordFile(path)
 
     @property
     def finished(self) -> int:
         """Number of samples that need no attack any more."""
         return len(self.answers["labels"]) if self.answers else 0
 
-    def add(self, answers: dict[str, Tensor], examples: dict[str, Examples]) -> None:
-        """Append the answers of further samples, and replace the examples."""
-        self.examples = examples
+    def add(self, answers: dict[str, Tensor], found: dict[str, Examples]) -> None:
+        """Append the answers of further samples, and those of their examples that are shown."""
+        kept = self._take(answers, found)
+        record = {"answers": answers, "examples": {n: part._asdict() for n, part in kept.items()}}
+        if self._file.is_empty:
+            record["identity"] = self.identity
+        self._file.append(record)
+
+    def add_checks(self, norm: str, checks: dict[str, Any]) -> None:
+        """Append checks of a norm."""
+        self.checks.setdefault(norm, {}).update(checks)
+        self._file.append({"norm": norm, "checks": checks})
+
+    def _take(self, answers: dict[str, Tensor], found: dict[str, Examples]) -> dict[str, Examples]:
+        """Take up a chunk; those of its examples that are among the most fragile and the hardest."""
+        kept = {}
         self.answers = {
             name: torch.cat([self.answers[name], values]) if self.answers else values
             for name, values in answers.items()
         }
+        for norm, examples in found.items():
+            shown = self.examples[norm] = examples.joined_with(self.examples.get(norm))
+            kept[norm] = Examples(*(v[torch.isin(examples.places, shown.places)] for v in examples))
+        return kept
 
     @classmethod
     def read(cls, path: Path) -> Progress | None:
-        """What a file holds, or ``None`` if there is none that can be read."""
+        """What a file holds, or ``None`` if there is none that can be read.
+
+        Of a file that is cut short or damaged, what stands before the damage.
+        """
         if not path.exists():
             return None
+        progress = cls(path, identity={})
         try:
-            return cls._of(read_state(path, [entry.name for entry in fields(cls)]))
+            for record in progress._file.read():
+                progress._take_up(record)
         except UnreadableStateError as error:
             _logger.warning(
                 "%s cannot be read; the evaluation starts anew: expected what an evaluation has "
@@ -94,25 +123,36 @@ class Progress:
                 error,
             )
             return None
+        if progress._file.dropped:
+            _logger.warning(
+                "%s is cut short or damaged: its last %d bytes cannot be used; what stands before "
+                "them, of %d samples, is intact, and the others are attacked again",
+                path,
+                progress._file.dropped,
+                progress.finished,
+            )
+        return progress
 
-    @classmethod
-    def _of(cls, content: dict[str, Any]) -> Progress:
+    def _take_up(self, record: dict[str, Any]) -> None:
         try:
-            examples = {norm: Examples(**kept) for norm, kept in content.pop("examples").items()}
-            progress = cls(**content, examples=examples)
-            is_plausible = progress._is_plausible()
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if "checks" in record:
+                self.checks.setdefault(record["norm"], {}).update(record["checks"])
+                return
+            self.identity = record.get("identity", self.identity)
+            self._take(
+                record["answers"], {n: Examples(**kept) for n, kept in record["examples"].items()}
+            )
+            is_plausible = self._is_plausible(len(record["answers"]["labels"]))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UnreadableStateError("a file of another kind") from error
         if not is_plausible:
             raise UnreadableStateError("answers that no evaluation gives")
-        return progress
 
-    def _is_plausible(self) -> bool:
-        if not self.answers:
-            return True
-        n, probabilities = self.finished, self.answers["probabilities"]
-        labels = self.answers["labels"]
-        margins = [values for name, values in self.answers.items() if name.endswith("/margins")]
+    def _is_plausible(self, added: int) -> bool:
+        n = self.finished
+        new = {name: values[n - added :] for name, values in self.answers.items()}
+        labels, probabilities = new["labels"], new["probabilities"]
+        margins = [values for name, values in new.items() if name.endswith("/margins")]
         return bool(
             all(len(values) == n for values in self.answers.values())
             and ((labels >= 0) & (labels < probabilities.shape[1])).all()
@@ -122,11 +162,3 @@ class Progress:
                 ((kept.places >= 0) & (kept.places < n)).all() for kept in self.examples.values()
             )
         )
-
-    def write(self, path: Path) -> None:
-        """Replace the file in one step."""
-        content = {
-            **vars(self),
-            "examples": {n: kept._asdict() for n, kept in self.examples.items()},
-        }
-        write_state(path, content)

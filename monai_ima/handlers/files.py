@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,41 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(unfinished)
-        _flush(unfinished)
-        unfinished.replace(path)
-        with contextlib.suppress(OSError):  # some network file systems flush no folders
-            _flush(path.parent)
+        with _said_with_room(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(unfinished)
+            _flush(unfinished)
+            unfinished.replace(path)
+            _flush_names(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def append(path: Path, content: bytes, at: int) -> None:
+    """Write behind the first ``at`` bytes of a file, in place of what is there.
+
+    When this returns, the content is on the disk; an interruption may leave a part of it.
+
+    Args:
+        path: an existing file.
+        content: what is to be written.
+        at: length of the part that stays as it is, whatever happens.
+
+    Raises:
+        OSError: if it cannot be written, as on a full disk.
+    """
+    with _said_with_room(path), path.open("r+b") as file:
+        file.truncate(at)
+        file.seek(at)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _said_with_room(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, RuntimeError) as error:
         if not isinstance(error, OSError) and not _is_of_writer(error):
             raise
@@ -45,8 +74,6 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             "What was there before is as it was: see to it that the folder can be written to, then "
             "go on with --resume true, or with the same command if it is an evaluation"
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def remove_unfinished(*folders: Path) -> None:
@@ -82,6 +109,12 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush_names(folder: Path) -> None:
+    """Return when the names in a folder are on the disk, as far as its file system can tell."""
+    with contextlib.suppress(OSError):  # some network file systems flush no folders
+        _flush(folder)
 
 
 def _is_of_writer(error: RuntimeError) -> bool:
@@ -130,6 +163,9 @@ def _shown(value: object) -> object:
 def set_aside(folder: Path, patterns: Iterable[str]) -> None:
     """Move the files of an earlier run to ``previous-1``, ``previous-2``, ... below their folder.
 
+    All of them or none: they gather in a hidden folder, which gets its name when it is complete.
+    If the process is killed before that, :func:`put_back` moves them back.
+
     Args:
         folder: folder of the run.
         patterns: names of its files, with ``*`` for any text.
@@ -137,11 +173,39 @@ def set_aside(folder: Path, patterns: Iterable[str]) -> None:
     earlier = [path for pattern in patterns for path in folder.glob(pattern)]
     if not earlier:
         return
+    attic = _next_attic(folder)
+    unfinished = folder / f".{attic.name}"
+    unfinished.mkdir()
+    for path in earlier:
+        path.rename(unfinished / path.name)
+    _flush_names(unfinished)
+    unfinished.rename(attic)
+    _flush_names(folder)
+    _logger.warning("%s held a run; its files are now in %s", folder, attic)
+
+
+def put_back(folder: Path) -> None:
+    """Undo a :func:`set_aside` within which a process was killed; to be called before anything else.
+
+    Args:
+        folder: folder of the run, which need not exist.
+    """
+    for unfinished in sorted(folder.glob(".previous-*")):
+        moved = list(unfinished.iterdir())
+        if any((folder / path.name).exists() for path in moved):  # somebody has written since
+            unfinished.rename(_next_attic(folder))
+            continue
+        for path in moved:
+            path.rename(folder / path.name)
+        _flush_names(folder)
+        unfinished.rmdir()
+        _logger.info(
+            "%s: a run that was killed had begun to move these files; they are back", folder
+        )
+
+
+def _next_attic(folder: Path) -> Path:
     number = 1
     while (folder / f"previous-{number}").exists():
         number += 1
-    attic = folder / f"previous-{number}"
-    attic.mkdir()
-    for path in earlier:
-        path.rename(attic / path.name)
-    _logger.warning("%s held a run; its files are now in %s", folder, attic)
+    return folder / f"previous-{number}"

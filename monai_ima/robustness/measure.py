@@ -30,6 +30,8 @@ from monai_ima.robustness.statistics import (
 )
 
 Answers = dict[str, Tensor]
+# classes whose confusion is listed: the numbers grow with their square, 44 MB of 1,000
+_MOST_CONFUSED = 100
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,9 @@ class Measure:
             "positive_predictive_value": without_nan(
                 positive_predictive_value(given, labels, classes)
             ),
-            "confusion": confusion(given, labels, classes).tolist(),
+            "confusion": (
+                confusion(given, labels, classes).tolist() if classes <= _MOST_CONFUSED else None
+            ),
             "auroc": self._auroc(answers, labels),
             "auroc_steps": self.auroc_steps,
             "median_margin": median_margin(margins, correct),

@@ -20,6 +20,7 @@ from zoo import network_def, write_zoo_bundle
 
 from monai_ima.bundle import say_errors_last
 from monai_ima.data import load_datalist, write_synthetic_oct
+from monai_ima.handlers.evaluation_progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 EVALUATE = ROOT / "bundles" / "robustness_evaluation" / "evaluate.json"
@@ -146,12 +147,11 @@ def killed(configs, folder, **settings):
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while not (folder / "progress.pt").exists() and time.monotonic() < deadline:
+    while not (folder / "progress.records").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    progress = torch.load(folder / "progress.pt", weights_only=True)
-    return len(progress["answers"]["labels"])
+    return Progress.read(folder / "progress.records").finished
 
 
 def test_killed_and_started_again_it_is_as_if_it_had_run_through(straight, of_the_zoo, tmp_path):

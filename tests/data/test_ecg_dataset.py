@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import random
+import re
 import runpy
 import sys
 from collections import Counter
@@ -235,6 +237,7 @@ def test_double_precision_is_read_in_single(records, tmp_path):
     write_ecg_beats(records, tmp_path / "beats")
     before = np.array(load_ecg_beats(tmp_path / "beats").beats)
     changed_beats(tmp_path / "beats", lambda beats: beats.astype(np.float64))
+    (tmp_path / "beats" / "sha256.json").unlink()
 
     beats = load_ecg_beats(tmp_path / "beats").beats
 
@@ -288,6 +291,47 @@ def test_a_place_twice_and_other_columns_are_named(records, tmp_path):
 
 
 # --- the command ----------------------------------------------------------------------------------
+
+
+def test_of_a_thousand_changed_values_none_is_read(records, tmp_path):
+    """Those to another valid value as well: another label, patient, place or beat."""
+    folder = tmp_path / "beats"
+    write_ecg_beats(records, folder)
+    draw = random.Random(0)
+    files = {name: (folder / name).read_bytes() for name in ("beats.csv", "beats.npy")}
+    for trial in range(1000):
+        name = draw.choice(list(files))
+        content = bytearray(files[name])
+        place = draw.randrange(len(content))
+        if trial % 2:
+            content[place] ^= 1 << draw.randrange(8)
+        else:
+            content[place] = draw.choice([c for c in b"NSVFQ0123456789" if c != content[place]])
+        (folder / name).write_bytes(content)
+        with pytest.raises(ValueError, match=re.escape(str(folder / name))):
+            load_ecg_beats(folder)
+        (folder / name).write_bytes(files[name])
+    load_ecg_beats(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"beats.npy": 3}', "\x00"])
+def test_digests_that_are_none_are_named(records, tmp_path, content):
+    write_ecg_beats(records, tmp_path / "beats")
+    (tmp_path / "beats" / "sha256.json").write_text(content)
+    with pytest.raises(ValueError, match=r"expected .*beats.npy to be as .* remove sha256.json if"):
+        load_ecg_beats(tmp_path / "beats")
+
+
+def test_a_folder_of_an_earlier_version_is_read_and_that_is_said(records, tmp_path, caplog):
+    folder = tmp_path / "beats"
+    write_ecg_beats(records, folder)
+    before = np.array(load_ecg_beats(folder).beats)
+    assert caplog.messages == []
+    (folder / "sha256.json").unlink()
+
+    np.testing.assert_array_equal(load_ecg_beats(folder).beats, before)
+    (message,) = caplog.messages
+    assert message.startswith(f"{folder} has no sha256.json, as of earlier versions: ")
 
 
 @pytest.fixture

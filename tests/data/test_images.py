@@ -408,3 +408,20 @@ def test_the_image_that_a_crop_would_drop_is_named(tmp_path):
 
     with pytest.raises(ValueError, match=r"a quarter of .*wide.png at least, got 5.0% of 4 x 80"):
         CenterSquareCropd("image")(loaded)
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
+@pytest.mark.parametrize("offset", [0, 351, -352, 2.0**27, 1e10, 3e38, np.nan, np.inf])
+def test_voxels_that_are_said_to_be_elsewhere_are_refused_at_once(tmp_path, name, offset):
+    """At 0 the header was taken for voxels; far behind it, all that a file unpacks to was read."""
+    path = save_nifti(tmp_path / name, noise(20, 30))
+    packed = path.suffix == ".gz"
+    content = bytearray(gzip.decompress(path.read_bytes()) if packed else path.read_bytes())
+    content[108:112] = np.float32(offset).tobytes()
+    content += bytes(2**20)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    for read in (load, count_channels):
+        with pytest.raises(
+            ValueError, match=rf"cannot read {path} as .*(vox.offset|NaN|infinity|header says)"
+        ):
+            read(path)

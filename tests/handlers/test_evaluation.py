@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,7 @@ import monai_ima.robustness.measure as measure_module
 from monai_ima.bundle import evaluation_summary
 from monai_ima.handlers import RobustnessEvaluation, evaluation
 from monai_ima.handlers.evaluation_progress import Progress
+from monai_ima.handlers.record_file import RecordFile
 from monai_ima.robustness import BlackBox, Paper, Screen
 from monai_ima.robustness.measure import Measure
 
@@ -156,7 +158,7 @@ def test_every_file_is_there(finished):
     names = {path.name.split(".out.")[0] for path in finished.folder.iterdir()}
     assert names == {
         "report.html", "robustness.json", "robustness.csv", "robustness_linf.png",
-        "robustness_l2.png", "samples.csv", "events", "progress.pt",
+        "robustness_l2.png", "samples.csv", "events", "progress.records",
     }  # fmt: skip
 
 
@@ -400,7 +402,7 @@ def test_an_interrupted_evaluation_ends_as_one_run_through(
             break
         with pytest.raises(Interrupted):
             run(model, samples, handler(broken, samples, **WHOLE))
-        assert [path.name for path in broken.iterdir()] == ["progress.pt"]
+        assert [path.name for path in broken.iterdir()] == ["progress.records"]
     run(model, samples, handler(broken, samples, **WHOLE))
 
     assert attacked.places == chunks
@@ -503,7 +505,7 @@ def test_a_changed_image_among_the_finished_ones_is_told(tmp_path, problem, atta
 
     changed = [*samples[:9], samples[9] | {"image": samples[9]["image"].flip(1)}, *samples[10:]]
     with pytest.raises(
-        ValueError, match=r"progress.pt has begun, got another image 9.png; .*folder"
+        ValueError, match=r"progress.records has begun, got another image 9.png; .*folder"
     ):
         run(model, changed, handler(tmp_path, changed))
     assert tree(tmp_path) == before
@@ -526,12 +528,12 @@ def test_another_batch_of_the_loader_loses_no_sample(tmp_path, problem, attacked
 
 def test_what_cannot_be_read_is_set_aside(tmp_path, problem, attacked, written, caplog):
     model, samples = problem
-    (tmp_path / "progress.pt").write_bytes(b"cut short")
+    (tmp_path / "progress.records").write_bytes(b"cut short")
     run(model, samples, handler(tmp_path, samples))
 
     assert sum(map(len, attacked.places)) == 20
-    assert "progress.pt cannot be read; the evaluation starts anew" in caplog.text
-    assert (tmp_path / "previous-1" / "progress.pt").read_bytes() == b"cut short"
+    assert "progress.records cannot be read; the evaluation starts anew" in caplog.text
+    assert (tmp_path / "previous-1" / "progress.records").read_bytes() == b"cut short"
 
 
 def changed(content, name, place, value):
@@ -546,7 +548,6 @@ BAD_PROGRESS = {
     "fewer labels": lambda content: content["answers"].update(labels=torch.zeros(2).long()),
     "a place": lambda content: content["examples"]["linf"]["places"].add_(100),
     "no answers": lambda content: content.pop("answers"),
-    "newer": lambda content: content.update(format=2),
     "another kind": lambda content: content.update(answers=3),
 }
 
@@ -554,34 +555,103 @@ BAD_PROGRESS = {
 def test_progress_that_no_evaluation_makes_is_not_taken_up(tmp_path, problem, caplog):
     model, samples = problem
     run(model, samples, handler(tmp_path, samples))
-    path = tmp_path / "progress.pt"
+    path = tmp_path / "progress.records"
     content = path.read_bytes()
     for case, change in BAD_PROGRESS.items():
         path.write_bytes(content)
         assert Progress.read(path).finished == 20
-        altered = torch.load(path, weights_only=True)
-        change(altered)
-        torch.save(altered, path)
+        first, *others = RecordFile(path).read()
+        change(first)
+        file = RecordFile(path)
+        for record in (first, *others):
+            file.append(record)
         caplog.clear()
         assert Progress.read(path) is None, case
         assert "cannot be read; the evaluation starts anew" in caplog.text
 
 
-def test_a_flipped_bit_in_progress_changes_nothing(tmp_path, problem):
+def part(progress, n):
+    """The answers of the first samples, and what was finished then."""
+    return {name: values[:n] for name, values in progress.answers.items()}
+
+
+def state(progress):
+    return progress.identity, progress.answers, progress.examples, progress.checks
+
+
+def test_of_a_thousand_flipped_bits_none_is_taken_up(tmp_path, problem, caplog):
     model, samples = problem
-    run(model, samples, handler(tmp_path, samples))
-    path = tmp_path / "progress.pt"
-    content, expected = path.read_bytes(), vars(Progress.read(path))
-    number, rejected = random.Random(0), 0
-    for place in number.sample(range(len(content)), 40):
+    run(model, samples, handler(tmp_path, samples, check_samples=3))
+    path = tmp_path / "progress.records"
+    content, whole = path.read_bytes(), Progress.read(path)
+    number, finished = random.Random(0), []
+    for place in number.choices(range(len(content)), k=1000):
         flipped = content[place] ^ 1 << number.randrange(8)
         path.write_bytes(content[:place] + bytes([flipped]) + content[place + 1 :])
         found = Progress.read(path)
-        if found is None:
-            rejected += 1
-        else:
-            assert same(vars(found), expected)
-    assert 0 < rejected < 40
+        finished.append(found.finished if found else 0)
+        if found:
+            assert same(part(found, 20), part(whole, found.finished))
+            assert found.checks != whole.checks  # they come last
+    assert set(finished) == {0, 8, 16, 20}
+
+
+@pytest.mark.parametrize("cut", ["torn", "damaged", "header"])
+def test_what_stands_before_the_damage_is_not_done_again(
+    tmp_path, problem, attacked, few_checks, written, caplog, cut
+):
+    model, samples = problem
+    run(model, samples, handler(tmp_path / "straight", samples, **WHOLE))
+    rows, examples = written.rows, written.examples
+    folder, ends = tmp_path / "broken", []
+    for chunks in (1, 2):
+        attacked.places, attacked.until = [], chunks - len(ends)
+        with pytest.raises(Interrupted):
+            run(model, samples, handler(folder, samples, **WHOLE))
+        ends.append((folder / "progress.records").stat().st_size)
+    path = folder / "progress.records"
+    content = path.read_bytes()
+    path.write_bytes(
+        {
+            "torn": content[:-100],
+            "damaged": content[: ends[0] + 100] + b"X" + content[ends[0] + 101 :],
+            "header": content[: ends[0] + 4],
+        }[cut]
+    )
+    caplog.clear()
+
+    attacked.places, attacked.until = [], math.inf
+    run(model, samples, handler(folder, samples, **WHOLE))
+    assert attacked.places == [[*range(8, 16)], [*range(16, 20)]]
+    (told,) = [message for message in caplog.messages if "damaged" in message]
+    assert "stands before them, of 8 samples, is intact" in told
+    assert written.rows == rows
+    assert len(examples["linf"]) == len(written.examples["linf"])
+    for ours, other in zip(written.examples["linf"], examples["linf"], strict=True):
+        assert same(vars(ours), vars(other))
+    assert not (folder / "previous-1").exists()
+    assert same(
+        state(Progress.read(path)),
+        state(Progress.read(tmp_path / "straight" / "progress.records")),
+    )
+
+
+def bytes_written():
+    (line,) = [x for x in Path("/proc/self/io").read_text().splitlines() if x.startswith("wchar")]
+    return int(line.split()[1])
+
+
+def test_what_is_written_grows_with_the_samples_and_not_with_their_square(
+    tmp_path, written, monkeypatch
+):
+    model = linear_model((1, 4, 5), classes=3)
+    found = []
+    for n in (100, 200, 400):
+        samples = listed(model, n=n)
+        before = bytes_written()
+        run(model, samples, handler(tmp_path / str(n), samples, chunk_size=4))
+        found.append(bytes_written() - before)
+    assert found[2] - found[1] < 2.2 * (found[1] - found[0])
 
 
 # --- samples of all kinds -------------------------------------------------------------------------
@@ -750,7 +820,7 @@ def test_data_that_do_not_fit_are_refused(tmp_path, problem, case):
     model, samples = problem
     with pytest.raises(ValueError, match=message):
         run(model, change(samples), handler(tmp_path, samples), **loader)
-    assert not {path.name for path in tmp_path.iterdir()} - {"progress.pt"}
+    assert not {path.name for path in tmp_path.iterdir()} - {"progress.records"}
 
 
 def test_what_is_refused_moves_nothing(tmp_path, problem, written, caplog):

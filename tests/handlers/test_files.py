@@ -1,5 +1,6 @@
 """Files that are whole or not there, and tables that a spreadsheet shows and does not run."""
 
+import contextlib
 import csv
 import os
 import resource
@@ -12,7 +13,14 @@ import pytest
 import torch
 
 from monai_ima.bundle import prepare_output_dir
-from monai_ima.handlers.files import read_csv, remove_unfinished, write_csv, write_whole
+from monai_ima.handlers.files import (
+    put_back,
+    read_csv,
+    remove_unfinished,
+    set_aside,
+    write_csv,
+    write_whole,
+)
 
 RUN = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "'=1", "'quoted'"]
 
@@ -139,3 +147,111 @@ def test_errors_that_are_not_of_the_disk_are_left_alone(tmp_path):
 
     with pytest.raises(RuntimeError, match=r"^CUDA error$"):
         write_whole(tmp_path / "model.pt", write)
+
+
+# --- an earlier run that is moved aside -----------------------------------------------------------
+
+FILES = ["checkpoint.pt", "model.pt", "robustness.csv", "events.out.tfevents.1.host"]
+
+
+class Killed(BaseException):
+    """In the place of SIGKILL."""
+
+
+@pytest.fixture
+def killed_at(monkeypatch):
+    """Let so many file operations through, then none."""
+
+    def arm(operations):
+        left = [operations]
+        for name in ("mkdir", "rename", "rmdir"):
+            original = getattr(Path, name)
+
+            def counted(self, *arguments, original=original, **options):
+                if left[0] == 0:
+                    raise Killed
+                left[0] -= 1
+                return original(self, *arguments, **options)
+
+            monkeypatch.setattr(Path, name, counted)
+
+    yield arm
+    monkeypatch.undo()
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def a_run(folder):
+    for name in FILES:
+        (folder / name).write_text(name)
+    (folder / "plane").mkdir()
+    (folder / "plane" / "epoch_0001.png").write_text("plane")
+    return contents(folder)
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["resumed", "anew"])
+@pytest.mark.parametrize("operations", range(1, 8))
+def test_killed_while_it_moves_a_run_aside_the_run_is_whole_at_the_next_start(
+    tmp_path, killed_at, monkeypatch, operations, again
+):
+    before = a_run(tmp_path)
+    killed_at(operations)
+    with contextlib.suppress(Killed):  # after the last operation
+        set_aside(tmp_path, [*FILES[:3], "plane", "events.out.tfevents.*"])
+    monkeypatch.undo()
+
+    moved = {f"previous-1/{name}": content for name, content in before.items()}
+    is_moved = operations == 7
+    assert (contents(tmp_path) == moved) is is_moved
+    assert (tmp_path / "previous-1").exists() is is_moved
+    prepare_output_dir(tmp_path, resume=again)
+    assert contents(tmp_path) == (moved if is_moved or not again else before)
+
+
+@pytest.mark.parametrize("operations", range(1, 7))
+def test_killed_again_while_it_moves_it_back(tmp_path, killed_at, monkeypatch, operations):
+    before = a_run(tmp_path)
+    killed_at(5)
+    with pytest.raises(Killed):
+        set_aside(tmp_path, [*FILES, "plane"])
+    monkeypatch.undo()
+    killed_at(operations)
+    with contextlib.suppress(Killed):
+        put_back(tmp_path)
+    monkeypatch.undo()
+
+    put_back(tmp_path)
+    assert contents(tmp_path) == before
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_nothing_that_was_written_since_is_replaced(tmp_path, killed_at, monkeypatch):
+    a_run(tmp_path)
+    (tmp_path / "previous-1").mkdir()
+    killed_at(3)
+    with pytest.raises(Killed):
+        set_aside(tmp_path, FILES)
+    monkeypatch.undo()
+    (tmp_path / "model.pt").write_text("new")
+
+    put_back(tmp_path)
+    assert (tmp_path / "model.pt").read_text() == "new"
+    assert (tmp_path / "previous-2" / "model.pt").read_text() == "model.pt"
+
+
+def test_the_names_in_both_folders_are_on_the_disk_at_the_end(tmp_path, monkeypatch):
+    (tmp_path / "model.pt").touch()
+    flushed = []
+
+    def fsync(descriptor):
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    set_aside(tmp_path, ["model.pt"])
+    assert flushed == [".previous-1", tmp_path.name]

@@ -131,6 +131,18 @@ def test_positive_predictive_value_and_confusion_count_the_class_that_an_error_w
     torch.testing.assert_close(sensitivity.T, torch.tensor(summary["per_class"]).double())
 
 
+def test_of_many_classes_no_confusion_is_listed():
+    """Each level has the square of their number; samples.csv has all that it is made of."""
+    asked = measure()
+    answers, _ = asked(Thirds(), VALUES, LABELS, torch.arange(8))
+    found = {
+        classes: asked.summary(answers, LABELS, predicted(Thirds(), VALUES), classes, PATIENTS)
+        for classes in (100, 101)
+    }
+    assert len(found[100]["confusion"][0]) == 100
+    assert found[101]["confusion"] is None
+
+
 def test_median_margin_is_the_lower_one_of_the_correct_samples(thirds):
     assert thirds[2]["median_margin"] == pytest.approx(0.05, abs=2e-3)
 

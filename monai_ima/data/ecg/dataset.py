@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,12 @@ from monai_ima.data.ecg.beats import (
 from monai_ima.data.ecg.records import PARTS, find_records, import_wfdb, read_record
 from monai_ima.data.whole_folder import write_whole
 
+_logger = logging.getLogger(__name__)
 SETTINGS_FILE = "ecg_beats.json"
 BEATS_FILE = "beats.npy"
 TABLE_FILE = "beats.csv"
 SUMMARY_FILE = "summary.json"
+DIGESTS_FILE = "sha256.json"
 _ROWS_AT_ONCE = 4096  # are checked
 _FORMAT = 1  # raise it whenever what is written changes
 _COLUMNS = ("record", "patient", "position", "symbol", "class", "lead")
@@ -67,8 +70,8 @@ def write_ecg_beats(
     The folder written holds ``beats.npy``, ``(N, 187)`` in single precision, which goes to a device
     as it is and is no larger than the records it comes from (half precision is coarser than their
     steps); ``beats.csv`` with the record, patient, position, symbol, class and lead of each;
-    ``summary.json``, which accounts for every annotation; and ``ecg_beats.json`` with what all that
-    depends on.
+    ``summary.json``, which accounts for every annotation; ``sha256.json`` with the digests of the
+    first two; and ``ecg_beats.json`` with what all that depends on.
 
     Args:
         records: the folder with the ``.hea``, ``.dat`` and ``.atr`` files.
@@ -105,6 +108,7 @@ def write_ecg_beats(
         with (draft / TABLE_FILE).open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([_COLUMNS, *table])
         (draft / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+        write_digests(draft)
 
     return write_whole(
         Path(output),
@@ -123,8 +127,9 @@ def load_ecg_beats(folder: str | Path) -> EcgBeats:
 
     Raises:
         FileNotFoundError: if a file is not there.
-        ValueError: if a value of a beat is not from 0 to 1, a row of the table means nothing, or
-            the two do not fit each other; the message names the file and the row.
+        ValueError: if a file is not as it was written, a value of a beat is not from 0 to 1, a row
+            of the table means nothing, or the two do not fit each other; the message names the file
+            and, where it can be told, the row.
     """
     folder = Path(folder)
     for file in (SETTINGS_FILE, BEATS_FILE, TABLE_FILE):
@@ -136,6 +141,7 @@ def load_ecg_beats(folder: str | Path) -> EcgBeats:
     table = _read_table(folder / TABLE_FILE)
     labels = [CLASSES.index(row["class"]) for row in table]
     beats = _read_beats(folder / BEATS_FILE, len(table))
+    _check_digests(folder)  # last, because the checks before it say more
     column = {name: np.array([row[name] for row in table]) for name in _COLUMNS}
     return EcgBeats(
         beats=beats,
@@ -146,6 +152,47 @@ def load_ecg_beats(folder: str | Path) -> EcgBeats:
         symbols=column["symbol"],
         leads=column["lead"],
     )
+
+
+def write_digests(folder: Path) -> None:
+    """Keep beside beats and table by what a change is noticed when they are read."""
+    digests = {name: _sha256(folder / name) for name in (BEATS_FILE, TABLE_FILE)}
+    (folder / DIGESTS_FILE).write_text(json.dumps(digests, indent=2) + "\n")
+
+
+def _check_digests(folder: Path) -> None:
+    """Refuse files that are not as they were written: another label may be as good a one."""
+    path = folder / DIGESTS_FILE
+    if not path.exists():
+        _logger.info(
+            "%s has no %s, as of earlier versions: a change of its files by accident would not be "
+            "noticed; write it again with scripts/prepare_ecg.py to have one",
+            folder,
+            DIGESTS_FILE,
+        )
+        return
+    try:
+        digests = json.loads(path.read_bytes())
+    except ValueError:
+        digests = None
+    if not isinstance(digests, dict):
+        digests = {}
+    for name in (BEATS_FILE, TABLE_FILE):
+        if digests.get(name) != (found := _sha256(folder / name)):
+            raise ValueError(
+                f"expected {folder / name} to be as it was written, with the digest "
+                f"{digests.get(name)} that {path} has, got {found}: one of the two files was changed "
+                f"or damaged; remove the folder and write it again, or remove {DIGESTS_FILE} if you "
+                f"made the change"
+            )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        digest = hashlib.sha256()
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _read_table(file: Path) -> list[dict[str, str]]:
