@@ -1,0 +1,50 @@
+"""Choose eps_max after a training: the most robust of its epochs that is accurate enough.
+
+    monai-ima select RUN --min-clean-accuracy 0.9 --config_file bundles/oct_ima/train.json
+
+RUN is the output folder of a training that kept weights along the way (--keep_interval 1); the config
+files and settings (--dataset_dir FOLDER) are those that it was trained with. Each kept epoch is
+evaluated on the validation set, by the protocol screen. Of those whose clean accuracy is high enough,
+the one with the largest area under its curve becomes RUN/model_selected.pt. Accuracy and area are
+balanced, the mean over the classes. On the test set, which the choice does not see, the chosen epoch
+and the last one are then evaluated by the protocol minimum_norm: in selection.png, with the trade-off,
+and in selection.json.
+
+Nothing is trained. Another threshold is another call, which evaluates only what no earlier call did,
+and a call that was cut off goes on from its last evaluated samples.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_ima.cli.main import command_parser
+from monai_ima.selection import Trained, check_threshold, select
+from monai_ima.selection_report import selection_text, write_selection
+
+
+def main(words: Sequence[str]) -> None:
+    """Evaluate the kept epochs, choose one, and show what it is worth.
+
+    Raises:
+        SystemExit: with code 1 if no epoch is accurate enough.
+    """
+    parser = command_parser("select", __doc__)
+    parser.add_argument("run", type=Path, help="output folder of the training")
+    parser.add_argument(
+        "--min-clean-accuracy",
+        type=float,
+        required=True,
+        help="balanced, on the validation set; between 0 and 1",
+    )
+    parser.add_argument("--config_file", required=True, help="as it was trained with")
+    arguments, settings = parser.parse_known_args(words)
+    check_threshold(arguments.min_clean_accuracy)
+    trained = Trained.read(arguments.run, arguments.config_file, settings)
+    selection = select(trained, arguments.min_clean_accuracy)
+    if selection.epoch is None:
+        sys.exit(selection_text(selection))
+    write_selection(selection)
+    print(selection_text(selection))
