@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fire.parser import DefaultParseValue
 from monai.bundle import ConfigWorkflow
 
 from monai_ima.errors import RejectedError
+from monai_ima.evaluate_run import evaluation_workflow
 from monai_ima.evaluation import read_report
 from monai_ima.handlers import kept_weights
 from monai_ima.handlers.checkpoint import read_run_checkpoint
+from monai_ima.handlers.run_record import CONFIG, Section, read_record
 from monai_ima.robustness import area_under, noise_levels
 
 # Every epoch is measured in the same way: in the norm and at the levels of the training, the curve
@@ -86,44 +87,43 @@ class Trained:
 
     Attributes:
         folder: its output folder.
-        configs: the bundle's config files, the evaluation's last.
-        settings: what the command line said beside them.
+        configs: config files of the training.
+        settings: what is set beside them.
         weights: the kept files by epoch.
     """
 
     folder: Path
-    configs: list[str]
-    settings: dict[str, Any]
+    configs: Sequence[Path]
+    settings: Mapping[str, Any]
     weights: dict[int, Path]
 
     @classmethod
-    def read(cls, folder: Path, config_file: str, words: Sequence[str]) -> Trained:
-        """From the words of the command line, which are read as ``monai.bundle run`` reads them."""
-        names, values = words[::2], words[1::2]
-        if len(names) != len(values) or not all(name.startswith("--") for name in names):
-            raise RejectedError(
-                f"expected settings as --NAME VALUE, after RUN, got {' '.join(words)}"
-            )
-        settings = {
-            name.removeprefix("--"): DefaultParseValue(value)
-            for name, value in zip(names, values, strict=True)
-        }
+    def read(
+        cls,
+        folder: Path,
+        configs: Sequence[Path] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> Trained:
+        """A training from its output folder.
+
+        Args:
+            folder: the output folder.
+            configs: config files that it was trained with; by default the one that it has written of
+                itself, which has all its settings.
+            settings: what was set beside the files, by name.
+
+        Raises:
+            RejectedError: if it has kept no weights, or settings are given that are not a training's.
+        """
+        settings = dict(settings or {})
         if Path(settings.pop("output_dir", folder)).resolve() != folder.resolve():
             raise RejectedError(
-                f"expected RUN alone to name the run, got {folder} and --output_dir"
+                f"expected RUN alone to name the run, got {folder} and --output_dir; leave it out"
             )
         if own := sorted(settings.keys() & CHOSEN_HERE):
             raise RejectedError(
                 f"expected settings of the training, got --{own[0]}, which is the same for every "
                 "choice; leave it out"
-            )
-        given = DefaultParseValue(config_file)
-        configs = [str(file) for file in (given if isinstance(given, list | tuple) else [given])]
-        configs.append(str(Path(configs[0]).with_name("evaluate.json")))
-        if missing := [file for file in configs if not Path(file).is_file()]:
-            raise RejectedError(
-                f"there is no {missing[0]}; expected the config files of the training, with the "
-                "bundle's evaluate.json beside the first"
             )
         weights = kept_weights(folder)
         if not weights or not (folder / "checkpoint.pt").exists():
@@ -132,16 +132,14 @@ class Trained:
                 "folder of a training with --keep_interval 1 or more, which keeps those of every "
                 "epoch or of every so many"
             )
-        return cls(folder, configs, settings, weights)
+        return cls(folder, configs or [folder / CONFIG], settings, weights)
 
     def workflow(self, folder: Path, **settings: Any) -> ConfigWorkflow:
         """The bundle's evaluation, ready to run."""
         own = {"output_dir": str(self.folder), "evaluation_dir": str(folder), **settings}
-        workflow = ConfigWorkflow(
-            self.configs, **self.settings | OF_THE_TRAININGS_CURVE | CURVE_ONLY | own
+        return evaluation_workflow(
+            self.configs, **{**self.settings, **OF_THE_TRAININGS_CURVE, **CURVE_ONLY, **own}
         )
-        workflow.initialize()
-        return workflow
 
     def check_same_data(self) -> None:
         """Reject settings under which the validation set may hold what the run was trained on."""
@@ -158,11 +156,14 @@ class Trained:
         identity = checkpoint["identity"]
         config = self.workflow(self.folder / "selection").parser
         self.check_same_levels(noise_levels(config.get_parsed_content("noise_levels")).tolist())
-        now = {
-            "norm": config.get_parsed_content("norm"),
-            "training_data": config.get_parsed_content("datalist").fingerprint,
-        }
-        if differing := [name for name, value in now.items() if identity[name] != value]:
+        data = config.get_parsed_content("datalist")
+        now = {"norm": config.get_parsed_content("norm"), "training_data": data.fingerprint}
+        differing = [name for name, value in now.items() if identity[name] != value]
+        record = read_record(self.folder)  # none of an older run
+        if record and not differing:
+            same = record.sections["validation"] == Section.of(data.validation)
+            differing = [] if same else ["validation_data"]
+        if differing:
             raise RejectedError(
                 f"expected the config files and settings that {self.folder} was trained with, got "
                 f"another {' and '.join(differing).replace('_', ' ')}; give the same --config_file, "

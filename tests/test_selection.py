@@ -251,6 +251,13 @@ def test_a_resumed_training_keeps_what_an_uninterrupted_one_does(trained, tmp_pa
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_the_folder_of_the_run_is_enough(run, monkeypatch):
+    chosen = json.loads((run / "selection.json").read_text())
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    main(["select", str(run), "--min-clean-accuracy", "0.4"])
+    assert json.loads((run / "selection.json").read_text()) == chosen
+
+
 # Refusals
 
 
@@ -266,7 +273,7 @@ def test_what_is_no_accuracy_is_rejected(run, select, threshold):
 @pytest.mark.parametrize(
     ("more", "overrides", "message"),
     [
-        (["--seed"], {}, "expected settings as --NAME VALUE"),
+        (["--seed"], {}, "expected settings of the bundle as --NAME VALUE"),
         ([], {"config": "nowhere.json"}, "there is no nowhere.json; expected the config files"),
         (["--section", "test"], {}, "expected settings of the training, got --section"),
         (["--output_dir", "elsewhere"], {}, "expected RUN alone to name the run"),

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_ima.cli.main import command_parser
+from monai_ima.cli.settings import settings_text
 from monai_ima.experiments import DATA_SETS, reproduce, results_figure, tables
-from monai_ima.experiments.request import given_options
 
 
 def main(words: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ def main(words: Sequence[str]) -> None:
         seeds=arguments.seeds,
         name=arguments.name,
         protocol=arguments.protocol,
-        options=given_options(others),
+        options=settings_text(others),
     )
     accuracy = DATA_SETS[arguments.data].accuracy
     print(*tables(runs, accuracy).values(), sep="\n\n")

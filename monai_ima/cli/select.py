@@ -1,10 +1,10 @@
 """Choose eps_max after a training: the most robust of its epochs that is accurate enough.
 
-    monai-ima select RUN --min-clean-accuracy 0.9 --config_file bundles/oct_ima/train.json
+    monai-ima select runs/oct_wide --min-clean-accuracy 0.9
 
-RUN is the output folder of a training that kept weights along the way (--keep_interval 1); the config
-files and settings (--dataset_dir FOLDER) are those that it was trained with. Each kept epoch is
-evaluated on the validation set, by the protocol screen. Of those whose clean accuracy is high enough,
+RUN is the output folder of a training that kept weights along the way (--keep_interval 1); its
+config.json has all the settings that it was trained with, unless --config_file and --NAME VALUE give
+them, as of an older run or of data that was moved (--dataset_dir FOLDER). Each kept epoch is evaluated on the validation set, by the protocol screen. Of those whose clean accuracy is high enough,
 the one with the largest area under its curve becomes RUN/model_selected.pt. Accuracy and area are
 balanced, the mean over the classes. On the test set, which the choice does not see, the chosen epoch
 and the last one are then evaluated by the protocol minimum_norm: in selection.png, with the trade-off,
@@ -20,7 +20,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fire.parser import DefaultParseValue
+
 from monai_ima.cli.main import command_parser
+from monai_ima.cli.settings import settings_values
 from monai_ima.selection import Trained, check_threshold, select
 from monai_ima.selection_report import selection_text, write_selection
 
@@ -39,10 +42,14 @@ def main(words: Sequence[str]) -> None:
         required=True,
         help="balanced, on the validation set; between 0 and 1",
     )
-    parser.add_argument("--config_file", required=True, help="as it was trained with")
+    parser.add_argument(
+        "--config_file", help="that it was trained with, or a list (default: RUN/config.json)"
+    )
     arguments, settings = parser.parse_known_args(words)
     check_threshold(arguments.min_clean_accuracy)
-    trained = Trained.read(arguments.run, arguments.config_file, settings)
+    given = [] if arguments.config_file is None else DefaultParseValue(arguments.config_file)
+    files = given if isinstance(given, list | tuple) else [given]
+    trained = Trained.read(arguments.run, [*map(Path, files)], settings_values(settings))
     selection = select(trained, arguments.min_clean_accuracy)
     if selection.epoch is None:
         sys.exit(selection_text(selection))

@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from monai_ima.errors import RejectedError
 from monai_ima.evaluation.folder import Evaluation
+from monai_ima.handlers.run_record import RunRecord, differences
 from monai_ima.robustness import area_under, bootstrap_means, holm, mcnemar, percentile_interval
 from monai_ima.robustness.statistics import ENOUGH_PATIENTS, numbered
 
@@ -167,8 +169,12 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
                 f"others, up to {eps[-1]:g}; the figure shows all."
             )
         comparisons.append(_compare_in(evaluations, norm, eps))
-    remarks = [*_data_warnings(evaluations), *_attack_warnings(evaluations), *left_out]
-    return Comparison(evaluations, comparisons, remarks)
+    warnings = [
+        *_data_warnings(evaluations),
+        *_attack_warnings(evaluations),
+        *_input_warnings(evaluations),
+    ]
+    return Comparison(evaluations, comparisons, [*warnings, *left_out])
 
 
 def _shared_levels(evaluations: Sequence[Evaluation], norm: str) -> tuple[list[float], list[float]]:
@@ -308,3 +314,25 @@ def _attack_warnings(evaluations: Sequence[Evaluation]) -> list[str]:
         "as much as the models: evaluate all of them in the same way before you conclude anything."
     )
     return [warning]
+
+
+def _input_warnings(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What one model is given of a sample and another is not: noise then means another thing."""
+    known = [(one.name, _inputs(one.trained)) for one in evaluations if one.trained is not None]
+    said = [
+        f"{setting} is {value} in {name}, {another} in {other}"
+        for (name, inputs), (other, others) in pairwise(known)
+        for setting, value, another in differences(inputs, others)
+    ]
+    if not said:
+        return []
+    warning = (
+        f"**WARNING: the models see the samples differently.** {'; '.join(said)}. Noise of the same "
+        "size is then not the same: train them with the same preprocessing to compare them."
+    )
+    return [warning]
+
+
+def _inputs(trained: RunRecord) -> dict[str, Any]:
+    size = {"image_size": trained.settings.get("image_size")}
+    return {**size, **{name: trained.parts.get(name) for name in ("preprocessing", "bounds")}}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from monai_ima.errors import RejectedError
 from monai_ima.handlers.files import read_csv
+from monai_ima.handlers.run_record import RunRecord, read_record
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Evaluation:
         patients: likewise, "" where unknown.
         curves: one for each norm.
         warning: what a reader has to know of the data; empty if nothing.
+        trained: what the training of the model has written of itself, if it has.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Evaluation:
     patients: dict[str, str]
     curves: dict[str, EvaluatedCurve]
     warning: str
+    trained: RunRecord | None
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -129,6 +132,7 @@ def read_evaluation(folder: Path, name: str) -> Evaluation:
             {sample["id"]: sample["patient"] for sample in samples},
             {curve["norm"]: _curve(curve, samples, folder) for curve in report["curves"]},
             report["warning"],
+            read_record(Path(report.get("settings", {}).get("model") or folder).parent),
         )
     except KeyError as error:
         raise RejectedError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from monai_ima.errors import RejectedError
 from monai_ima.experiments.data_sets import DATA_SETS
-from monai_ima.experiments.request import Request, check_methods
+from monai_ima.experiments.request import Request, check_methods, check_options
 from monai_ima.experiments.results import read_results
 from monai_ima.experiments.run import run, write_json
 from monai_ima.robustness import Protocol, get_protocol
@@ -48,6 +48,7 @@ def reproduce(
             are there, or these were evaluated by another protocol or version of it.
     """
     own, options = DATA_SETS[data], options or {}
+    check_options(options)
     asked_protocol = _checked_protocol(protocol or own.config("train")["protocol"])
     given = {"eps_max": str(own.levels(norm)[-1]), "norm": norm, **options}
     check_methods(methods, given)

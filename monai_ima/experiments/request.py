@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,21 +65,14 @@ class Request(NamedTuple):
             )
 
 
-def given_options(words: Sequence[str]) -> dict[str, str]:
-    """The bundle's options ``--NAME VALUE``, by name.
+def check_options(options: Iterable[str]) -> None:
+    """Reject options of the bundle that are chosen here.
 
     Raises:
-        RejectedError: if they are not such pairs, or name what is chosen here.
+        RejectedError: naming one.
     """
-    names, values = words[::2], words[1::2]
-    if len(names) != len(values) or not all(re.fullmatch(r"--\w[\w:#]*", name) for name in names):
-        raise RejectedError(
-            f"expected options of the bundle as --NAME VALUE, got {' '.join(words)}"
-        )
-    found = {name[2:]: value for name, value in zip(names, values, strict=True)}
-    if own := sorted(found.keys() & _CHOSEN_HERE):
+    if own := sorted(_CHOSEN_HERE.intersection(options)):
         raise RejectedError(f"expected no --{own[0]}, which is chosen here; leave it out")
-    return found
 
 
 def check_methods(methods: Iterable[str], options: Iterable[str]) -> None:
