@@ -14,7 +14,7 @@ from monai_ima.installed_bundles import bundle_folder, bundles_folder
 
 _RELATIVE_LINK = re.compile(r"\[([^\]]*)\]\((?!\w+:)[^)]*\)")
 _ROOT = re.compile(r'"bundle_root": "[^"]*"')
-_OUTPUT = re.compile(r"""(?<="output_dir": )"(\$'runs/)?[^"']*""")
+_OUTPUT = re.compile(r"""(?<="output_dir": ")(\$')?runs/[^"']*""")
 
 
 def new_bundle(folder: Path, source: str) -> Path:
@@ -81,7 +81,7 @@ def _own_config(text: str, folder: Path) -> str:
     text = _ROOT.sub(lambda _: root, text)
 
     def output(found: re.Match[str]) -> str:
-        return f"\"$'runs/{folder.name}_" if found[1] else f'"runs/{folder.name}'
+        return f"$'runs/{folder.name}_" if found[1] else f"runs/{folder.name}"
 
     return _OUTPUT.sub(output, text)
 
