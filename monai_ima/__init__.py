@@ -2,6 +2,7 @@
 
 Pure PyTorch: ``attacks``, ``logits``, ``losses``, ``margins``, ``objectives``, ``robustness``.
 On MONAI and Ignite: ``networks``, ``data``, ``engines``, ``handlers``, ``bundle``, ``runs``.
+What runs have left: ``evaluation``, ``selection``, ``experiments``; ``cli`` is the command.
 """
 
 import importlib
@@ -14,6 +15,8 @@ _PARTS = (
     "bundle",
     "data",
     "engines",
+    "evaluation",
+    "experiments",
     "handlers",
     "logits",
     "losses",
@@ -23,6 +26,7 @@ _PARTS = (
     "report",
     "robustness",
     "runs",
+    "selection",
 )
 
 

@@ -27,7 +27,7 @@ from monai_ima import __version__
 from monai_ima.attacks import bpgd, misclassified
 from monai_ima.data import TensorSamples
 from monai_ima.data.moons import GAUSSIAN_MEANS, moon
-from monai_ima.experiments.tables import spread
+from monai_ima.experiments.result_tables import spread
 from monai_ima.report import markdown_table, plane_grid
 from monai_ima.robustness.measure import probabilities
 

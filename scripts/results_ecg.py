@@ -23,8 +23,8 @@ from torch import Tensor
 
 from monai_ima.errors import RejectedError
 from monai_ima.experiments import evaluated, read_results, results_figure
+from monai_ima.experiments.result_tables import area_table, curve_table, spread
 from monai_ima.experiments.results import by_method
-from monai_ima.experiments.tables import area_table, curve_table, spread
 from monai_ima.report import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]

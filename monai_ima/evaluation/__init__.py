@@ -1,6 +1,6 @@
 """What evaluations have left in their folders: read, and compared with one another."""
 
-from monai_ima.evaluation.compare import (
+from monai_ima.evaluation.comparison import (
     Comparison,
     NormComparison,
     compare,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from monai_ima.evaluation.compare import Comparison, NormComparison, Pair, known_patients
+from monai_ima.evaluation.comparison import Comparison, NormComparison, Pair, known_patients
 from monai_ima.evaluation.folder import Evaluation
 from monai_ima.handlers.files import write_whole
 from monai_ima.report import NORM_NAMES, markdown_table

@@ -3,8 +3,8 @@
 from monai_ima.experiments.data_sets import DATA_SETS, DataSet, split_method
 from monai_ima.experiments.reproduction import reproduce
 from monai_ima.experiments.request import Request
+from monai_ima.experiments.result_tables import results_figure, tables
 from monai_ima.experiments.results import evaluated, read_results
-from monai_ima.experiments.tables import results_figure, tables
 
 __all__ = [
     "DATA_SETS",

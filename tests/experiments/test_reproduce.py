@@ -22,8 +22,8 @@ from monai_ima.experiments import (
 )
 from monai_ima.experiments.areas import area, of_drawn_patients
 from monai_ima.experiments.request import known_to_an_evaluation
+from monai_ima.experiments.result_tables import area_table, curve_table
 from monai_ima.experiments.run import numbered_patients, run as make_run, samples
-from monai_ima.experiments.tables import area_table, curve_table
 from monai_ima.robustness import Paper, Screen
 
 
