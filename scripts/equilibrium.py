@@ -119,7 +119,8 @@ def middle(data: str) -> tuple[Tensor, Tensor]:
 
 def level_set(values: Tensor, grid: Tensor) -> list[Tensor]:
     """Lines ``(M, 2)`` along which values ``(H W,)`` on a grid ``(H, W, 2)`` are 0."""
-    lines = contour_generator(*grid.unbind(dim=2), values.reshape(grid.shape[:2])).lines(0)
+    x, y = grid.numpy().transpose(2, 0, 1)
+    lines = contour_generator(x, y, values.reshape(grid.shape[:2]).numpy()).lines(0)
     return [torch.tensor(line, dtype=grid.dtype) for line in lines]
 
 
@@ -184,16 +185,16 @@ def train(data: str, method: str, seed: int, **settings: Any) -> tuple[nn.Module
     if method != "ima":
         configs.append(ROOT / "bundles" / "objectives" / f"{method}.json")
     with tempfile.TemporaryDirectory() as folder:
-        workflow = create_workflow(
-            workflow_type="train",
-            config_file=[str(config) for config in configs],
-            shape=data,
-            seed=seed,
-            output_dir=folder,
-            device="cpu",
-            **dict.fromkeys(("progress", "robust_evaluation", "validation"), NOTHING),
-            **(SETTINGS | GROWTH.get(method, {}) | DATA[data] | settings),
-        )
+        chosen: dict[str, Any] = {
+            "shape": data,
+            "seed": seed,
+            "output_dir": folder,
+            "device": "cpu",
+        }
+        chosen |= dict.fromkeys(("progress", "robust_evaluation", "validation"), NOTHING)
+        chosen |= SETTINGS | GROWTH.get(method, {}) | DATA[data] | settings
+        files = [str(config) for config in configs]
+        workflow = create_workflow(workflow_type="train", config_file=files, **chosen)
         workflow.trainer.run()
         return workflow.parser.get_parsed_content("network"), workflow.train_dataset
 

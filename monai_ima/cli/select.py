@@ -52,6 +52,7 @@ def main(words: Sequence[str]) -> None:
     trained = Trained.read(arguments.run, [*map(Path, files)], settings_values(settings))
     selection = select(trained, arguments.min_clean_accuracy)
     if selection.epoch is None:
-        sys.exit(selection_text(selection))
+        sys.stderr.write(selection_text(selection) + "\n")
+        sys.exit(1)
     write_selection(selection)
     print(selection_text(selection))
