@@ -3,6 +3,7 @@
 Pure PyTorch: ``attacks``, ``logits``, ``losses``, ``margins``, ``objectives``, ``robustness``.
 On MONAI and Ignite: ``networks``, ``data``, ``engines``, ``handlers``, ``settings``, ``bundle``,
 ``runs``.
+What runs have left: ``evaluation``, ``selection``, ``experiments``; ``cli`` is the command.
 """
 
 import importlib
@@ -15,6 +16,8 @@ _PARTS = (
     "bundle",
     "data",
     "engines",
+    "evaluation",
+    "experiments",
     "handlers",
     "logits",
     "losses",
@@ -24,6 +27,7 @@ _PARTS = (
     "report",
     "robustness",
     "runs",
+    "selection",
     "settings",
 )
 

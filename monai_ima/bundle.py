@@ -441,8 +441,6 @@ def summary(output_dir: str | Path) -> str:
         }.items()
     )
     if kept := kept_weights(folder):
-        lines.append(
-            f"{folder / KEPT}  weights of {len(kept)} epochs, for scripts/select_checkpoint.py"
-        )
+        lines.append(f"{folder / KEPT}  weights of {len(kept)} epochs, for monai-ima select")
     lines.append(f"tensorboard --logdir {folder}")
     return "\n".join(lines)

@@ -16,7 +16,6 @@ import math
 import tempfile
 from itertools import product
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
@@ -28,7 +27,8 @@ from monai_ima import __version__
 from monai_ima.attacks import bpgd, misclassified
 from monai_ima.data import TensorSamples
 from monai_ima.data.moons import GAUSSIAN_MEANS, moon
-from monai_ima.report import plane_grid
+from monai_ima.experiments.result_tables import spread
+from monai_ima.report import markdown_table, plane_grid
 from monai_ima.robustness.measure import probabilities
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,22 +86,16 @@ COLUMNS = {
 
 def tables(runs: list[dict[str, Any]]) -> str:
     """For each data set a table in Markdown: mean over the seeds, and the range."""
-    lines = []
+    found = []
     for data in DATA:
         methods = {m: [r for r in runs if (r["data"], r["method"]) == (data, m)] for m in METHODS}
-        lines += ["", f"| {data} | seeds | {' | '.join(COLUMNS.values())} |"]
-        lines.append("|---" * (2 + len(COLUMNS)) + "|")
-        for method, found in methods.items():
-            if found:
-                cells = (spread([run[column] for run in found]) for column in COLUMNS)
-                lines.append(f"| {method} | {len(found)} | {' | '.join(cells)} |")
-    return "\n".join(lines[1:])
-
-
-def spread(values: list[float]) -> str:
-    """Mean, and smallest to largest."""
-    numbers = (f"{value + 0.0:.3f}" for value in (mean(values), min(values), max(values)))
-    return "{} ({} to {})".format(*numbers).replace("-0.000", "0.000")
+        lines = [[data, "seeds", *COLUMNS.values()]]
+        for method, same in methods.items():
+            if same:
+                cells = (spread([run[column] for run in same]) for column in COLUMNS)
+                lines.append([method, str(len(same)), *cells])
+        found.append(markdown_table(lines))
+    return "\n\n".join(found)
 
 
 def middle(data: str) -> tuple[Tensor, Tensor]:
@@ -125,7 +119,8 @@ def middle(data: str) -> tuple[Tensor, Tensor]:
 
 def level_set(values: Tensor, grid: Tensor) -> list[Tensor]:
     """Lines ``(M, 2)`` along which values ``(H W,)`` on a grid ``(H, W, 2)`` are 0."""
-    lines = contour_generator(*grid.unbind(dim=2), values.reshape(grid.shape[:2])).lines(0)
+    x, y = grid.numpy().transpose(2, 0, 1)
+    lines = contour_generator(x, y, values.reshape(grid.shape[:2]).numpy()).lines(0)
     return [torch.tensor(line, dtype=grid.dtype) for line in lines]
 
 
@@ -190,16 +185,16 @@ def train(data: str, method: str, seed: int, **settings: Any) -> tuple[nn.Module
     if method != "ima":
         configs.append(ROOT / "bundles" / "objectives" / f"{method}.json")
     with tempfile.TemporaryDirectory() as folder:
-        workflow = create_workflow(
-            workflow_type="train",
-            config_file=[str(config) for config in configs],
-            shape=data,
-            seed=seed,
-            output_dir=folder,
-            device="cpu",
-            **dict.fromkeys(("progress", "robust_evaluation", "validation"), NOTHING),
-            **(SETTINGS | GROWTH.get(method, {}) | DATA[data] | settings),
-        )
+        chosen: dict[str, Any] = {
+            "shape": data,
+            "seed": seed,
+            "output_dir": folder,
+            "device": "cpu",
+        }
+        chosen |= dict.fromkeys(("progress", "robust_evaluation", "validation"), NOTHING)
+        chosen |= SETTINGS | GROWTH.get(method, {}) | DATA[data] | settings
+        files = [str(config) for config in configs]
+        workflow = create_workflow(workflow_type="train", config_file=files, **chosen)
         workflow.trainer.run()
         return workflow.parser.get_parsed_content("network"), workflow.train_dataset
 

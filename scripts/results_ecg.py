@@ -2,7 +2,7 @@
 
     python scripts/results_ecg.py
 
-The runs are made by ``scripts/reproduce.py ecg``; their names say what was trained:
+The runs are made by ``monai-ima reproduce ecg``; their names say what was trained:
 
     random          the default size of bundles/ecg_ima, the paper's split
     inter_patient   the default size, no patient on two sides: --split inter_patient
@@ -19,19 +19,15 @@ from statistics import mean
 from typing import Any
 
 import torch
-from reproduce import (
-    ROOT,
-    RefusedError,
-    area_table,
-    by_method,
-    draw,
-    evaluated,
-    read,
-    spread,
-    table,
-)
 from torch import Tensor
 
+from monai_ima.errors import RejectedError
+from monai_ima.experiments import evaluated, read_results, results_figure
+from monai_ima.experiments.result_tables import area_table, curve_table, spread
+from monai_ima.experiments.results import by_method
+from monai_ima.report import markdown_table
+
+ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("random", "inter_patient", "large", "unsampled")
 NORMS = ("linf", "l2")
 SHOWN = {"linf": (0, 0.05, 0.1, 0.2), "l2": (0, 0.25, 0.5, 1)}
@@ -44,18 +40,18 @@ def main() -> None:
     results = parser.parse_args().results
     try:
         for name, norm in ((name, norm) for name in NAMES for norm in NORMS):
-            if runs := read(results, name, norm):
-                draw(runs, "balanced_accuracy").savefig(results / f"{name}_{norm}.png")
+            if runs := read_results(results, name, norm):
+                results_figure(runs, "balanced_accuracy").savefig(results / f"{name}_{norm}.png")
                 for kind, text in tables(runs).items():
                     print(f"<!-- {name} {norm} {kind} -->\n{text}\n")
-    except RefusedError as reason:
+    except RejectedError as reason:
         parser.exit(2, f"results_ecg.py: {reason}\n")
 
 
 def tables(runs: list[dict[str, Any]]) -> dict[str, str]:
     """All tables of runs that share data, size and norm."""
     return {
-        "balanced": table(runs, "balanced_accuracy"),
+        "balanced": curve_table(runs, "balanced_accuracy"),
         "evaluated": evaluated(runs),
         "areas": area_table(runs, "balanced_accuracy"),
         "plain": plain_table(runs),
@@ -66,11 +62,11 @@ def tables(runs: list[dict[str, Any]]) -> dict[str, str]:
 def plain_table(runs: list[dict[str, Any]]) -> str:
     """Accuracy in the natural proportions of the classes, a line a method."""
     levels = [f"{eps:g}" for eps in runs[0]["curve"]["eps"]]
-    lines = [f"| method | {' | '.join(levels)} |", "| --- " * (len(levels) + 1) + "|"]
+    lines = [["method", *levels]]
     for method, same in by_method(runs).items():
         columns = zip(*(plain_accuracy(run).tolist() for run in same), strict=True)
-        lines.append(f"| {method} | {' | '.join(map(spread, columns))} |")
-    return "\n".join(lines)
+        lines.append([method, *map(spread, columns)])
+    return markdown_table(lines)
 
 
 def class_table(runs: list[dict[str, Any]]) -> str:
@@ -79,7 +75,7 @@ def class_table(runs: list[dict[str, Any]]) -> str:
     columns = [curve["eps"].index(eps) for eps in SHOWN[runs[0]["norm"]]]
     heading = ["method", "class", "in the test"]
     heading += [f"{short} at {curve['eps'][c]:g}" for short in ("Se", "+P") for c in columns]
-    lines = [heading, ["---"] * len(heading)]
+    lines = [heading]
     for method, same in by_method(runs).items():
         for number, name in enumerate(classes):
             counts = [sum(label == number for label in run["labels"]) for run in same]
@@ -89,7 +85,7 @@ def class_table(runs: list[dict[str, Any]]) -> str:
                 for c in columns
             ]
             lines.append([method, name, f"{mean(counts):.0f}", *values])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(lines)
 
 
 def averaged(values: list[float]) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from monai_ima.experiments import read_results
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "results" / "ecg.md").read_text()
 MARKERS = re.findall(r"<!-- (\w+) (linf|l2) (\w+) -->\n((?:.+\n)+)", PAGE)
@@ -16,15 +18,13 @@ MARKERS = re.findall(r"<!-- (\w+) (linf|l2) (\w+) -->\n((?:.+\n)+)", PAGE)
 
 @pytest.fixture(scope="module")
 def script():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "scripts"))
-        return runpy.run_path(str(ROOT / "scripts" / "results_ecg.py"))
+    return runpy.run_path(str(ROOT / "scripts" / "results_ecg.py"))
 
 
 def test_every_table_is_that_of_the_result_files(script):
     assert len(MARKERS) > 12
     for name, norm, kind, text in MARKERS:
-        tables = script["tables"](script["read"](ROOT / "results" / "ecg", name, norm))
+        tables = script["tables"](read_results(ROOT / "results" / "ecg", name, norm))
         assert text.strip() == tables[kind], (name, norm, kind)
     # no table without its name, and none of which nobody knows what it was evaluated by
     named = {(name, norm) for name, norm, kind, _ in MARKERS if kind == "evaluated"}

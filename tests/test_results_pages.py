@@ -1,11 +1,12 @@
-"""The pages whose tables are those of scripts/reproduce.py say what the result files say."""
+"""The pages whose tables are those of `monai-ima reproduce` say what the result files say."""
 
 import json
 import re
-import runpy
 from pathlib import Path
 
 import pytest
+
+from monai_ima.experiments import evaluated, read_results, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
@@ -16,34 +17,29 @@ PAGES = {
 SAME = ("training_samples", "validation_samples", "test_samples", "max_epochs", "batch_size")
 
 
-@pytest.fixture(scope="module")
-def script():
-    return runpy.run_path(str(ROOT / "scripts" / "reproduce.py"))
-
-
 def blocks(page):
     """Name, norm, kind and text of what stands below a marker."""
     return re.findall(r"<!-- (\w+) (linf|l2) (\w+) -->\n((?:.+\n)+)", page)
 
 
-def runs_of(script, data, name, norm):
+def runs_of(data, name, norm):
     folder = ROOT / "results" / data
-    if runs := script["read"](folder, name, norm):
+    if runs := read_results(folder, name, norm):
         return runs
     # of 0.1.0, without the norm in their names and without their samples
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}_*_seed*.json"))]
 
 
 @pytest.mark.parametrize(("data", "at_least"), [("oct", 4), ("fashion_mnist", 6), ("moons", 3)])
-def test_every_table_is_that_of_the_result_files(script, data, at_least):
+def test_every_table_is_that_of_the_result_files(data, at_least):
     found = blocks(PAGES[data].read_text())
     assert len(found) >= at_least
     for name, norm, kind, text in found:
-        runs = runs_of(script, data, name, norm)
+        runs = runs_of(data, name, norm)
         if kind == "evaluated":
-            assert text.strip() == script["evaluated"](runs)
+            assert text.strip() == evaluated(runs)
         elif "margins" in runs[0]:
-            assert text.strip() == script["tables"](runs, "accuracy")[kind], (name, norm, kind)
+            assert text.strip() == tables(runs, "accuracy")[kind], (name, norm, kind)
 
 
 @pytest.mark.parametrize("data", PAGES)
@@ -67,8 +63,8 @@ def test_no_table_is_without_its_name():
         ("moons", "default", "linf"),
     ],
 )
-def test_all_methods_had_the_same_samples_and_epochs(script, data, name, norm):
-    runs = script["read"](ROOT / "results" / data, name, norm)
+def test_all_methods_had_the_same_samples_and_epochs(data, name, norm):
+    runs = read_results(ROOT / "results" / data, name, norm)
     assert len({run["method"] for run in runs}) > 3
     for seed in {run["seed"] for run in runs}:
         same = [run for run in runs if run["seed"] == seed]

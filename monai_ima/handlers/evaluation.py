@@ -44,6 +44,7 @@ from monai_ima.robustness.clean import Finding, clean_findings, in_order
 from monai_ima.robustness.curve import noise_levels as checked_levels
 from monai_ima.robustness.measure import Measure, batched, eval_logits, probabilities
 from monai_ima.robustness.seeds import seeded
+from monai_ima.robustness.statistics import numbered
 
 _logger = logging.getLogger(__name__)
 # How many times the scale of the other classes: at 200, as of -1e4, a minimum-norm attack left up to
@@ -546,11 +547,7 @@ class RobustnessEvaluation:
 
     def _patients(self) -> Tensor | None:
         """A number for the patient of each sample, where all are known."""
-        names = [self._patient(index) for index in range(len(self.samples))]
-        if not all(names):
-            return None
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        return torch.tensor([numbers[name] for name in names])
+        return numbered([self._patient(index) for index in range(len(self.samples))])
 
     def _examples(self, network: nn.Module, norm: str, device: torch.device) -> list[Example]:
         """The most fragile and the hardest samples, as the report shows them."""

@@ -17,6 +17,7 @@ from monai_ima.report import (
     curve_figures,
     example_figure,
     html_report,
+    markdown_table,
     robustness_figure,
 )
 
@@ -121,5 +122,4 @@ def _write_events(
 def _check_table(checks: Iterable[Mapping[str, Any]]) -> str:
     words = {True: "passed", False: "**FAILED**", None: "not run"}
     rows = [(c["norm"], c["name"], words[c["passed"]], c["verdict"]) for c in checks]
-    lines = [("norm", "check", "", "verdict"), ("---",) * 4, *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table([("norm", "check", "", "verdict"), *rows])

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
+from monai_ima.errors import RejectedError
+
 _logger = logging.getLogger(__name__)
 _LOCK, _SOFT_LOCK = ".lock", ".lock-soft"
 _PATIENCE = 1.0  # seconds, in which a command that is about to end has ended
@@ -38,7 +40,7 @@ class _Held(NamedTuple):
 _held: dict[Path, _Held] = {}
 
 
-class FolderInUseError(RuntimeError):
+class FolderInUseError(RejectedError):
     """Another command is in the folder: says which, and what to do."""
 
 

@@ -47,7 +47,7 @@ class ECGNet(nn.Module):
         if inputs.shape[2:] != (_LENGTH,):
             raise ValueError(
                 f"expected inputs (N, leads, {_LENGTH}), {_LENGTH} samples at 125 Hz, got "
-                f"{tuple(inputs.shape)}; cut beats with scripts/prepare_ecg.py"
+                f"{tuple(inputs.shape)}; cut beats with monai-ima prepare-ecg"
             )
         image = inputs[:, :, None].to(memory_format=torch.channels_last)
         logits: Tensor = self.head(self.features(image).flatten(1))

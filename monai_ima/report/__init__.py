@@ -13,6 +13,7 @@ from monai_ima.report.figures import (
     white_noise_figure,
 )
 from monai_ima.report.html import html_report
+from monai_ima.report.markdown import markdown_table
 from monai_ima.report.plane import plane_figure, plane_grid, spread_out
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "example_figure",
     "html_report",
     "margin_figure",
+    "markdown_table",
     "plane_figure",
     "plane_grid",
     "robustness_figure",

@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from monai_ima.report.palette import BLUE, GREEN, GREY, MARKERS, ORANGE, RED, SERIES, series
+
 Curve: TypeAlias = Mapping[str, Any]  # one norm's part of robustness.json
 Verdict: TypeAlias = tuple[str, str]  # what the model says, and its color
 
 NORM_NAMES = {"linf": "L∞", "l2": "L2"}
 
-_BLUE, _ORANGE, _GREEN, _RED, _GREY = "#1f5a85", "#b4581c", "#1d7f5f", "#b3261e", "#5f6b73"
-_CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#4d4d4d")
-_CLASS_MARKERS = "os^"  # with the colors, 21 classes can be told apart
 _WIDTH = 5.2  # inches: text drawn at 10 points can still be read on a phone
 
 
@@ -73,13 +72,13 @@ def curve_figure(curves: Mapping[int, Curve]) -> Figure:
         label = "epoch " + ", ".join(map(str, earlier))
         axes.plot([], [], color="0.8", lw=1, label=label if len(earlier) < 6 else "earlier epochs")
     curve = curves[last]
-    _draw_curve(axes, curve, "C3", f"epoch {last}, with 95 % interval, n = {curve['n']}")
+    _draw_curve(axes, curve, RED, f"epoch {last}, with 95 % interval, n = {curve['n']}")
     axes.annotate(
         f"clean {curve['accuracy'][0]:.3f}",
         (0, curve["accuracy"][0]),
         xytext=(8, 8),
         textcoords="offset points",
-        color="C3",
+        color=RED,
     )
     _level_axis(axes, curve)
     _fraction_axis(axes, "accuracy under attack")
@@ -115,18 +114,18 @@ def robustness_figure(curve: Curve, label: str = "accuracy") -> Figure:
     """
     figure, (axes,) = _panels(1)
     eps = np.array(curve["eps"])
-    _draw_curve(axes, curve, _BLUE, f"{label}, band 95 %")
+    _draw_curve(axes, curve, BLUE, f"{label}, band 95 %")
     if curve["patient_low"] is not None:
         axes.vlines(
             eps,
             curve["patient_low"],
             curve["patient_high"],
-            color=_BLUE,
+            color=BLUE,
             lw=1,
             label="95 % over patients",
         )
     axes.plot(
-        eps, _values(curve["balanced_accuracy"]), "--", color=_ORANGE, label="balanced accuracy"
+        eps, _values(curve["balanced_accuracy"]), "--", color=ORANGE, label="balanced accuracy"
     )
     chance = 1 / len(curve["per_class"])
     axes.axhline(chance, color="0.75", lw=1, label=f"chance {chance:.2f}", zorder=0)
@@ -155,8 +154,8 @@ def class_figure(curve: Curve, classes: Sequence[str]) -> Figure:
             axes.plot(
                 curve["eps"],
                 _values(values),
-                color=_CLASS_COLORS[index % len(_CLASS_COLORS)],
-                marker=_CLASS_MARKERS[index // len(_CLASS_COLORS) % len(_CLASS_MARKERS)],
+                color=series(index),
+                marker=MARKERS[index // len(SERIES) % len(MARKERS)],  # many classes are told apart
                 markersize=4,
                 label=_literal(label),
             )
@@ -183,7 +182,7 @@ def margin_figure(margins: Tensor, eps: Sequence[float], median: float | None) -
     edges = np.linspace(0, largest, 25)
     counts, _ = np.histogram(np.minimum(values[~beyond], largest), edges)
     width = edges[1]
-    axes.bar(edges[:-1], counts, width, align="edge", color=_BLUE, ec="white", lw=0.5)
+    axes.bar(edges[:-1], counts, width, align="edge", color=BLUE, ec="white", lw=0.5)
     axes.bar(
         largest + 2 * width, beyond.sum(), 2 * width, color="0.8", hatch="///", ec="white", lw=0
     )
@@ -213,7 +212,7 @@ def white_noise_figure(curve: Curve) -> Figure:
     """
     figure, (axes,) = _panels(1)
     eps, noise = curve["eps"], curve["white_noise"]
-    for kind, color in (("uniform", _BLUE), ("gaussian", _ORANGE)):
+    for kind, color in (("uniform", BLUE), ("gaussian", ORANGE)):
         axes.plot(
             eps,
             _values(noise[kind]["samples"]),
@@ -326,7 +325,7 @@ def _draw_curve(axes: Axes, curve: Curve, color: str, label: str) -> None:
 
 def _mark_median(axes: Axes, median: float | None) -> None:
     if median is not None:
-        axes.axvline(median, color=_RED, ls=":", label=f"median margin {median:.3g}")
+        axes.axvline(median, color=RED, ls=":", label=f"median margin {median:.3g}")
 
 
 def _level_axis(axes: Axes, curve: Curve) -> None:
@@ -368,7 +367,7 @@ def _literal(text: str) -> str:
 def _verdict(probabilities: Tensor, label: int, classes: Sequence[str]) -> Verdict:
     predicted = int(probabilities.argmax())
     text = f"{_literal(classes[predicted])} {float(probabilities[predicted]):.2f}"
-    return text, _GREEN if predicted == label else _RED
+    return text, GREEN if predicted == label else RED
 
 
 def _caption(row: SubFigure, example: Example, norm: str) -> None:
@@ -380,7 +379,7 @@ def _caption(row: SubFigure, example: Example, norm: str) -> None:
         parts.append("never broken" if math.isinf(example.margin) else f"margin {distance}")
     text = ", ".join(part for part in parts if part).replace("$", r"\$")
     if text:
-        row.suptitle(textwrap.fill(text, 64), fontsize="small", x=0.02, ha="left", color=_GREY)
+        row.suptitle(textwrap.fill(text, 64), fontsize="small", x=0.02, ha="left", color=GREY)
 
 
 def _gain(perturbation: NDArray[np.float64], span: float) -> tuple[float, str]:
@@ -452,7 +451,7 @@ def _draw_signal(
     above, below = row.subplots(2, sharex=True, height_ratios=heights)
     above.plot((clean + offsets).T, color="0.65", lw=2)
     above.plot((attacked + offsets).T, color=after[1], lw=0.9)
-    below.plot((gain * (attacked - clean) + offsets).T, color=_GREY, lw=0.8)
+    below.plot((gain * (attacked - clean) + offsets).T, color=GREY, lw=0.8)
     above.set_title(f"clean: {before[0]}", fontsize="small", color="0.45", loc="left")
     above.set_title(f"attacked: {after[0]}", fontsize="small", color=after[1], loc="right")
     above.set_ylabel(truth, fontsize="small")

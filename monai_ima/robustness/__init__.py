@@ -2,7 +2,7 @@
 
 from monai_ima.robustness.behaviour import check_answers
 from monai_ima.robustness.clean import Finding, clean_findings
-from monai_ima.robustness.curve import RobustnessCurve, noise_levels, wilson_interval
+from monai_ima.robustness.curve import RobustnessCurve, area_under, noise_levels, wilson_interval
 from monai_ima.robustness.passes import CountingModel
 from monai_ima.robustness.protocols import (
     BlackBox,
@@ -21,8 +21,11 @@ from monai_ima.robustness.statistics import (
     bootstrap_interval,
     bootstrap_means,
     confusion,
+    holm,
     macro_auroc,
+    mcnemar,
     median_margin,
+    percentile_interval,
     positive_predictive_value,
     specificity,
 )
@@ -38,6 +41,7 @@ __all__ = [
     "RobustnessCurve",
     "Screen",
     "Strong",
+    "area_under",
     "balanced_accuracy",
     "bootstrap_interval",
     "bootstrap_means",
@@ -47,9 +51,12 @@ __all__ = [
     "closest_errors",
     "confusion",
     "get_protocol",
+    "holm",
     "macro_auroc",
+    "mcnemar",
     "median_margin",
     "noise_levels",
+    "percentile_interval",
     "positive_predictive_value",
     "specificity",
     "wilson_interval",

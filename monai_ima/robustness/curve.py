@@ -72,7 +72,7 @@ class RobustnessCurve:
 
     def auc(self) -> float:
         """Area under the curve over the largest level: mean accuracy over levels, from 0 to 1."""
-        return float(torch.trapezoid(self.accuracy, self.eps.double()) / self.eps[-1])
+        return float(area_under(self.accuracy, self.eps.double()))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a JSON file, which knows no NaN: ``None`` stands for it."""
@@ -87,6 +87,26 @@ class RobustnessCurve:
             "high": high.tolist(),
             "per_class": without_nan(self.per_class),
         }
+
+
+def area_under(values: Tensor, eps: Tensor) -> Tensor:
+    """Area under curves over the largest level: their mean over the levels.
+
+    Of the accuracy it is the plain area, of the balanced accuracy the balanced one; of each sample's
+    own curve, which is 1 where it is robust, it is a quantity whose mean over the samples is theirs.
+
+    Args:
+        values: ``(*, L)`` at each level.
+        eps: ``(L,)`` increasing levels from 0 on.
+
+    Returns:
+        ``(*)``, in units of ``values``.
+
+    Example:
+        >>> area_under(torch.tensor([1.0, 0.5, 0.0]), torch.tensor([0.0, 0.1, 0.2]))
+        tensor(0.5000)
+    """
+    return torch.trapezoid(values, eps, dim=-1) / eps[-1]
 
 
 def without_nan(table: Tensor) -> list[list[float | None]]:
@@ -110,6 +130,10 @@ def noise_levels(eps: Sequence[float] | Tensor) -> Tensor:
     return levels if levels[0] == 0 else torch.cat([levels.new_zeros(1), levels])
 
 
+Z_95 = 1.959964
+"""Standard deviations on either side of the mean between which 95 % of a normal distribution lie."""
+
+
 def wilson_interval(accuracy: Tensor, n: float) -> Tensor:
     """95 % interval of a fraction measured on ``n`` samples, ``(L,)`` to ``(L, 2)``.
 
@@ -118,7 +142,7 @@ def wilson_interval(accuracy: Tensor, n: float) -> Tensor:
     Source:
         Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
     """
-    z = 1.959964
+    z = Z_95
     center = (accuracy + z**2 / (2 * n)) / (1 + z**2 / n)
     spread = accuracy * (1 - accuracy) / n + z**2 / (4 * n**2)
     half = z / (1 + z**2 / n) * spread.sqrt()

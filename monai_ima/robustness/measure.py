@@ -12,7 +12,7 @@ from torch import Tensor
 from monai_ima.attacks import Norm, pgd
 from monai_ima.attacks.base import Bounds, Model, attacking, checked_inputs
 from monai_ima.robustness.checks import zero_gradients
-from monai_ima.robustness.curve import RobustnessCurve, without_nan
+from monai_ima.robustness.curve import RobustnessCurve, area_under, without_nan
 from monai_ima.robustness.noise import white_noise_errors
 from monai_ima.robustness.passes import CountingModel
 from monai_ima.robustness.protocols import BlackBox, Protocol, closest_errors
@@ -190,7 +190,7 @@ class Measure:
         eps = curve.eps
         # Each sample's own accuracies, and its own area: their means are the curve's.
         robust = curve.robust.double()
-        area = torch.trapezoid(robust, eps, dim=1) / eps[-1]
+        area = area_under(robust, eps)
         ends = bootstrap_interval(
             torch.cat([robust, area[:, None]], dim=1),
             patients if by_patient else None,

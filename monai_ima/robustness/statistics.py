@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -97,8 +100,88 @@ def bootstrap_interval(
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
     means = bootstrap_means(values, groups, draws=draws, generator=generator)
-    ends = means.new_tensor([(1 - level) / 2, (1 + level) / 2])
-    return means.quantile(ends, dim=0).movedim(0, -1)
+    return percentile_interval(means, level=level)
+
+
+def percentile_interval(drawn: Tensor, *, level: float = 0.95) -> Tensor:
+    """Interval that holds the middle ``level`` of what was drawn.
+
+    Args:
+        drawn: ``(draws, *)`` the quantities in each draw.
+        level: share of the draws between the two ends.
+
+    Returns:
+        ``(*, 2)``, the lower and the upper end.
+
+    Example:
+        >>> percentile_interval(torch.arange(101.0))
+        tensor([ 2.5000, 97.5000])
+    """
+    ends = drawn.new_tensor([(1 - level) / 2, (1 + level) / 2])
+    return drawn.quantile(ends, dim=0).movedim(0, -1)
+
+
+def numbered(names: Sequence[str]) -> Tensor | None:
+    """A number for each name, as of the patients of samples, in the order of first appearance.
+
+    Args:
+        names: of N samples, "" where one is not known.
+
+    Returns:
+        ``(N,)`` numbers from 0 on, equal for equal names; ``None`` if one is not known.
+
+    Example:
+        >>> numbered(["b", "a", "b"])
+        tensor([0, 1, 0])
+    """
+    if not all(names):
+        return None
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return torch.tensor([numbers[name] for name in names])
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """P value, two-sided, of as unequal numbers among the samples that two models differ on.
+
+    Args:
+        wins: samples that only the first model classifies correctly.
+        losses: samples that only the second model classifies correctly.
+
+    Returns:
+        The probability of numbers as unequal or more so, if each of these samples were as likely to
+        be a win as a loss.
+
+    Source:
+        McNemar, Note on the Sampling Error of the Difference between Correlated Proportions or
+        Percentages, 1947, in its exact form.
+
+    Example:
+        >>> round(mcnemar(5, 0), 6)  # five heads in a row, or five tails
+        0.0625
+    """
+    n = torch.tensor(wins + losses, dtype=torch.float64)
+    k = torch.arange(min(wins, losses) + 1, dtype=torch.float64)
+    # logarithms of the binomial coefficients: of thousands of samples these have no floating point
+    log_choices = (n + 1).lgamma() - (k + 1).lgamma() - (n - k + 1).lgamma()
+    tail = (log_choices.logsumexp(dim=0) - n * math.log(2)).exp()
+    return min(1.0, 2 * float(tail))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P values adjusted for their number, in their order.
+
+    Source:
+        Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
+
+    Example:
+        >>> holm([0.5, 0.125])
+        [0.5, 0.25]
+    """
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = largest
+    return adjusted
 
 
 def balanced_accuracy(per_class: Tensor) -> Tensor:

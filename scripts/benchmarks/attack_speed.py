@@ -303,6 +303,7 @@ def handwritten_pgd(model: nn.Module, inputs: Tensor, labels: Tensor, case: Case
 def step(inputs: Tensor, perturbed: Tensor, case: Case, steps: int) -> Tensor:
     """One step up ``perturbed.grad``, back into the ball and into [0, 1]."""
     norm, eps = get_norm(case.norm), torch.full((len(inputs),), case.eps)
+    assert perturbed.grad is not None
     climbed = perturbed.detach() + RELATIVE_STEP * case.eps / steps * norm.direction(perturbed.grad)
     return (inputs + norm.project(climbed - inputs, eps)).clamp(0, 1)
 

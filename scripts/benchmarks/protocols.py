@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python scripts/benchmarks/protocols.py ecg --samples 200 --dataset_dir FOLDER
     python scripts/benchmarks/protocols.py
 
-The first command evaluates the networks that ``scripts/reproduce.py`` has trained with plain
+The first command evaluates the networks that ``monai-ima reproduce`` has trained with plain
 cross-entropy, standard adversarial training and IMA on one data set, in both norms, and keeps one JSON
 file a data set; what is there already is not made again. Both print the tables of all files. Needs the
 packages of ``monai-ima[test]``, and torchattacks without those that it asks for, which are older than
@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from monai_ima import __version__
 from monai_ima.attacks import get_norm, misclassified
 from monai_ima.losses import cross_entropy, hard_margin
+from monai_ima.report import markdown_table
 from monai_ima.robustness import (
     CountingModel,
     MinimumNorm,
@@ -63,7 +64,7 @@ RESULTS = ROOT / "results" / "benchmarks"
 SEED, STEPS, RESTARTS, BATCH = 0, 100, 2, 128
 SHARES = (0.75, 0.5, 0.25)  # of the samples, robust at the levels that are looked at
 PROTOCOLS: tuple[Protocol, ...] = (Screen(), MinimumNorm(), Paper(), Strong())
-# Name of the runs that reproduce.py has made, their methods, and levels in L2 (those in Linf are
+# Name of the runs that monai-ima reproduce has made, their methods, and levels in L2 (those in Linf are
 # the bundle's).
 DATA: dict[str, tuple[str, tuple[str, ...]]] = {
     "ecg": ("random", ("ce", "adv0.1", "ima")),
@@ -145,7 +146,7 @@ def prepared(
     """A trained network, test samples that it gets right, and the levels of each norm."""
     weights = run / "training" / "model.pt"
     if not weights.exists():
-        raise SystemExit(f"no {weights}; train it with scripts/reproduce.py {data}")
+        raise SystemExit(f"no {weights}; train it with monai-ima reproduce {data}")
     parser = ConfigParser()
     bundle = ROOT / "bundles" / f"{data}_ima"
     parser.read_config([str(bundle / "train.json"), str(bundle / "evaluate.json")])
@@ -430,14 +431,13 @@ def found_table(cases: list[dict[str, Any]]) -> str:
     names = [protocol.name for protocol in PROTOCOLS]
     missed = list(cases[0]["levels"][0]["missed"])
     lines = [["data", "trained by", "norm", "eps", "n", *names, *missed]]
-    lines.append(["---"] * len(lines[0]))
     for case in cases:
         for row in case["levels"]:
             shares = [f"{row['robust'][name] / case['n']:.3f}" for name in names]
             counts = [str(row["missed"][name]) for name in missed]
             start = [case["data"], case["method"], case["norm"], f"{row['eps']:g}", str(case["n"])]
             lines.append([*start, *shares, *counts])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(lines)
 
 
 def cost_table(cases: list[dict[str, Any]]) -> str:
@@ -445,7 +445,6 @@ def cost_table(cases: list[dict[str, Any]]) -> str:
     names = [name for name in cases[0]["cost"] if name != "plain"]
     columns = [f"{name}: {kind}" for name in names for kind in ("gradients", "time")]
     lines = [["data", "trained by", "norm", "levels", "gradients of plain", *columns]]
-    lines.append(["---"] * len(lines[0]))
     for case in cases:
         cost, one = case["cost"], case["cost"]["plain"]
         ratios = [
@@ -455,7 +454,7 @@ def cost_table(cases: list[dict[str, Any]]) -> str:
         ]
         start = [case["data"], case["method"], case["norm"], str(len(case["eps"]))]
         lines.append([*start, f"{one['gradients']:.0f}", *ratios])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(lines)
 
 
 if __name__ == "__main__":

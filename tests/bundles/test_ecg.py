@@ -124,7 +124,7 @@ def test_resumed_run_equals_an_uninterrupted_one(finished, beats, tmp_path):
 def test_records_are_no_beats(tmp_path):
     ended = run_bundle(TRAIN, **SMALL, dataset_dir=tmp_path, output_dir=tmp_path / "run")
     assert ended.returncode != 0
-    assert "prepare_ecg.py" in ended.stderr.splitlines()[-1]
+    assert "monai-ima prepare-ecg" in ended.stderr.splitlines()[-1]
     assert not list((tmp_path / "run").glob("*"))
 
 

@@ -61,7 +61,7 @@ def test_kaggle_files_keep_their_test_set(tmp_path):
 
 
 def test_folder_without_beats_says_how_to_write_them(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"prepare_ecg\.py --records"):
+    with pytest.raises(FileNotFoundError, match=r"monai-ima prepare-ecg --records"):
         load_ecg(tmp_path)
 
 

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from monai_ima.robustness import RobustnessCurve, noise_levels, wilson_interval
+from monai_ima.robustness import RobustnessCurve, area_under, noise_levels, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -139,3 +139,11 @@ def test_classes_beyond_the_largest_label_have_rows_too():
 
     assert len(curve.per_class) == 3
     assert curve.per_class[2].isnan().all()
+
+
+def test_area_is_the_mean_up_to_the_last_level():
+    curves = torch.tensor([[1.0, 0.5, 0.1], [1, 1, 1]], dtype=torch.float64)
+
+    areas = area_under(curves, torch.tensor([0, 1, 4], dtype=torch.float64))
+
+    assert areas.tolist() == pytest.approx([(0.75 * 1 + 0.3 * 3) / 4, 1])

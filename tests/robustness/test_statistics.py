@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from scipy.stats import binomtest
 
 from monai_ima.robustness import statistics
 from monai_ima.robustness.statistics import (
@@ -10,7 +11,9 @@ from monai_ima.robustness.statistics import (
     bootstrap_interval,
     bootstrap_means,
     confusion,
+    holm,
     macro_auroc,
+    mcnemar,
     median_margin,
     positive_predictive_value,
     specificity,
@@ -270,3 +273,23 @@ def test_at_the_median_margin_half_are_lost_and_not_below_it(numbers, seed):
 def test_median_margin_refuses_nan():
     with pytest.raises(ValueError, match="got NaN"):
         median_margin(torch.tensor([0.1, math.nan]), torch.tensor([True, True]))
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.4]) == [0.8, 0.8]
+    assert holm([0.9, 0.8]) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "p"),
+    [(0, 0, 1), (5, 5, 1), (5, 0, 2 / 32), (0, 5, 2 / 32), (2, 10, 2 * (1 + 12 + 66) / 4096)],
+)
+def test_mcnemar_by_hand(wins, losses, p):
+    assert mcnemar(wins, losses) == pytest.approx(p)
+
+
+def test_mcnemar_of_many_samples_is_that_of_scipy():
+    for wins, losses in ((4000, 4300), (30_000, 31_000)):
+        expected = binomtest(wins, wins + losses).pvalue
+        assert mcnemar(wins, losses) == pytest.approx(expected, rel=1e-6)

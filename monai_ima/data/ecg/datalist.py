@@ -27,7 +27,7 @@ def load_ecg(
     """Read beats, split them, and put them on a device as one tensor each ``(N, 1, 187)``.
 
     Args:
-        dataset_dir: a folder that ``scripts/prepare_ecg.py`` has written, or one with Kaggle's
+        dataset_dir: a folder that ``monai-ima prepare-ecg`` has written, or one with Kaggle's
             ``mitbih_train.csv`` and ``mitbih_test.csv``.
         num_classes: how many classes the network has; five are needed.
         protocol: ``"random"``, the paper's, or ``"inter_patient"``; see
@@ -92,7 +92,7 @@ def _read(folder: Path) -> EcgBeats:
     raise FileNotFoundError(
         f"expected dataset_dir to hold beats ({SETTINGS_FILE}) or Kaggle's {train.name} and "
         f"{test.name}, got {folder}; write beats from PhysioNet's records with "
-        f"python scripts/prepare_ecg.py --records {folder} --output data/ecg"
+        f"monai-ima prepare-ecg --records {folder} --output data/ecg"
     )
 
 

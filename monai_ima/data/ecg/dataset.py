@@ -136,7 +136,7 @@ def load_ecg_beats(folder: str | Path) -> EcgBeats:
         if not (folder / file).is_file():
             raise FileNotFoundError(
                 f"expected a folder of ECG beats, got {folder} without {file}; write one with "
-                f"scripts/prepare_ecg.py"
+                f"monai-ima prepare-ecg"
             )
     table = _read_table(folder / TABLE_FILE)
     labels = [CLASSES.index(row["class"]) for row in table]

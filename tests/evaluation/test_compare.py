@@ -2,17 +2,15 @@ import csv
 import json
 import math
 import re
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from monai_ima.cli.main import main
+from monai_ima.evaluation import compare, read_evaluation
+from monai_ima.evaluation.comparison_report import comparison_figure
 from monai_ima.handlers.run_record import RunRecord, Section
-
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "compare.py"
 
 
 def write_evaluation(
@@ -76,17 +74,16 @@ def command(tmp_path, monkeypatch, capsys):
     """Run the command on these arguments, give back what it prints."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
         monkeypatch.chdir(tmp_path)
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        main(["compare", *arguments])
         return capsys.readouterr().out
 
     return run
 
 
 @pytest.fixture
-def refusal(command, capsys, tmp_path):
-    """What the command says when it refuses, leaving no file."""
+def rejection(command, capsys, tmp_path):
+    """What the command says when it rejects what was asked, leaving no file."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -98,25 +95,15 @@ def refusal(command, capsys, tmp_path):
     return run
 
 
-@pytest.fixture(scope="module")
-def script():
-    return runpy.run_path(str(SCRIPT))
-
-
-def test_as_a_command(tmp_path):
+def test_files_are_what_is_printed(command, tmp_path):
     runs = [write_evaluation(tmp_path / name, [0.15, 0.3]) for name in ("ce", "ima")]
 
-    ended = subprocess.run(
-        [sys.executable, SCRIPT, *runs, "--output", tmp_path / "both"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    text = command(*runs, "--output", str(tmp_path / "both"))
 
     files = sorted(path.name for path in (tmp_path / "both").iterdir())
     assert files == ["compare.csv", "compare.md", "compare.png"]
-    assert ended.stdout == (tmp_path / "both" / "compare.md").read_text()
-    assert ended.stdout.startswith("# 2 runs on the same 2 samples\n\n## L∞\n")
+    assert text == (tmp_path / "both" / "compare.md").read_text()
+    assert text.startswith("# 2 runs on the same 2 samples\n\n## L∞\n")
     assert (tmp_path / "both" / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -166,7 +153,7 @@ def test_differences_beyond_chance_in_words(command, tmp_path):
     # 20 against 1 of 21, two-sided; the only one of three tests that is not 1
     p = 3 * 2 * (1 + 21) / 2**21
     assert (
-        f"  - at 0.1 (linf) ima stands for 20 samples where ce falls, the reverse for 1: "
+        f"  - at 0.1 (linf) ima is robust for 20 samples where ce is not, the reverse for 1: "
         f"p = {p:.2g} (adjusted)\n"
     ) in text
     assert text.count("(adjusted)") == 1
@@ -189,7 +176,8 @@ def test_equal_runs_do_not_differ(command, tmp_path, patients):
     text = command(*runs)
 
     assert (
-        "\n- **a and b**: there is no difference, the same samples stand at each level\n\n" in text
+        "\n- **a and b**: there is no difference, the same samples are robust at each level\n\n"
+        in text
     )
     for words in ("larger than", "(adjusted)", "too few to tell"):
         assert words not in text
@@ -317,25 +305,13 @@ def test_tests_of_all_pairs_are_adjusted_together(command, tmp_path):
     p = f"p = {9 * 2 / 2**12:.2g} (adjusted)"
     assert text.count(p) == 2
     assert (
-        "  - at 0.1 (linf) b stands for 12 samples where a falls, the reverse for 0: " + p in text
+        "  - at 0.1 (linf) b is robust for 12 samples where a is not, the reverse for 0: " + p
+        in text
     )
     assert (
-        "  - at 0.1 (linf) c stands for 12 samples where a falls, the reverse for 0: " + p in text
+        "  - at 0.1 (linf) c is robust for 12 samples where a is not, the reverse for 0: " + p
+        in text
     )
-
-
-def test_holm_by_hand(script):
-    assert script["holm"]([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert script["holm"]([0.6, 0.4]) == [0.8, 0.8]
-    assert script["holm"]([0.9, 0.8]) == [1, 1]
-
-
-@pytest.mark.parametrize(
-    ("wins", "losses", "p"),
-    [(0, 0, 1), (5, 5, 1), (5, 0, 2 / 32), (0, 5, 2 / 32), (2, 10, 2 * (1 + 12 + 66) / 4096)],
-)
-def test_mcnemar_by_hand(script, wins, losses, p):
-    assert script["mcnemar"](wins, losses) == pytest.approx(p)
 
 
 def test_runs_are_named_by_as_much_of_their_folders_as_is_needed(command, tmp_path):
@@ -422,13 +398,13 @@ def test_the_version_of_a_protocol_stands_beside_its_name(command, tmp_path):
     ("older", "said"),
     [({"version": 2}, "got 2 in a and 3 in b"), ({}, "got unknown in a and 3 in b")],
 )
-def test_other_versions_of_a_protocol_are_refused(refusal, tmp_path, older, said):
+def test_other_versions_of_a_protocol_are_rejected(rejection, tmp_path, older, said):
     runs = [
         write_evaluation(tmp_path / "a", [0.3] * 2, **older),
         write_evaluation(tmp_path / "b", [0.3] * 2, version=3),
     ]
 
-    text = refusal(*runs)
+    text = rejection(*runs)
 
     assert f"the same version of the protocol paper in all runs, {said}; evaluate" in text
 
@@ -464,7 +440,7 @@ def test_what_makes_no_other_attack_is_not_warned_about(command, tmp_path, setti
 
 @pytest.mark.parametrize("number", [2, 9])
 @pytest.mark.parametrize("patients", [None, ["p"] * 4])
-def test_figure_has_a_line_and_a_band_for_each_run_in_each_norm(script, tmp_path, number, patients):
+def test_figure_has_a_line_and_a_band_for_each_run_in_each_norm(tmp_path, number, patients):
     names = [f"_${i}^$" for i in range(number)]
     norms = {"linf": [0, 0.1], "l2": [0, 1, 2]}
     for i, name in enumerate(names):
@@ -472,10 +448,9 @@ def test_figure_has_a_line_and_a_band_for_each_run_in_each_norm(script, tmp_path
         write_evaluation(
             tmp_path / name, dict.fromkeys(norms, margins), eps=norms, patients=patients
         )
-    runs = [script["read"](tmp_path / name, name) for name in names]
-    comparisons, _ = script["compare"](runs)
+    runs = [read_evaluation(tmp_path / name, name) for name in names]
 
-    figure = script["draw"](runs, comparisons)
+    figure = comparison_figure(compare(runs))
 
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == names
@@ -559,21 +534,21 @@ def changed_row(run, **values):
         (without_samples, "there is no {run}/samples.csv; expected {run} to be the output folder"),
         (no_rows, "there is no sample in {run}/samples.csv"),
         (cut_short, "expected sample 4 of {run}/samples.csv to have the columns of the heading"),
-        (not_json, "robustness.json or {run}/samples.csv cannot be read (Expecting"),
+        (not_json, "{run}/robustness.json cannot be read (Expecting"),
         (without_curves, "there is no 'curves' in them; run the evaluation again"),
         (without_column, "there is no 'broke_at_linf' in them"),
         (of_a_training, "cannot be read (list indices"),
         (
             other_accuracy,
-            "2 of 4 samples stand at 0.1 (linf), but robustness.json beside it says 3",
+            "2 of 4 samples are robust at 0.1 (linf), but robustness.json beside it says 3",
         ),
         (
             other_number,
-            "4 of 4 samples stand at 0 (linf), but robustness.json beside it says 4 of 5",
+            "4 of 4 samples are robust at 0 (linf), but robustness.json beside it says 4 of 5",
         ),
         (
             lambda run: changed_row(run, broke_at_linf="0.13"),
-            "image 001 broke at 0.13, which is none of [0.0, 0.1, 0.2]",
+            "image 001 is misclassified from 0.13 on, which is none of [0.0, 0.1, 0.2]",
         ),
         (
             lambda run: changed_row(run, broke_at_linf="soon"),
@@ -597,29 +572,29 @@ def changed_row(run, **values):
         ),
     ],
 )
-def test_bad_runs_are_refused_in_words(refusal, tmp_path, spoil, words):
+def test_bad_runs_are_rejected_with_a_message(rejection, tmp_path, spoil, words):
     good, spoilt = (tmp_path / name for name in ("good", "spoilt"))
     for run in (good, spoilt):
         write_evaluation(run, [0.05, 0.05, 0.15, 0.3], patients=["p0", "p1", "p2", "p2"])
     spoil(spoilt)
 
-    said = refusal(str(good), str(spoilt))
+    said = rejection(str(good), str(spoilt))
 
-    assert said.startswith("compare.py: ")
+    assert said.startswith("monai-ima compare: ")
     assert words.format(run=spoilt) in said
 
 
-def test_samples_that_only_the_second_run_has_are_named(refusal, tmp_path):
+def test_samples_that_only_the_second_run_has_are_named(rejection, tmp_path):
     runs = [write_evaluation(tmp_path / f"r{n}", [0.3] * n) for n in (2, 7)]
 
-    said = refusal(*runs)
+    said = rejection(*runs)
 
     assert (
         "5 of the 7 of r7 are not among the 2 of r2 (image 002, image 003, image 004, ...)" in said
     )
 
 
-def test_runs_without_a_common_norm_or_level_are_refused(refusal, tmp_path):
+def test_runs_without_a_common_norm_or_level_are_rejected(rejection, tmp_path):
     runs = [
         write_evaluation(tmp_path / "a", [0.3], eps=(0, 0.1)),
         write_evaluation(tmp_path / "b", [0.3], eps=(0, 0.2)),
@@ -627,10 +602,10 @@ def test_runs_without_a_common_norm_or_level_are_refused(refusal, tmp_path):
     ]
 
     assert "a noise level (linf) that all runs share, got [0.0, 0.1] in a, [0.0, 0.2] in b" in (
-        refusal(*runs[:2])
+        rejection(*runs[:2])
     )
     assert "a norm that all runs were evaluated in, got linf in a, l2 in c" in (
-        refusal(runs[0], runs[2])
+        rejection(runs[0], runs[2])
     )
 
 
@@ -648,8 +623,8 @@ def test_runs_without_a_common_norm_or_level_are_refused(refusal, tmp_path):
         ),
     ],
 )
-def test_bad_arguments_are_refused_in_words(refusal, tmp_path, arguments, words):
+def test_bad_arguments_are_rejected_with_a_message(rejection, tmp_path, arguments, words):
     for name in ("a", "b"):
         write_evaluation(tmp_path / name, [0.3])
 
-    assert words in refusal(*arguments)
+    assert words in rejection(*arguments)

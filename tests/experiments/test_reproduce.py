@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,19 +9,26 @@ from pathlib import Path
 import pytest
 import torch
 
+from monai_ima.cli.main import main
 from monai_ima.data import write_synthetic_ecg
+from monai_ima.errors import RejectedError
+from monai_ima.experiments import (
+    DATA_SETS,
+    Request,
+    evaluated,
+    read_results,
+    results_figure,
+    split_method,
+)
+from monai_ima.experiments.areas import area, of_drawn_patients
+from monai_ima.experiments.request import known_to_an_evaluation
+from monai_ima.experiments.result_tables import area_table, curve_table
+from monai_ima.experiments.run import numbered_patients, run as make_run, samples
 from monai_ima.robustness import Paper, Screen
 
-ROOT = Path(__file__).resolve().parents[1]
 
-
-@pytest.fixture(scope="module")
-def script():
-    return runpy.run_path(str(ROOT / "scripts" / "reproduce.py"))
-
-
-def numbered_patients(names):
-    """As of the script, with names that are numbers in order."""
+def patients_of(names):
+    """As of a result, with names that are numbers in order."""
     if names is None:
         return {"patients": None, "patients_fingerprint": None}
     return {"patients": names, "patients_fingerprint": f"{min(names):08x}{max(names):07x}"}
@@ -43,7 +49,7 @@ def run(method, margins, labels=(0, 0, 0, 1), seed=0, eps=(0, 0.1, 0.2), patient
     return {
         "version": "0.2.0",
         "attack": {"protocol": Paper.name, "version": Paper.version},
-        **numbered_patients(patients),
+        **patients_of(patients),
         "method": method,
         "norm": "linf",
         "seed": seed,
@@ -56,34 +62,33 @@ def run(method, margins, labels=(0, 0, 0, 1), seed=0, eps=(0, 0.1, 0.2), patient
     }
 
 
-def test_area_is_that_under_the_curve(script):
+def test_area_is_that_under_the_curve():
     example = run("ima", [None, 0.15, 0, 0.05])
     for accuracy in ("accuracy", "balanced_accuracy"):
-        area = script["area"](script["per_sample"](example), script["weights"](example, accuracy))
         curve = torch.tensor(example["curve"][accuracy], dtype=torch.float64)
         eps = torch.tensor([0, 0.1, 0.2], dtype=torch.float64)
-        assert area.item() == pytest.approx((torch.trapezoid(curve, eps) / 0.2).item())
+        assert area(example, accuracy) == pytest.approx((torch.trapezoid(curve, eps) / 0.2).item())
 
 
-def test_tables_have_a_line_a_method_and_ima_last(script):
+def test_tables_have_a_line_a_method_and_ima_last():
     runs = [run("adv0.1", [0.05] * 4), run("ima", [None] * 4), run("ima", [0.15] * 4, seed=1)]
-    lines = script["table"](runs, "accuracy").splitlines()
+    lines = curve_table(runs, "accuracy").splitlines()
     assert [line.split(" | ")[0] for line in lines] == ["| method", "| ---", "| adv0.1", "| ima"]
     assert "1.000 ± 0.000 | 0.000 ± 0.000" in lines[2]
     assert "0.500 (0.000 to 1.000)" in lines[3]
 
 
-def test_difference_of_areas_is_paired(script):
+def test_difference_of_areas_is_paired():
     runs = [run("ce", [0.05, 0.15, 0.25, 0]), run("ima", [0.15, 0.25, None, 0.05])]
     runs = [dict(one, seed=seed) for seed in (0, 1) for one in runs]
-    (line,) = script["area_table"](runs, "accuracy").splitlines()[2:]
+    (line,) = area_table(runs, "accuracy").splitlines()[2:]
     # areas of the samples: 1/4, 3/4, 1, 0 against 3/4, 1, 1, 1/4
     assert line.startswith("| ce | 2 | +0.250 | ")
     low, high = (float(word) for word in line.split(" | ")[3].removesuffix(" |").split(" to "))
     assert low < 0.25 < high
 
 
-def test_intervals_are_over_patients_where_they_are_known(script):
+def test_intervals_are_over_patients_where_they_are_known():
     patients = [place // 8 for place in range(80)]
     halves = [[0.05] * 40 + [None] * 40, [None] * 40 + [0.05] * 40]
     runs = [
@@ -91,41 +96,41 @@ def test_intervals_are_over_patients_where_they_are_known(script):
         for method, margins in zip(("ce", "ima"), halves, strict=True)
     ]
 
-    heading, _, line = script["area_table"](runs, "accuracy").splitlines()
+    heading, _, line = area_table(runs, "accuracy").splitlines()
     # areas of samples 1/2 and 1: of ten patients drawn, 2 to 8 are of either half
     assert heading.endswith("| 95 % interval over patients |")
     assert line == "| ce | 1 | +0.000 | -0.300 to +0.300 |"
-    cell = script["table"](runs, "accuracy").splitlines()[2].split(" | ")[3]
+    cell = curve_table(runs, "accuracy").splitlines()[2].split(" | ")[3]
     assert cell == "0.500 ± 0.300"
     samples = [one | {"patients": None} for one in runs]
-    heading, _, line = script["area_table"](samples, "accuracy").splitlines()
+    heading, _, line = area_table(samples, "accuracy").splitlines()
     assert heading.endswith("| 95 % interval over samples |")
     low, high = map(float, line.split(" | ")[3].removesuffix(" |").split(" to "))
     assert -0.15 < low < -0.05 < 0.05 < high < 0.15
-    assert "on 80 samples of 10 patients." in script["evaluated"](runs)
+    assert "on 80 samples of 10 patients." in evaluated(runs)
 
 
-def test_a_class_counts_as_much_whoever_is_drawn(script):
+def test_a_class_counts_as_much_whoever_is_drawn():
     # half of the patients are of the small class, which is robust: any draw of both is balanced
     patients = [*range(40)] + [*range(20)] * 20
     values = torch.tensor([[1.0]] * 40 + [[0.0]] * 400, dtype=torch.float64)
     example = run("ima", [0] * 440, [1] * 40 + [0] * 400, patients=patients)
-    drawn = script["of_drawn_patients"](values, example, "balanced_accuracy")
+    drawn = of_drawn_patients(values, example, "balanced_accuracy")
     assert drawn.unique().tolist() == [0.5]
-    plain = script["of_drawn_patients"](values, example, "accuracy")
+    plain = of_drawn_patients(values, example, "accuracy")
     assert plain.mean().item() == pytest.approx(40 / 440, rel=0.1)
 
 
-def test_few_patients_give_no_interval(script):
+def test_few_patients_give_no_interval():
     patients = [0, 1, 2, 2]
     runs = [run(method, [0.05] * 4, patients=patients) for method in ("ce", "ima")]
-    heading, _, line = script["area_table"](runs, "accuracy").splitlines()
+    heading, _, line = area_table(runs, "accuracy").splitlines()
     assert heading.endswith("| 95 % interval |")
     assert line == "| ce | 1 | +0.000 | none: fewer than 10 patients |"
-    assert "±" not in script["table"](runs, "accuracy")
+    assert "±" not in curve_table(runs, "accuracy")
 
 
-def test_the_same_patients_in_several_seeds_are_no_more_patients(script):
+def test_the_same_patients_in_several_seeds_are_no_more_patients():
     patients = [*range(20)]
 
     def interval(seeds, names):
@@ -134,7 +139,7 @@ def test_the_same_patients_in_several_seeds_are_no_more_patients(script):
             for seed in seeds
             for method, margins in (("ce", [0.05, None] * 10), ("ima", [None] * 20))
         ]
-        line = script["area_table"](runs, "accuracy").splitlines()[2]
+        line = area_table(runs, "accuracy").splitlines()[2]
         low, high = map(float, line.split(" | ")[3].removesuffix(" |").split(" to "))
         return high - low
 
@@ -144,51 +149,50 @@ def test_the_same_patients_in_several_seeds_are_no_more_patients(script):
     assert others == pytest.approx(one / 2, rel=0.1)
 
 
-def test_patients_are_numbers_of_the_same_people(script):
-    numbered = script["numbered"]
-    first, second = numbered(["201", "100", "201"]), numbered(["100", "201"])
+def test_patients_are_numbers_of_the_same_people():
+    first, second = numbered_patients(["201", "100", "201"]), numbered_patients(["100", "201"])
     assert first["patients"] == [1, 0, 1]
     assert first["patients_fingerprint"] == second["patients_fingerprint"]
-    assert first["patients_fingerprint"] != numbered(["100", "202"])["patients_fingerprint"]
-    assert set(numbered(["100", ""]).values()) == {None}
+    assert (
+        first["patients_fingerprint"] != numbered_patients(["100", "202"])["patients_fingerprint"]
+    )
+    assert set(numbered_patients(["100", ""]).values()) == {None}
 
 
-def test_a_margin_just_above_a_level_stays_there(script, tmp_path):
+def test_a_margin_just_above_a_level_stays_there(tmp_path):
     path = tmp_path / "samples.csv"
     path.write_text(
         "id,patient,label,margin_l2,broken_as_l2\n0,p,a,1.0000001,b\n1,p,b,,\n2,q,b,0.0,a\n"
     )
-    assert script["samples"](path, ["a", "b"], "l2") == {
+    assert samples(tmp_path, ["a", "b"], "l2") == {
         "labels": [0, 1, 1],
         "margins": [1.0000001, None, 0],
         "broken_as": [1, None, 0],
-        **script["numbered"](["p", "p", "q"]),
+        **numbered_patients(["p", "p", "q"]),
     }
 
 
 @pytest.mark.parametrize("data", ["ecg", "fashion_mnist", "moons", "oct", "svhn"])
-def test_levels_are_those_of_the_bundle(script, data):
-    own = script["DATA"][data]
+def test_levels_are_those_of_the_bundle(data):
+    own = DATA_SETS[data]
     config = own.config("train")
     assert own.levels(config["norm"]) == config["noise_levels"]
     assert own.levels(config["norm"])[-1] == config["eps_max"]
     assert own.levels("l2") == own.config("evaluate")["evaluation_levels"]["l2"]
-    assert own.samples in config
 
 
-def test_other_samples_are_not_paired(script):
-    with pytest.raises(script["RefusedError"], match="the same training and test samples"):
-        script["area_table"]([run("ce", [0] * 4), run("ima", [0] * 4, (0, 1, 1, 1))], "accuracy")
+def test_other_samples_are_not_paired():
+    with pytest.raises(RejectedError, match="the same training and test samples"):
+        area_table([run("ce", [0] * 4), run("ima", [0] * 4, (0, 1, 1, 1))], "accuracy")
     runs = [run(method, [0] * 4) | {"training_data": method} for method in ("ce", "ima")]
-    with pytest.raises(script["RefusedError"], match="the same training and test samples"):
-        script["area_table"](runs, "accuracy")
+    with pytest.raises(RejectedError, match="the same training and test samples"):
+        area_table(runs, "accuracy")
 
 
-def test_method_names_hold_the_strength(script):
-    split = script["split_method"]
-    assert split("adv0.05") == ("adv", {"adv_eps": "0.05"})
-    assert split("trades1") == ("trades", {"trades_beta": "1"})
-    assert split("ima") == ("ima", {})
+def test_method_names_hold_the_strength():
+    assert split_method("adv0.05") == ("adv", {"adv_eps": "0.05"})
+    assert split_method("trades1") == ("trades", {"trades_beta": "1"})
+    assert split_method("ima") == ("ima", {})
 
 
 @pytest.mark.slow
@@ -198,7 +202,7 @@ def test_cut_off_and_started_again_it_ends_with_the_same_table(tmp_path):
     def command(name):
         folder = tmp_path / name
         return [
-            *(sys.executable, "-W", "ignore", str(ROOT / "scripts" / "reproduce.py"), "ecg"),
+            *(sys.executable, "-W", "ignore", "-m", "monai_ima", "reproduce", "ecg"),
             *(
                 "--methods",
                 "ce",
@@ -239,41 +243,21 @@ def test_cut_off_and_started_again_it_ends_with_the_same_table(tmp_path):
 
 
 @pytest.mark.parametrize("own", ["adv_eps", "trades_beta", "ddn_steps", "iaat_gamma"])
-def test_an_evaluation_does_not_get_what_only_an_objective_knows(script, own):
+def test_an_evaluation_does_not_get_what_only_an_objective_knows(own):
     options = {"norm": "l2", own: "2", "seed": "0"}
-    assert script["known_to_an_evaluation"](options) == {"norm": "l2", "seed": "0"}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "found"),
-    [
-        (1000, {"max_epochs": "60"}),  # as many as the bundle has
-        (255, {"max_epochs": "25"}),  # a start of 5 seconds, then 10 an epoch
-        (99, {"max_epochs": "10", "training_samples": "900"}),
-        (16, {"max_epochs": "10", "training_samples": "100"}),
-    ],
-)
-def test_what_fits_into_a_budget(script, seconds, found):
-    assert script["fitting"](seconds, 15, 25, 60, "training_samples", 1001) == found
-
-
-@pytest.mark.parametrize("samples", [None, 60])
-def test_a_budget_that_leaves_too_few_samples_is_refused(script, samples):
-    with pytest.raises(script["RefusedError"], match="larger budget, or give a smaller --training"):
-        script["fitting"](30, 15, 25, 60, "training_samples", samples)
+    assert known_to_an_evaluation(options) == {"norm": "l2", "seed": "0"}
 
 
 @pytest.fixture
-def command(script, monkeypatch, tmp_path, capsys):
-    """Call the script where no bundle can be run; how it ended and what it said."""
+def command(monkeypatch, tmp_path, capsys):
+    """Give the command where no bundle can be run; how it ended and what it said."""
+    monkeypatch.setattr("monai_ima.experiments.run.run_bundle", None)
 
     def call(*words):
         folders = ("--output", str(tmp_path / "results"), "--runs", str(tmp_path / "runs"))
-        monkeypatch.setattr(sys, "argv", ["reproduce.py", "moons", *folders, *words])
-        monkeypatch.setitem(script["main"].__globals__, "command", None)
         code = 0
         try:
-            script["main"]()
+            main(["reproduce", "moons", *folders, *words])
         except SystemExit as ended:
             code = ended.code
         return code, "".join(capsys.readouterr())
@@ -291,22 +275,18 @@ def command(script, monkeypatch, tmp_path, capsys):
         (["--methods", "ce", "--max_epochs"], "as --NAME VALUE, got --max_epochs"),
         (["--methods", "ce", "--noise_levels", "[0.1]"], "expected no --noise_levels"),
         (["--methods", "adv", "ce", "--adv_eps", "0.1"], "with the method adv alone, got also ce"),
-        (["--methods", "ce", "--budget", "0"], "in minutes above 0, got 0"),
-        (["--methods", "ce", "--budget", "nan"], "in minutes above 0, got nan"),
-        (["--methods", "ce", "--budget", "1", "--max_epochs", "9"], "got both"),
         (["--methods", "ce", "--protocol", "weak"], "expected protocol to be one of ['blackbox'"),
         (["--methods", "ce", "--protocol"], "expected one argument"),
         ([], "no results default in linf in"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_runs(command, words, said):
+def test_what_cannot_be_done_is_rejected_before_anything_runs(command, words, said):
     code, text = command(*words)
     assert code == 2
     assert said in text
 
 
-@pytest.mark.parametrize("words", [["--max_epochs", "3"], ["--budget", "1"]])
-def test_a_run_that_is_there_with_other_options_is_refused(command, tmp_path, words):
+def test_a_run_that_is_there_with_other_options_is_rejected(command, tmp_path):
     options = {"eps_max": "0.3", "norm": "linf", "seed": "0"}
     options["noise_levels"] = "[0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]"
     (tmp_path / "results").mkdir()
@@ -314,10 +294,10 @@ def test_a_run_that_is_there_with_other_options_is_refused(command, tmp_path, wo
     path.write_text(json.dumps(run("ce", [0.05, None] * 2) | {"options": options}))
     assert "| ce | 1 | " in command("--methods", "ce", "--protocol", "paper")[1]
 
-    code, text = command("--methods", "ce", "--protocol", "paper", *words)
+    code, text = command("--methods", "ce", "--protocol", "paper", "--max_epochs", "3")
 
     assert code == 2
-    assert f"{words[0][2:]} is None there, {float(words[1]):g}" in text.replace("1.0", "1")
+    assert "max_epochs is None there, 3 here" in text
 
 
 PAPER = {"protocol": "paper", "version": Paper.version}
@@ -329,20 +309,20 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_runs_of_other_protocols_are_not_put_into_one_table(script, tmp_path, other):
+def test_runs_of_other_protocols_are_not_put_into_one_table(tmp_path, other):
     for method, attack in (("ce", PAPER), ("ima", OTHERS[other])):
         path = tmp_path / f"small_l2_{method}_seed0.json"
         path.write_text(json.dumps(run(method, [0.05] * 4) | {"attack": attack}))
 
-    with pytest.raises(script["RefusedError"]) as refused:
-        script["read"](tmp_path, "small", "l2")
+    with pytest.raises(RejectedError) as rejected:
+        read_results(tmp_path, "small", "l2")
 
     name, version = OTHERS[other]["protocol"], OTHERS[other].get("version", "unknown")
     assert (
         f"got paper, version {Paper.version} (small_l2_ce_seed0.json); {name}, version {version} "
         "(small_l2_ima_seed0.json). To evaluate a run again, move its file "
-    ) in str(refused.value)
-    assert "--protocol" in str(refused.value)
+    ) in str(rejected.value)
+    assert "--protocol" in str(rejected.value)
 
 
 def written_run(folder, attack):
@@ -355,7 +335,7 @@ def written_run(folder, attack):
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_what_is_there_by_another_protocol_is_refused_before_anything_runs(
+def test_what_is_there_by_another_protocol_is_rejected_before_anything_runs(
     command, tmp_path, other
 ):
     written_run(tmp_path / "results", OTHERS[other])
@@ -377,16 +357,16 @@ def test_a_table_of_older_runs_says_so(command, tmp_path):
     assert command("--protocol", "paper")[0] == 2
 
 
-def test_the_versions_of_training_and_evaluation_are_told(script):
+def test_the_versions_of_training_and_evaluation_are_told():
     runs = [run("ce", [0] * 4), run("ima", [0] * 4) | {"version": "0.3.0"}]
     by = f"Evaluated by `paper`, version {Paper.version} (monai_ima"
-    assert script["evaluated"](runs) == f"{by} 0.2.0 and 0.3.0), on 4 samples."
+    assert evaluated(runs) == f"{by} 0.2.0 and 0.3.0), on 4 samples."
     older = [one | {"training_version": "0.1.0"} for one in runs[:1]]
-    assert script["evaluated"](older) == f"{by} 0.2.0), trained by monai_ima 0.1.0, on 4 samples."
+    assert evaluated(older) == f"{by} 0.2.0), trained by monai_ima 0.1.0, on 4 samples."
 
 
 @pytest.fixture
-def bundle_runs(script, monkeypatch, tmp_path):
+def bundle_runs(monkeypatch, tmp_path):
     """What would be run, in place of it; as little is left as is read afterwards."""
     calls = []
 
@@ -412,19 +392,17 @@ def bundle_runs(script, monkeypatch, tmp_path):
         (folder / "robustness.json").write_text(json.dumps(report | {"curves": [{"n": 2}]}))
         return 5.0
 
-    monkeypatch.setitem(script["main"].__globals__, "command", command)
+    monkeypatch.setattr("monai_ima.experiments.run.run_bundle", command)
     return calls
 
 
-def test_a_finished_training_is_evaluated_again_by_whichever_protocol(
-    script, bundle_runs, tmp_path
-):
-    asked = script["Asked"]("moons", "small", "linf", "paper", "adv0.1", 0, None, {"norm": "linf"})
+def test_a_finished_training_is_evaluated_again_by_whichever_protocol(bundle_runs, tmp_path):
+    asked = Request("moons", "small", "linf", "paper", "adv0.1", 0, {"norm": "linf"})
     folder = tmp_path / "run"
 
-    first = script["run"](asked, folder)
+    first = make_run(asked, folder)
     assert json.loads((folder / "seconds.json").read_text()) == first["seconds"] == 61
-    second = script["run"](asked._replace(protocol="strong"), folder)
+    second = make_run(asked._replace(protocol="strong"), folder)
 
     kinds = ["evaluation" if "evaluation_dir" in one else "training" for one in bundle_runs]
     assert kinds == ["training", "evaluation", "evaluation"]
@@ -439,25 +417,25 @@ def test_a_finished_training_is_evaluated_again_by_whichever_protocol(
         assert (one["version"], one["training_version"]) == ("0.3.0", "0.2.0")
 
 
-def test_the_time_of_a_training_that_was_cut_off_stays_unknown(script, bundle_runs, tmp_path):
-    asked = script["Asked"]("moons", "small", "linf", "paper", "ima", 0, None, {"norm": "linf"})
+def test_the_time_of_a_training_that_was_cut_off_stays_unknown(bundle_runs, tmp_path):
+    asked = Request("moons", "small", "linf", "paper", "ima", 0, {"norm": "linf"})
     (tmp_path / "run" / "training").mkdir(parents=True)
     (tmp_path / "run" / "training" / "checkpoint.pt").touch()
 
-    assert script["run"](asked, tmp_path / "run")["seconds"] is None
+    assert make_run(asked, tmp_path / "run")["seconds"] is None
     assert bundle_runs[0]["resume"] == "true"
-    assert script["run"](asked, tmp_path / "run")["seconds"] is None
+    assert make_run(asked, tmp_path / "run")["seconds"] is None
     assert len(bundle_runs) == 3
 
 
-def test_a_training_that_does_not_name_its_version_is_older(script, bundle_runs, tmp_path):
-    asked = script["Asked"]("moons", "small", "linf", "paper", "ima", 0, None, {"norm": "linf"})
-    script["run"](asked, tmp_path)
+def test_a_training_that_does_not_name_its_version_is_older(bundle_runs, tmp_path):
+    asked = Request("moons", "small", "linf", "paper", "ima", 0, {"norm": "linf"})
+    make_run(asked, tmp_path)
     (tmp_path / "training" / "robustness.json").write_text(json.dumps({"settings": {}}))
-    assert script["run"](asked, tmp_path)["training_version"] == "0.1.0"
+    assert make_run(asked, tmp_path)["training_version"] == "0.1.0"
 
 
-def test_a_folder_that_was_begun_with_other_options_is_refused(command, tmp_path):
+def test_a_folder_that_was_begun_with_other_options_is_rejected(command, tmp_path):
     asked = tmp_path / "runs/moons/default_linf_ce_seed0/asked.json"
     asked.parent.mkdir(parents=True)
     asked.write_text(json.dumps({"max_epochs": "8"}))
@@ -469,39 +447,33 @@ def test_a_folder_that_was_begun_with_other_options_is_refused(command, tmp_path
     assert json.loads(asked.read_text()) == {"max_epochs": "8"}
 
 
-def test_runs_of_other_options_are_not_put_into_one_table(script, tmp_path):
+def test_runs_of_other_options_are_not_put_into_one_table(tmp_path):
     for one in (run("ce", [0.05] * 4), run("adv0.1", [0.1] * 4), run("ima", [0.2] * 4, seed=1)):
         one["options"] |= {"adv_eps": "0.1"} if one["method"] == "adv0.1" else {}
         path = tmp_path / f"small_linf_{one['method']}_seed{one['seed']}.json"
         path.write_text(json.dumps(one))
-    assert [one["method"] for one in script["read"](tmp_path, "small", "linf")][-1] == "ima"
+    assert [one["method"] for one in read_results(tmp_path, "small", "linf")][-1] == "ima"
     path.write_text(json.dumps(one | {"options": one["options"] | {"noise": "0.3"}}))
-    with pytest.raises(script["RefusedError"], match="noise is "):
-        script["read"](tmp_path, "small", "linf")
+    with pytest.raises(RejectedError, match="noise is "):
+        read_results(tmp_path, "small", "linf")
 
 
-def test_seeds_of_a_method_have_the_same_options(script, tmp_path):
+def test_seeds_of_a_method_have_the_same_options(tmp_path):
     for seed, eps in enumerate(("0.1", "0.3")):
         one = run("adv", [0.05] * 4, seed=seed)
         one["options"]["adv_eps"] = eps
         (tmp_path / f"small_linf_adv_seed{seed}.json").write_text(json.dumps(one))
-    with pytest.raises(script["RefusedError"], match=r"of adv adv_eps is 0\.[13] there"):
-        script["read"](tmp_path, "small", "linf")
+    with pytest.raises(RejectedError, match=r"of adv adv_eps is 0\.[13] there"):
+        read_results(tmp_path, "small", "linf")
 
 
-def test_a_budget_may_leave_fewer_training_samples_for_a_slow_method(script):
-    runs = [run(method, [0] * 4) | {"training_data": method} for method in ("ce", "ima")]
-    runs[1]["chosen"] = {"max_epochs": "10", "training_samples": "900"}
-    assert "| ce | 1 | +0.000 |" in script["area_table"](runs, "accuracy")
-
-
-def test_each_method_has_a_color_of_its_own(script):
+def test_each_method_has_a_color_of_its_own():
     methods = ["adv0.1", "adv0.3", "ce", "iaat", "ima", "mma", "trades6"]
-    (axes,) = script["draw"]([run(method, [0.05] * 4) for method in methods], "accuracy").axes
+    (axes,) = results_figure([run(method, [0.05] * 4) for method in methods], "accuracy").axes
     assert len({line.get_color() for line in axes.lines}) == len(methods)
 
 
-def test_time_of_a_training_that_was_cut_off_is_not_known(script):
+def test_time_of_a_training_that_was_cut_off_is_not_known():
     runs = [run("ce", [0.05] * 4), run("ima", [0.05] * 4) | {"seconds": None}]
-    lines = script["table"](runs, "accuracy").splitlines()
+    lines = curve_table(runs, "accuracy").splitlines()
     assert [line.split(" | ")[-1] for line in lines[2:]] == ["1.0 |", "unknown |"]

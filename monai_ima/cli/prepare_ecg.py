@@ -1,35 +1,38 @@
 """Cut the heartbeats out of PhysioNet's records, once, and account for every annotation.
 
-python scripts/prepare_ecg.py --records FOLDER --output FOLDER
+    monai-ima prepare-ecg --records FOLDER --output data/ecg --beats kaggle
+
+FOLDER holds the records of the MIT-BIH Arrhythmia Database; the bundle ecg_ima reads what is written.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_ima.cli.main import command_parser
 from monai_ima.data.ecg import CLASSES, write_ecg_beats
 from monai_ima.data.ecg.beats import FORMS
 from monai_ima.data.ecg.dataset import SUMMARY_FILE
+from monai_ima.errors import RejectedError
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> None:
     """Write the beats, unless they are there, and print what became of the annotations."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser("prepare-ecg", __doc__)
     parser.add_argument("--records", type=Path, required=True, help="with .hea, .dat and .atr")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--beats", choices=FORMS, default="kachuee", help="how beats are cut")
     parser.add_argument("--lead", help="by default MLII where there is one")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         written = write_ecg_beats(
             arguments.records, arguments.output, form=arguments.beats, lead=arguments.lead
         )
     except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        raise RejectedError(str(error)) from error
     print(f"{arguments.output}: {'written' if written else 'is there already, left as it is'}\n")
     print(describe(json.loads((arguments.output / SUMMARY_FILE).read_text())))
 
@@ -59,7 +62,3 @@ def describe(summary: dict[str, Any]) -> str:
 
 def _listed(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {number:,}" for name, number in counts.items()) or "none"
-
-
-if __name__ == "__main__":
-    main()

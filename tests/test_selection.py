@@ -1,20 +1,20 @@
 """Which epoch is chosen, by hand; and whole commands on two moons."""
 
 import json
-import runpy
 import shutil
-import subprocess
 import sys
 
 import pytest
 import torch
-from bundle_run import ROOT, run_bundle
+from bundle_run import ROOT, run_bundle, run_command
 from PIL import Image
 
 from monai_ima.bundle import prepare_output_dir, summary
+from monai_ima.cli.main import main
 from monai_ima.handlers import folder_lock, kept_weights
+from monai_ima.selection import EpochCurve, choose
+from monai_ima.selection_report import curves_table, evaluated
 
-SCRIPT = ROOT / "scripts" / "select_checkpoint.py"
 TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
 BUNDLES = ("ecg_ima", "fashion_mnist_ima", "moons_ima", "oct_ima", "svhn_ima")
 # Levels so large that a model which tells the moons apart falls, and one that cannot does not.
@@ -33,11 +33,6 @@ in_process = pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning"
 
 
 @pytest.fixture(scope="module")
-def script():
-    return runpy.run_path(str(SCRIPT))
-
-
-@pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "moons"
     ended = run_bundle(TRAIN, **SETTINGS, keep_interval=2, output_dir=folder)
@@ -53,13 +48,7 @@ def selected(trained, tmp_path_factory):
     shutil.copytree(trained, folder)
     path = kept_weights(folder)[2]
     torch.save({k: v * 0 for k, v in torch.load(path, weights_only=True).items()}, path)
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", *words(folder, 0.4)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
+    ended = run_command("select", *words(folder, 0.4))
     assert ended.returncode == 0, ended.stderr
     return folder, ended.stdout
 
@@ -77,20 +66,19 @@ def words(folder, threshold, *more, config=TRAIN, **overrides):
         text for name, value in (SETTINGS | overrides).items() for text in (f"--{name}", str(value))
     ]
     asked = [str(folder), "--min-clean-accuracy", str(threshold), "--config_file", str(config)]
-    return [str(SCRIPT), *asked, *flags, *more]
+    return [*asked, *flags, *more]
 
 
 @pytest.fixture
 def select(monkeypatch, capsys):
-    """Call the script in this process: what it prints, on both streams, and how it ends."""
+    """Give the command in this process: what it prints, on both streams, and how it ends."""
 
     def call(*arguments, **overrides):
-        monkeypatch.setattr(sys, "argv", words(*arguments, **overrides))
         monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
         monkeypatch.chdir(ROOT)
         code = 0
         try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
+            main(["select", *words(*arguments, **overrides)])
         except SystemExit as ended:
             code = ended.code
         printed = capsys.readouterr()
@@ -99,7 +87,7 @@ def select(monkeypatch, capsys):
     return call
 
 
-def test_what_is_refused_moves_nothing(trained):
+def test_what_is_rejected_moves_nothing(trained):
     before = sorted(trained.iterdir())
     settings = {name: value for name, value in SETTINGS.items() if name != "delta"}
     for name, interval in {"keep_interval": -1, "val_interval": 1.5, "margin_interval": 0}.items():
@@ -124,32 +112,32 @@ def test_what_is_refused_moves_nothing(trained):
         ({1: (sum([1.0, 0.9, 0.8]) / 3, 0.3), 2: (0.8999, 0.4)}, 0.9, 1),  # as rounded
     ],
 )
-def test_the_largest_area_above_the_threshold_is_chosen(script, epochs, threshold, chosen):
-    assert script["choose"](epochs, threshold) == chosen
-    assert script["choose"](dict(reversed(epochs.items())), threshold) == chosen
+def test_the_largest_area_above_the_threshold_is_chosen(epochs, threshold, chosen):
+    assert choose(epochs, threshold) == chosen
+    assert choose(dict(reversed(epochs.items())), threshold) == chosen
 
 
-def test_area_is_the_mean_balanced_accuracy_up_to_the_last_level(script):
-    model = script["Model"](1, "linf", [0, 1, 4], [1.0, 0.5, 0.1], [0.0] * 3, 10, "paper", 3, "")
+def test_area_is_the_mean_balanced_accuracy_up_to_the_last_level():
+    model = EpochCurve(1, "linf", [0, 1, 4], [1.0, 0.5, 0.1], [0.0] * 3, 10, "paper", 3, "")
 
-    assert model.area == pytest.approx((0.75 * 1 + 0.3 * 3) / 4)
+    assert model.balanced_area == pytest.approx((0.75 * 1 + 0.3 * 3) / 4)
 
 
-def test_example_of_the_page_is_the_result_file(script):
+def test_example_of_the_page_is_the_result_file():
     example = json.loads((ROOT / "results" / "selection" / "ecg.json").read_text())
     models = [
-        script["Model"](**{name: value for name, value in model.items() if name != "area"})
+        EpochCurve(**{name: value for name, value in model.items() if name != "area"})
         for model in example["test"]
     ]
     page = (ROOT / "docs" / "selection.md").read_text()
-    shown = script["curves_table"](example["epoch"], models)
+    shown = curves_table(example["epoch"], models)
     assert {(m.protocol, m.protocol_version) for m in models} == {("paper", 3)}
-    assert f"{shown}\n\n{script['evaluated'](example['version'], models[0])}\n" in page
+    assert f"{shown}\n\n{evaluated(example['version'], models[0])}\n" in page
     threshold = example["min_clean_accuracy"]
     assert models[0].accuracy[0] > threshold
     validation = {m["epoch"]: (m["accuracy"][0], m["area"]) for m in example["validation"]}
-    assert script["choose"](validation, threshold) == example["epoch"]
-    assert script["choose"](validation, 0.88) is None
+    assert choose(validation, threshold) == example["epoch"]
+    assert choose(validation, 0.88) is None
 
 
 # Whole commands
@@ -228,7 +216,7 @@ def test_where_no_epoch_is_accurate_enough_nothing_is_selected(run, select):
     code, _, err = select(run, 0.99999)
 
     assert code == 1
-    assert "no kept epoch has a balanced clean accuracy of 0.99999 on the" in err
+    assert "No kept epoch has a balanced clean accuracy of 0.99999 on the" in err
     assert "Nothing is selected: lower --min-clean-accuracy" in err
     assert not [*run.glob("selection.*"), *run.glob("model_selected.pt")]
 
@@ -263,13 +251,10 @@ def test_a_resumed_training_keeps_what_an_uninterrupted_one_does(trained, tmp_pa
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_config_that_the_run_has_written_is_enough(run, monkeypatch, capsys):
+def test_the_folder_of_the_run_is_enough(run, monkeypatch):
     chosen = json.loads((run / "selection.json").read_text())
-    own = [str(run), "--min-clean-accuracy", "0.4", "--config_file", str(run / "config.json")]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *own])
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.chdir(ROOT)
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+    main(["select", str(run), "--min-clean-accuracy", "0.4"])
     assert json.loads((run / "selection.json").read_text()) == chosen
 
 
@@ -277,7 +262,7 @@ def test_the_config_that_the_run_has_written_is_enough(run, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("threshold", [0, 1, 90, -0.5, "nan"])
-def test_what_is_no_accuracy_is_refused(run, select, threshold):
+def test_what_is_no_accuracy_is_rejected(run, select, threshold):
     code, _, err = select(run, threshold)
 
     assert code == 2
@@ -288,7 +273,7 @@ def test_what_is_no_accuracy_is_refused(run, select, threshold):
 @pytest.mark.parametrize(
     ("more", "overrides", "message"),
     [
-        (["--seed"], {}, "expected settings as --NAME VALUE"),
+        (["--seed"], {}, "expected settings of the bundle as --NAME VALUE"),
         ([], {"config": "nowhere.json"}, "there is no nowhere.json; expected the config files"),
         (["--section", "test"], {}, "expected settings of the training, got --section"),
         (["--output_dir", "elsewhere"], {}, "expected RUN alone to name the run"),
@@ -296,11 +281,11 @@ def test_what_is_no_accuracy_is_refused(run, select, threshold):
         (["--norm", "l2"], {}, "was trained with, got another norm;"),
     ],
 )
-def test_bad_words_are_refused_in_words(run, select, more, overrides, message):
+def test_bad_words_are_rejected_with_a_message(run, select, more, overrides, message):
     code, _, err = select(run, 0.5, *more, **overrides)
 
     assert code == 2
-    assert err.splitlines()[-1].startswith("select_checkpoint.py: ")
+    assert err.splitlines()[-1].startswith("monai-ima select: ")
     assert message in err
 
 
@@ -317,7 +302,7 @@ def test_a_run_without_kept_weights_is_told_the_setting(run, select):
 # The folder of a run, and the bundles
 
 
-def test_a_run_that_went_on_without_keeping_is_refused(run, select):
+def test_a_run_that_went_on_without_keeping_is_rejected(run, select):
     path = run / "checkpoint.pt"
     torch.save(torch.load(path, weights_only=True) | {"epoch": 7}, path)
 
@@ -327,7 +312,7 @@ def test_a_run_that_went_on_without_keeping_is_refused(run, select):
     assert "is at epoch 7 and they end at 5; train anew with --keep_interval" in refusal
 
 
-def test_other_levels_than_those_of_the_training_are_refused(run, select):
+def test_other_levels_than_those_of_the_training_are_rejected(run, select):
     code, _, refusal = select(run, 0.9, noise_levels=[0.1, 3])
 
     assert code == 2
@@ -346,9 +331,9 @@ def test_a_new_training_moves_what_was_kept_and_selected_aside(run, tmp_path):
 
 
 def test_the_end_of_a_training_says_what_was_kept_only_if_it_was(run):
-    assert "select_checkpoint.py" in summary(run)
+    assert "monai-ima select" in summary(run)
     shutil.rmtree(run / "kept_weights")
-    assert "select_checkpoint.py" not in summary(run)
+    assert "monai-ima select" not in summary(run)
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)

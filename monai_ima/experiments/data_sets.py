@@ -1,0 +1,67 @@
+"""The paper's data sets and methods, as the bundles have them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from monai_ima.errors import RejectedError
+from monai_ima.installed_bundles import bundle_folder, method_names
+
+STRENGTHS = {"adv": "adv_eps", "iaat": "iaat_eps", "trades": "trades_beta"}
+
+
+class DataSet(NamedTuple):
+    """A data set of the paper, whose bundle has its levels and settings.
+
+    Attributes:
+        bundle: name of the bundle.
+        accuracy: the accuracy that the paper's table has, by its name in a result file.
+    """
+
+    bundle: str
+    accuracy: str = "accuracy"
+
+    def config(self, name: str) -> dict[str, Any]:
+        """One of the bundle's files, without its suffix."""
+        path = bundle_folder(self.bundle) / f"{name}.json"
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return content
+
+    def levels(self, norm: str) -> list[float]:
+        """Noise levels of a norm; the largest one is ``eps_max``, too."""
+        levels: str | list[float] = self.config("evaluate")["evaluation_levels"][norm]
+        if isinstance(levels, str):
+            levels = self.config("train")[levels.removeprefix("@")]
+            assert isinstance(levels, list)
+        return levels
+
+
+DATA_SETS = {
+    "ecg": DataSet("ecg_ima", accuracy="balanced_accuracy"),
+    "fashion_mnist": DataSet("fashion_mnist_ima"),
+    "oct": DataSet("oct_ima"),
+    "svhn": DataSet("svhn_ima"),
+    "moons": DataSet("moons_ima"),
+}
+
+
+def split_method(method: str) -> tuple[str, dict[str, str]]:
+    """Name of a method and its strength as a setting, from both in one word.
+
+    Raises:
+        RejectedError: if there is no such method, or it has no strength.
+
+    Example:
+        >>> split_method("adv0.1")
+        ('adv', {'adv_eps': '0.1'})
+    """
+    found = re.fullmatch(r"([a-z]+)(\d[\d.]*)?", method)
+    kind, strength = found.groups() if found else (method, None)
+    if kind not in method_names() or (strength and kind not in STRENGTHS):
+        raise RejectedError(
+            f"expected a method among {', '.join(method_names())}, of which {', '.join(STRENGTHS)} "
+            f"may have their strength behind, as in adv0.1; got {method!r}"
+        )
+    return kind, {STRENGTHS[kind]: strength} if strength else {}

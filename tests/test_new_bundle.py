@@ -1,0 +1,66 @@
+"""A bundle of the user's own."""
+
+import json
+import re
+
+import pytest
+from bundle_run import ROOT
+
+from monai_ima import __version__
+from monai_ima.cli.main import main
+from monai_ima.errors import RejectedError
+from monai_ima.installed_bundles import bundle_names
+from monai_ima.new_bundle import new_bundle
+
+
+@pytest.mark.parametrize("source", bundle_names())
+def test_it_differs_in_its_folders_alone(tmp_path, source):
+    folder = new_bundle(tmp_path / "my_study", source)
+
+    changed = {}
+    for path in (ROOT / "bundles" / source).glob("*.json"):
+        if path.name == "metadata.json":
+            continue
+        lines = (text.read_text().splitlines() for text in (path, folder / path.name))
+        changed |= {old.strip(): new.strip() for old, new in zip(*lines, strict=True) if old != new}
+    own = {new.split(": ")[0]: new for new in changed.values()}
+    trained = source != "robustness_evaluation"
+    assert len(changed) == len(own) == (2 if trained else 1)
+    assert ("runs/my_study_" if trained else '"runs/my_study"') in own['"output_dir"']
+    if trained:
+        assert own['"bundle_root"'] == f'"bundle_root": "{folder}",'
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert metadata["required_packages_version"]["monai-ima"] == __version__
+    page = (folder / "docs" / "README.md").read_text()
+    assert page.startswith("# Bundle `my_study`\n")
+    assert "](../" not in page
+    assert f"bundles/{source}" not in page
+    assert (folder / "objectives" / "ce.json").exists() == (folder / "train.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "said"),
+    [
+        ("there", "oct_ima", "expected a new folder, got"),
+        ("my study", "oct_ima", "expected a name of letters, digits, '_', '-' and '.'"),
+        ("mine", "cxr_ima", "expected a bundle among ecg_ima, fashion_mnist_ima, "),
+    ],
+)
+def test_what_cannot_be_written_is_rejected(tmp_path, name, source, said):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").touch()
+
+    with pytest.raises(RejectedError, match=re.escape(said)):
+        new_bundle(tmp_path / name, source)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_the_command_says_how_to_run_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    main(["new", "my_study", "--from", "moons_ima"])
+
+    assert (
+        "python -m monai.bundle run --config_file my_study/train.json\n" in capsys.readouterr().out
+    )
