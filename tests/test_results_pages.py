@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
-    "oct": ROOT / "README.md",
+    "oct": ROOT / "docs" / "results" / "oct.md",
     "fashion_mnist": ROOT / "docs" / "results" / "fashion_mnist.md",
     "moons": ROOT / "bundles" / "moons_ima" / "docs" / "README.md",
 }
