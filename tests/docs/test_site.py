@@ -116,7 +116,9 @@ def test_commands_are_of_what_there_is(page, tmp_path):
                 files = [where_it_is(name, tmp_path) for name in config_files(bundle_run(words))]
                 if None not in files:
                     config = settings_of(files)
-                    known = config.keys() | set(re.findall(r"@(\w+)", json.dumps(config)))
+                    known = config.keys() | set(
+                        re.findall(r"(?:@|given\(')(\w+)", json.dumps(config))
+                    )
                     assert flags - known == {"config_file"}, words
                 else:
                     assert without_inputs(words), words
