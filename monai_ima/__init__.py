@@ -1,7 +1,7 @@
 """Robust training and robustness evaluation for medical AI, in MONAI.
 
 Pure PyTorch: ``attacks``, ``logits``, ``losses``, ``margins``, ``objectives``, ``robustness``.
-On MONAI and Ignite: ``networks``, ``data``, ``engines``, ``handlers``, ``bundle``.
+On MONAI and Ignite: ``networks``, ``data``, ``engines``, ``handlers``, ``bundle``, ``runs``.
 """
 
 import importlib
@@ -22,6 +22,7 @@ _PARTS = (
     "objectives",
     "report",
     "robustness",
+    "runs",
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import json
 import os
 import re
@@ -16,8 +15,10 @@ from monai.bundle.reference_resolver import ReferenceResolver
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.attacks.base import checked_count
+from monai_ima.effective_config import current_resolver
 from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import remove_unfinished, set_aside
+from monai_ima.handlers.run_record import CONFIG, LOGGING, RECORD
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 
 # Keys of a bundle's train.json to which an overriding section may hold the only reference, or that
@@ -66,6 +67,9 @@ _PACKAGE = Path(__file__).parent
 
 _RUN_FILES = (
     "checkpoint.pt",
+    CONFIG,
+    LOGGING,
+    RECORD,
     "model.pt",
     "margins.gif",
     "model_best.pt",
@@ -167,7 +171,7 @@ def check_keys(likeness: float = 0.0) -> None:
     Raises:
         ValueError: naming the key, and the nearest of those that mean something.
     """
-    config = _resolver().items
+    config = current_resolver().items
     keys = {_first(id_) for id_ in config if id_ and not id_.startswith("_")}
     texts = [text for item in config.values() if isinstance(text := item.get_config(), str)]
     references = {
@@ -202,7 +206,7 @@ def given(key: str, default: Any = _REQUIRED) -> Any:
     Raises:
         ValueError: if nobody gives the key, and there is no default.
     """
-    resolver = _resolver()
+    resolver = current_resolver()
     if key in resolver.items:
         return resolver.get_resolved_content(key)
     if default is _REQUIRED:
@@ -214,19 +218,6 @@ def given(key: str, default: Any = _REQUIRED) -> Any:
 
 def _first(id_: str) -> str:
     return id_.split(ReferenceResolver.sep, maxsplit=1)[0]
-
-
-def _resolver() -> ReferenceResolver:
-    """The resolver of the config that is being evaluated.
-
-    MONAI hands an expression the values that it refers to, and no reference to the config that it
-    stands in; so look for the resolver among the callers.
-    """
-    for caller in inspect.stack():
-        resolver = caller.frame.f_locals.get("self")
-        if isinstance(resolver, ReferenceResolver):
-            return resolver
-    raise RuntimeError("to be called by an expression in a MONAI config only")
 
 
 def flag(name: str, value: object) -> bool:

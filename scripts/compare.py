@@ -17,7 +17,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from monai_ima.handlers.files import read_csv, write_whole
+from monai_ima.handlers.run_record import RunRecord, differences, read_record
 from monai_ima.report import NORM_NAMES
 from monai_ima.robustness.statistics import ENOUGH_PATIENTS, bootstrap_means
 
@@ -64,7 +65,7 @@ def main() -> None:
         comparisons, left_out = compare(runs)
     except RefusedError as reason:
         parser.exit(2, f"compare.py: {reason}\n")
-    warnings = [*data_warnings(runs), *attack_warnings(runs)]
+    warnings = [*data_warnings(runs), *attack_warnings(runs), *input_warnings(runs)]
     text = in_words(runs, comparisons, [*warnings, *left_out])
     write_whole(arguments.output / "compare.md", lambda path: path.write_text(text, "utf-8"))
     write_whole(arguments.output / "compare.csv", lambda path: write_csv(path, comparisons))
@@ -107,6 +108,7 @@ class Run:
         patients: likewise, "" where unknown.
         curves: one for each norm.
         warning: what a reader has to know of the data; empty if nothing.
+        trained: what the training of the model has written of itself, if it has.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Run:
     patients: dict[str, str]
     curves: dict[str, Curve]
     warning: str
+    trained: RunRecord | None
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,7 @@ def read(folder: Path, name: str) -> Run:
             {sample["id"]: sample["patient"] for sample in samples},
             {curve["norm"]: read_curve(curve, samples, samples_path) for curve in report["curves"]},
             report["warning"],
+            read_record(Path(report.get("settings", {}).get("model") or folder).parent),
         )
     except KeyError as error:
         raise RefusedError(
@@ -352,6 +356,32 @@ def attack_warnings(runs: Sequence[Run]) -> list[str]:
         "as much as the models: evaluate all of them in the same way before you conclude anything."
     )
     return [warning]
+
+
+def input_warnings(runs: Sequence[Run]) -> list[str]:
+    """What one model is given of a sample and another is not: noise then means another thing."""
+    known = [run for run in runs if run.trained is not None]
+    said = []
+    for first, run in pairwise(known):
+        trees = (_inputs(first), _inputs(run))
+        said += [
+            f"{setting} is {one} in {first.name}, {other} in {run.name}"
+            for setting, one, other in differences(*trees)
+        ]
+    if not said:
+        return []
+    warning = (
+        f"**WARNING: the models see the samples differently.** {'; '.join(said)}. Noise of the same "
+        "size is then not the same: train them with the same preprocessing to compare them."
+    )
+    return [warning]
+
+
+def _inputs(run: Run) -> dict[str, Any]:
+    trained = run.trained
+    assert trained is not None
+    size = {"image_size": trained.settings.get("image_size")}
+    return {**size, **{name: trained.parts.get(name) for name in ("preprocessing", "bounds")}}
 
 
 def compare(runs: Sequence[Run]) -> tuple[list[Comparison], list[str]]:

@@ -3,7 +3,8 @@
     python scripts/select_checkpoint.py RUN --min-clean-accuracy 0.9 --config_file bundles/oct_ima/train.json
 
 RUN is the output folder of a training that kept weights along the way (``--keep_interval 1``); the
-config files and settings (``--dataset_dir FOLDER``) are those that it was trained with. Each kept
+config files and settings (``--dataset_dir FOLDER``) are those that it was trained with, of which
+``--config_file RUN/config.json`` alone has all. Each kept
 epoch is evaluated on the validation set, by the protocol ``screen``. Of those whose clean accuracy
 is high enough, the one with the largest area under its curve becomes ``RUN/model_selected.pt``.
 Accuracy is balanced, the mean over the classes: the plain one would let a model pass that gives the
@@ -36,6 +37,7 @@ from monai_ima import __version__
 from monai_ima.handlers import kept_weights
 from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.run_record import CONFIG, Section, read_record
 from monai_ima.report import NORM_NAMES
 from monai_ima.robustness import noise_levels
 
@@ -174,7 +176,7 @@ class Trained:
             )
         given = DefaultParseValue(config_file)
         configs = [str(file) for file in (given if isinstance(given, list | tuple) else [given])]
-        configs.append(str(Path(configs[0]).with_name("evaluate.json")))
+        configs.append(str(bundle_of(Path(configs[0])) / "evaluate.json"))
         if missing := [file for file in configs if not Path(file).is_file()]:
             raise RefusedError(
                 f"there is no {missing[0]}; expected the config files of the training, with the "
@@ -195,7 +197,12 @@ class Trained:
         workflow = ConfigWorkflow(
             self.configs, **self.settings | OF_THE_TRAININGS_CURVE | CURVE_ONLY | own
         )
-        workflow.initialize()
+        try:
+            workflow.initialize()
+        except RuntimeError as failed:  # MONAI's, of an expression
+            if isinstance(failed.__cause__, ValueError):
+                raise RefusedError(str(failed.__cause__)) from failed
+            raise
         return workflow
 
     def check_same_data(self) -> None:
@@ -213,11 +220,14 @@ class Trained:
         identity = checkpoint["identity"]
         config = self.workflow(self.folder / "selection").parser
         self.check_same_levels(noise_levels(config.get_parsed_content("noise_levels")).tolist())
-        now = {
-            "norm": config.get_parsed_content("norm"),
-            "training_data": config.get_parsed_content("datalist").fingerprint,
-        }
-        if differing := [name for name, value in now.items() if identity[name] != value]:
+        data = config.get_parsed_content("datalist")
+        now = {"norm": config.get_parsed_content("norm"), "training_data": data.fingerprint}
+        differing = [name for name, value in now.items() if identity[name] != value]
+        record = read_record(self.folder)  # none of an older run
+        if record and not differing:
+            same = record.sections["validation"] == Section.of(data.validation)
+            differing = [] if same else ["validation_data"]
+        if differing:
             raise RefusedError(
                 f"expected the config files and settings that {self.folder} was trained with, got "
                 f"another {' and '.join(differing).replace('_', ' ')}; give the same --config_file, "
@@ -254,6 +264,13 @@ class Trained:
             protocol_version=report["attack"]["version"],
             warning=report["warning"],
         )
+
+
+def bundle_of(config: Path) -> Path:
+    """The folder of the bundle, which the config that a run has written of itself names."""
+    if config.name == CONFIG and config.is_file():
+        return Path(json.loads(config.read_text("utf-8"))["bundle_root"])
+    return config.parent
 
 
 def choose(epochs: Mapping[int, tuple[float, float]], threshold: float) -> int | None:

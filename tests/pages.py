@@ -22,6 +22,9 @@ _FENCE = re.compile(
     r"(?:`([\w./]+)`:\n\n(?=```\w))?^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
 
+# A page has RUN for the folder of a run; without another the bundle's own.
+_OWN_RUN = r"runs/\1/config.json','bundles/\1/"
+
 
 class Fence(NamedTuple):
     """What a page has between fences, and the name of the file that it is, if it has one."""
@@ -41,7 +44,8 @@ def commands(page: Path) -> list[list[str]]:
     lines = "".join(texts).replace("\\\n", " ").splitlines()
     parts = [part for line in lines for part in re.split(r" && ", line)]
     plain = [re.sub(r"^[A-Z_]+=\S+|\[--[^\]]*\]", "", part) for part in parts]
-    return [words for part in plain if (words := shlex.split(part, comments=True))]
+    runs = [re.sub(r"RUN/config\.json','bundles/(\w+)/", _OWN_RUN, part) for part in plain]
+    return [words for part in runs if (words := shlex.split(part, comments=True))]
 
 
 def bundle_run(words: list[str]) -> dict[str, str] | None:

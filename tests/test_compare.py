@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monai_ima.handlers.run_record import RunRecord, Section
+
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "compare.py"
 
 
@@ -389,6 +391,22 @@ def test_attacks_that_differ_are_warned_about(command, tmp_path):
         "\n**WARNING: the attacks differ.** protocol is paper in a, screen in b; queries is None in "
         "a, 5 in b; steps is 100 in a, 20 in b. "
     ) in text
+
+
+def test_models_that_see_the_samples_differently_are_warned_about(command, tmp_path):
+    runs = []
+    for name, side in {"a": 32, "b": 32, "c": 64}.items():
+        section = Section(["i"], ["0"], [], "f")
+        parts = {"preprocessing": {"_target_": "Compose"}, "bounds": [0, 1]}
+        sections = dict.fromkeys(("training", "validation", "test"), section)
+        RunRecord({"image_size": [side, side]}, parts, ["DME"], sections, {}).write(tmp_path / name)
+        runs.append(write_evaluation(tmp_path / name / "evaluation", [0.3] * 2))
+
+    assert "WARNING" not in command(*runs[:2], "--names", "a,b")
+    assert (
+        "\n**WARNING: the models see the samples differently.** image_size#0 is 32 in b, 64 in c; "
+        "image_size#1 is 32 in b, 64 in c. "
+    ) in command(*runs, "--names", "a,b,c")
 
 
 def test_the_version_of_a_protocol_stands_beside_its_name(command, tmp_path):

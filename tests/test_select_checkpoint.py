@@ -263,6 +263,16 @@ def test_a_resumed_training_keeps_what_an_uninterrupted_one_does(trained, tmp_pa
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_the_config_that_the_run_has_written_is_enough(run, monkeypatch, capsys):
+    chosen = json.loads((run / "selection.json").read_text())
+    own = [str(run), "--min-clean-accuracy", "0.4", "--config_file", str(run / "config.json")]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *own])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert json.loads((run / "selection.json").read_text()) == chosen
+
+
 # Refusals
 
 

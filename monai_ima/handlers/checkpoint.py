@@ -13,6 +13,8 @@ from monai.engines import SupervisedTrainer
 from torch import nn
 
 from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.handler_states import states_of_handlers
+from monai_ima.handlers.run_record import RunDescription, differences
 from monai_ima.handlers.state_file import (
     UnreadableStateError,
     is_readable,
@@ -29,21 +31,24 @@ class RunCheckpoint:
 
     Unlike MONAI's ``CheckpointSaver`` it replaces each file in one step, so that a run killed while
     it writes has lost nothing, and it restores the epoch and the best metric. Random generators
-    need no restoring under :class:`~monai_ima.handlers.EpochSeedHandler`. Put it last in the list
-    of handlers: what comes after it belongs to an epoch that a resume does not repeat.
+    need no restoring under :class:`~monai_ima.handlers.EpochSeedHandler`. It saves when all other
+    handlers of the epoch have run. What has a state among these, as the schedule of a learning rate
+    does, is kept and restored.
 
     Args:
         output_dir: folder of the three files.
         network: its ``state_dict`` alone is ``model.pt`` (last epoch) and ``model_best.pt``.
         state: further objects with ``state_dict`` and ``load_state_dict`` that a resume needs.
-        identity: plain values, by name, that must be the same when a run is resumed, such as the
-            fingerprint of the training data.
+        identity: plain values and trees of these, by name, that must be the same when a run is
+            resumed, such as the fingerprint of the training data.
         evaluator: its metric ``key_metric``, after an epoch in which it ran, chooses the best model.
         key_metric: name in ``evaluator.state.metrics``; larger is better.
         resume: go on from ``checkpoint.pt``.
+        description: what the run is; written when it starts, and what is resumed was accepted.
 
     Raises:
         FileNotFoundError: on starting, if there is nothing to resume from.
+        TypeError: on starting, if a handler has a state that no checkpoint can hold.
         ValueError: on starting, if the checkpoint belongs to another run.
     """
 
@@ -57,6 +62,7 @@ class RunCheckpoint:
         evaluator: Engine,
         key_metric: str,
         resume: bool = False,
+        description: RunDescription | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.objects = {"network": network, **state}
@@ -64,12 +70,22 @@ class RunCheckpoint:
         self.evaluator = evaluator
         self.key_metric = key_metric
         self.resume = resume
+        self.description = description
         self.best: dict[str, float | int] | None = None
+        self.handlers: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self.started)
+
+    def started(self, engine: SupervisedTrainer) -> None:
+        """Resume, and from here on save after every other handler."""
+        self.handlers = states_of_handlers((engine, self.evaluator), self.objects.values())
         if self.resume:
-            engine.add_event_handler(Events.STARTED, self.load)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+            self.load(engine)
+        if self.description is not None:
+            self.description.write(self.output_dir)
+        if not engine.has_event_handler(self.save):
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def save(self, engine: SupervisedTrainer) -> None:
         """Write the files of the epoch that is complete."""
@@ -86,6 +102,7 @@ class RunCheckpoint:
             "best": self.best,
             "identity": self.identity,
             "objects": {name: part.state_dict() for name, part in self.objects.items()},
+            "handlers": {name: part.state_dict() for name, part in self.handlers.items()},
         }
         if engine.scaler is not None:
             checkpoint["scaler"] = engine.scaler.state_dict()
@@ -95,16 +112,19 @@ class RunCheckpoint:
         """Bring the run to where its checkpoint left it."""
         path = self.output_dir / "checkpoint.pt"
         checkpoint = read_run_checkpoint(self.output_dir)
-        for name, value in self.identity.items():
-            if checkpoint["identity"].get(name) != value:
-                raise ValueError(
-                    f"expected the same {name} as in {path}, {checkpoint['identity'].get(name)!r}, "
-                    f"got {value!r}; resume with the settings and data of that run, "
-                    "or start a new run in another output_dir"
-                )
+        self._check_identity(path, checkpoint["identity"])
+        kept = checkpoint.get("handlers", {})
+        if kept.keys() != self.handlers.keys():
+            raise ValueError(
+                f"expected the handlers with a state that {path} has, {', '.join(kept) or 'none'}, "
+                f"got {', '.join(self.handlers) or 'none'}; resume with the handlers of that run, or "
+                "start a new run in another output_dir"
+            )
         try:
             for name, part in self.objects.items():
                 part.load_state_dict(checkpoint["objects"][name])
+            for name, part in self.handlers.items():
+                part.load_state_dict(kept[name])
             if engine.scaler is not None and "scaler" in checkpoint:
                 engine.scaler.load_state_dict(checkpoint["scaler"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -114,6 +134,27 @@ class RunCheckpoint:
         engine.state.epoch = checkpoint["epoch"]
         engine.state.iteration = checkpoint["epoch"] * engine.state.epoch_length
         _logger.info("resumed after epoch %d from %s", engine.state.epoch, path)
+
+    def _check_identity(self, path: Path, identity: Mapping[str, Any]) -> None:
+        """Reject a checkpoint that belongs to another run, naming what differs."""
+        unknown = [name for name in self.identity if name not in identity]
+        if unknown:
+            _logger.warning(
+                "%s is of an older monai_ima and does not say with which %s it was made: see to it "
+                "that they are the same",
+                path,
+                ", ".join(unknown),
+            )
+        known = {name: value for name, value in self.identity.items() if name in identity}
+        different = list(differences(identity, known))
+        if different:
+            (name, old, new), *others = different
+            raise ValueError(
+                f"expected the same {name} as in {path}, {old!r}, got {new!r}"
+                + "".join(f", and {name}, {old!r}, got {new!r}" for name, old, new in others[:4])
+                + "; resume with the settings and data of that run, "
+                "or start a new run in another output_dir"
+            )
 
     def _write(self, name: str, content: object) -> None:
         write_whole(self.output_dir / name, lambda path: torch.save(content, path))

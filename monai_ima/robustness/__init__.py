@@ -11,6 +11,7 @@ from monai_ima.robustness.protocols import (
     Protocol,
     Screen,
     Strong,
+    check_range,
     closest_errors,
     get_protocol,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_means",
     "check_answers",
+    "check_range",
     "clean_findings",
     "closest_errors",
     "confusion",

@@ -391,7 +391,7 @@ def closest_errors(
     checked_count("batch_size", batch_size, at_least=1)
     geometry = get_norm(norm)
     levels = noise_levels(eps)
-    _check_range(levels, geometry, inputs, bounds)
+    check_range(levels, geometry, inputs, bounds)
     places = torch.arange(len(inputs), device=inputs.device)
     index = places if index is None else index.to(inputs.device)
     wrong = torch.cat(
@@ -421,7 +421,18 @@ def closest_errors(
     return errors
 
 
-def _check_range(levels: Tensor, norm: Norm, inputs: Tensor, bounds: Bounds | None) -> None:
+def check_range(levels: Tensor, norm: Norm, inputs: Tensor, bounds: Bounds | None) -> None:
+    """Refuse levels at which a noise may turn any input into any other.
+
+    Args:
+        levels: increasing, in units of the inputs.
+        norm: of the noise.
+        inputs: ``(N, *)``, of which the shape counts.
+        bounds: range of valid inputs, or ``None``.
+
+    Raises:
+        ValueError: naming the largest level.
+    """
     if bounds is None or len(inputs) == 0:
         return
     whole = float(norm.length(torch.full_like(inputs[:1], bounds[1] - bounds[0])))

@@ -139,7 +139,9 @@ def without_inputs(words):
 
 
 def where_it_is(name, folder):
-    """A config file of the page, of the repository, or copied into a study from there."""
+    """A config file of the page, of the repository, copied from there, or of a run."""
+    if (run := re.fullmatch(r"runs/(\w+)/config.json", name)) is not None:
+        name = f"bundles/{run[1]}/train.json"
     copied = ROOT / "bundles" / "oct_ima" / name.removeprefix("my_study/")
     for path in (folder / name, ROOT / name, copied):
         if path.exists():

@@ -1,0 +1,48 @@
+"""Digests of what samples hold, so that equal names with other pixels are told apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from monai_ima.data.tensors import TensorSamples
+
+_BYTES = 8  # of a digest: that two of a million samples share one by chance has odds of 1 to 10^7
+_READERS = 8
+
+
+def contents(samples: TensorSamples | Sequence[Mapping[str, Any]]) -> list[str]:
+    """A digest of the content of each sample, in their order.
+
+    Args:
+        samples: tensors, of which the bytes of each input count, or items of a datalist, of which
+            the bytes of the file (of all files, if it is a folder or a list) below ``image`` do.
+
+    Raises:
+        OSError: if a file cannot be read.
+    """
+    if isinstance(samples, TensorSamples):
+        return [_digest(row.tobytes()) for row in samples.inputs.cpu().numpy()]
+    with ThreadPoolExecutor(_READERS) as readers:  # hashing and reading release the interpreter
+        return list(readers.map(lambda item: _of_files(item["image"]), samples))
+
+
+def _of_files(image: str | Path | Sequence[str | Path]) -> str:
+    given = [Path(image)] if isinstance(image, str | Path) else [Path(path) for path in image]
+    files = [file for path in given for file in _files_in(path)]
+    if len(files) == 1:
+        return _digest(files[0].read_bytes())
+    return _digest("".join(_digest(file.read_bytes()) for file in files).encode())
+
+
+def _files_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=_BYTES).hexdigest()

@@ -1,0 +1,467 @@
+"""A run knows itself: what it writes, and what evaluations and resumes make of it."""
+
+import hashlib
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+from PIL import Image
+
+from monai_ima.data import load_datalist, load_plane, write_synthetic_oct
+from monai_ima.handlers.run_record import read_record
+
+ROOT = Path(__file__).resolve().parents[2]
+OCT = ROOT / "bundles" / "oct_ima"
+MOONS = ROOT / "bundles" / "moons_ima"
+ANY = ROOT / "bundles" / "robustness_evaluation" / "evaluate.json"
+PATIENT = r"^[^-]+-(?P<patient>[^-]+)-"
+QUICK = {"attack_steps": 1, "margin_steps": 1, "eval_steps": 1, "protocol": "screen"}
+POINTS = QUICK | {
+    "training_samples": 20,
+    "batch_size": 5,
+    "margin_interval": 1,
+    "plane": None,
+    "max_epochs": 3,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(autouse=True)
+def as_a_command(monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
+    monkeypatch.chdir(ROOT)
+
+
+def workflow(*configs, **settings):
+    started = ConfigWorkflow([str(path) for path in configs], logging_file=False, **settings)
+    started.initialize()
+    return started
+
+
+def run(*configs, **settings):
+    workflow(*configs, **settings).run()
+
+
+def refused(*configs, **settings):
+    """What is said of settings, when a workflow starts or runs."""
+    with pytest.raises(Exception) as error:  # noqa: PT011  MONAI's, of which the cause is looked at
+        run(*configs, **settings)
+    cause = error.value
+    while cause.__cause__ is not None and not isinstance(cause, ValueError):
+        cause = cause.__cause__
+    assert isinstance(cause, ValueError), cause
+    return str(cause)
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "oct"
+    return write_synthetic_oct(folder, patients_per_class=3, images_per_patient=2, seed=0)
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    """A run of the OCT bundle, and the settings that a user gave."""
+    folder = tmp_path_factory.mktemp("run") / "oct"
+    settings = QUICK | {
+        "dataset_dir": str(images),
+        "output_dir": str(folder),
+        "image_size": [32, 32],
+        "max_epochs": 1,
+        "seed": 3,
+        "device": "cpu",
+    }
+    hook = sys.excepthook
+    run(OCT / "train.json", **settings)
+    sys.excepthook = hook
+    return folder, settings
+
+
+# --- what a run writes ----------------------------------------------------------------------------
+
+
+def test_a_run_says_with_what_it_trains_and_on_what(trained, images):
+    folder, _ = trained
+    record = read_record(folder)
+    data = load_datalist(
+        images, num_classes=4, patient_pattern=PATIENT, fractions=[0.7, 0.15, 0.15], seed=3
+    )
+
+    assert record.classes == ["CNV", "DME", "DRUSEN", "NORMAL"]
+    for name in ("training", "validation", "test"):
+        items, section = getattr(data, name), record.sections[name]
+        assert section.ids == [item["id"] for item in items]
+        assert section.patients == [item["patient"] for item in items]
+        assert section.contents == [
+            hashlib.blake2b(Path(item["image"]).read_bytes(), digest_size=8).hexdigest()
+            for item in items
+        ]
+    assert record.is_split_by_patient
+    assert record.versions["torch"] == str(torch.__version__)
+    assert (record.settings["seed"], record.settings["image_size"]) == (3, [32, 32])
+    assert record.settings["delta"] == 0.02
+    assert record.parts["network_def"] == {
+        "_target_": "monai_ima.networks.small_cnn",
+        "num_classes": 4,
+    }
+    assert record.parts["optimizer"]["lr"] == 0.004
+    assert record.parts["objective"]["margins"]["num_samples"] == len(data.training)
+    assert record.parts["preprocessing"]["transforms"][2]["spatial_size"] == [32, 32]
+    assert record.parts["bounds"] == [0, 1]
+
+
+def test_its_config_is_the_effective_one_as_monai_reads_it(trained):
+    folder, settings = trained
+    own = ConfigParser.load_config_file(folder / "config.json")
+    bundle = ConfigParser.load_config_file(OCT / "train.json")
+
+    assert {name: own[name] for name in settings} == settings
+    kept = bundle.keys() - settings.keys()
+    assert {name: own[name] for name in kept} == {name: bundle[name] for name in kept}
+    assert own["imports"] == ["$import monai_ima", "$import torch"]
+    assert own["delta"] == "$@eps_max * min(1, @margin_interval / @max_epochs)"
+    assert (folder / "logging.conf").read_bytes() == (OCT / "logging.conf").read_bytes()
+
+
+def test_a_run_is_evaluated_from_any_folder_with_nothing_but_its_config(
+    trained, tmp_path, monkeypatch
+):
+    folder, settings = trained
+    quick = {"check_samples": 0, "noise_draws": 1, "auroc_steps": 1}
+    quick |= {"evaluation_levels": {"linf": [0.01]}}
+    other = {"evaluation_dir": str(tmp_path / "given")}
+    run(OCT / "train.json", OCT / "evaluate.json", **settings, **quick, **other)
+    monkeypatch.chdir(tmp_path)
+    run(folder / "config.json", OCT / "evaluate.json", **quick)
+
+    for name in ("robustness.json", "samples.csv"):
+        own = (folder / "evaluation" / name).read_bytes()
+        assert own == (tmp_path / "given" / name).read_bytes()
+    assert json.loads((folder / "evaluation" / "robustness.json").read_text())["n"] == len(
+        read_record(folder).sections["test"].ids
+    )
+
+
+def test_a_new_run_moves_the_record_aside(tmp_path):
+    for seed in (0, 1):
+        run(MOONS / "train.json", **POINTS | {"max_epochs": 1}, seed=seed, output_dir=str(tmp_path))
+    assert read_record(tmp_path / "previous-1").settings["seed"] == 0
+    assert read_record(tmp_path).settings["seed"] == 1
+    assert (tmp_path / "previous-1" / "config.json").exists()
+
+
+def test_levels_beyond_the_bounds_are_refused_before_anything_is_touched(trained, images):
+    folder, settings = trained
+    before = {path: path.read_bytes() for path in folder.glob("*.*")}
+    said = refused(OCT / "train.json", **settings | {"noise_levels": [0, 0.5, 2]})
+    assert "got the level 2 where a noise of 1 (linf) reaches every valid input" in said
+    far = {"norm": "l2", "eps_max": 0.5, "noise_levels": [0, 1, 33]}  # 32 crosses 32 x 32 pixels
+    assert "got the level 33 where a noise of 32 (l2)" in refused(
+        OCT / "train.json", **settings | far
+    )
+    assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
+
+
+# --- evaluation -----------------------------------------------------------------------------------
+
+
+OWN = "take those of the run: python -m monai.bundle run --config_file \"['{}/config.json','bundles/oct_ima/evaluate.json']\""
+OTHERS = {
+    "size": ({"image_size": [48, 48]}, "image_size#0 32, got 48; image_size#1 32, got 48"),
+    "crop": ({"crop": False}, "crop True, got False"),
+    "resizing": (
+        {"preprocessing#transforms#2#mode": "nearest"},
+        "preprocessing#transforms#2#mode 'area', got 'nearest'",
+    ),
+    "network": (
+        {"network_def#_target_": "monai_ima.networks.resnet18_in"},
+        "network_def#_target_ 'monai_ima.networks.small_cnn', got 'monai_ima.networks.resnet18_in'",
+    ),
+    "bounds": ({"bounds": [0, 0.9]}, "bounds#1 1.0, got 0.9"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_an_evaluation_with_other_settings_is_refused_naming_both(trained, case):
+    folder, settings = trained
+    change, message = OTHERS[case]
+    said = refused(OCT / "train.json", OCT / "evaluate.json", **settings | change)
+    assert f"expected what the network was trained with, {message}" in said
+    assert OWN.format(folder) in said
+
+
+def test_another_order_of_the_classes_is_refused(trained, images):
+    folder, settings = trained
+    said = refused(
+        ANY,
+        **{name: settings[name] for name in ("dataset_dir", "image_size", "device")},
+        network_def={"_target_": "monai_ima.networks.small_cnn", "num_classes": 4},
+        checkpoint=str(folder / "model.pt"),
+        classes=["DME", "CNV", "DRUSEN", "NORMAL"],
+    )
+    assert "classes#0 'CNV', got 'DME'; classes#1 'DME', got 'CNV'" in said
+    assert f"['{folder}/config.json','bundles/oct_ima/evaluate.json']" in said
+
+
+def test_another_split_with_training_samples_in_its_test_set_is_refused(trained):
+    folder, settings = trained
+    training = set(read_record(folder).sections["training"].ids)
+    said = refused(OCT / "train.json", OCT / "evaluate.json", **settings | {"seed": 4})
+    assert "expected no training sample of this model, got " in said
+    assert said.split(" got ")[1].split(",")[0] in training
+    assert OWN.format(folder) in said
+    assert not (folder / "evaluation" / "seed").exists()
+
+
+@pytest.mark.parametrize("section", ["training", "validation"])
+def test_its_own_sections_are_evaluated_on_purpose(trained, section):
+    workflow(OCT / "train.json", OCT / "evaluate.json", **trained[1], section=section)
+
+
+@pytest.fixture
+def outside(trained, images, tmp_path):
+    """Another data set than the run's, with one new image a class, and how it is evaluated."""
+    folder, settings = trained
+    for place, name in enumerate(("CNV", "DME", "DRUSEN", "NORMAL")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        image = Image.effect_noise((32, 32), 20 + place)
+        image.save(tmp_path / "data" / name / f"{name}-new{place}-1.png")
+    taken = {name: settings[name] for name in ("image_size", "device")}
+    return tmp_path / "data", taken | {
+        "dataset_dir": str(tmp_path / "data"),
+        "output_dir": str(tmp_path / "evaluation"),
+        "network_def": {"_target_": "monai_ima.networks.small_cnn", "num_classes": 4},
+        "checkpoint": str(folder / "model.pt"),
+        "patient_pattern": PATIENT,
+    }
+
+
+def test_other_samples_are_evaluated(outside):
+    workflow(ANY, **outside[1])
+
+
+@pytest.mark.parametrize("section", ["training", "validation"])
+def test_one_training_image_under_another_name_is_refused_by_name(
+    trained, images, outside, section
+):
+    data, settings = outside
+    id_ = read_record(trained[0]).sections[section].ids[0]
+    shutil.copy(images / id_, data / "DME" / "copy-of-it.png")
+    for more in ({}, {"other_data": True}):
+        said = refused(ANY, **settings | more | {"patient_pattern": None})
+        assert f"expected no {section} sample of this model, got DME/copy-of-it.png, whose" in said
+        assert f"whose content is that of {id_}; take those of the run" in said
+    assert not (data.parent / "evaluation").exists()
+
+
+def test_the_name_or_the_patient_of_a_training_image_is_refused_unless_the_data_is_other(
+    trained, outside
+):
+    data, settings = outside
+    id_ = read_record(trained[0]).sections["training"].ids[0]
+    _, patient, _ = Path(id_).name.split("-")
+    new = next((data / "CNV").iterdir())
+    for name, message in (
+        (id_, f"got {id_}, which is one"),
+        (
+            f"CNV/CNV-{patient}-99.png",
+            f"no patient of the training samples of this model, got 1, like {patient}",
+        ),
+    ):
+        copy = shutil.copy(new, data / name)
+        said = refused(ANY, **settings)
+        assert message in said
+        assert "add --other_data true" in said
+        workflow(ANY, **settings, other_data=True)
+        Path(copy).unlink()
+
+
+def test_weights_beside_no_record_are_evaluated_and_the_log_says_so(trained, outside, caplog):
+    weights = shutil.copy(trained[0] / "model.pt", outside[0].parent / "model.pt")
+    caplog.set_level(logging.INFO)
+    workflow(ANY, **outside[1] | {"checkpoint": str(weights)})
+    assert f"nothing is known of what {weights} was trained on" in caplog.text
+
+
+def test_a_damaged_record_is_no_missing_one(trained, outside):
+    folder = outside[0].parent
+    weights = shutil.copy(trained[0] / "model.pt", folder / "model.pt")
+    text = (trained[0] / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"seed": 3', '"seed": 4'))
+    said = refused(ANY, **outside[1] | {"checkpoint": str(weights)})
+    assert "run.json to be what a run has written of itself, got a file that was changed" in said
+
+
+def test_a_data_set_that_holds_an_image_twice_can_be_evaluated_with_a_warning(
+    images, tmp_path, caplog
+):
+    folder = shutil.copytree(images, tmp_path / "oct")
+    settings = {"dataset_dir": str(folder), "output_dir": str(tmp_path / "run")}
+    settings |= QUICK | {"image_size": [32, 32], "max_epochs": 1, "device": "cpu"}
+    data = load_datalist(
+        folder, num_classes=4, patient_pattern=PATIENT, fractions=[0.7, 0.15, 0.15], seed=0
+    )
+    shutil.copy(data.training[0]["image"], data.test[0]["image"])
+    run(OCT / "train.json", **settings)
+    workflow(OCT / "train.json", OCT / "evaluate.json", **settings)
+    twins = f"like {data.test[0]['id']} that of {data.training[0]['id']}: the data set holds them"
+    assert "1 test samples have the content of samples" in caplog.text
+    assert twins in caplog.text
+
+
+# --- resume ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    """A run of the bundle of the plane, of three epochs."""
+    folder = tmp_path_factory.mktemp("points") / "run"
+    hook = sys.excepthook
+    run(MOONS / "train.json", **POINTS, output_dir=str(folder))
+    sys.excepthook = hook
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network_def#act": "tanh"}, "network_def#act as in {}, 'relu', got 'tanh'"),
+        ({"bounds": [-9, 10]}, "objective#bounds#0 as in {}, -10, got -9"),
+        ({"optimizer#weight_decay": 0.1}, "optimizer#weight_decay as in {}, None, got 0.1"),
+        ({"train#trainer#amp": True}, "train#trainer#amp as in {}, None, got True"),
+        ({"delta": 0.01}, "delta as in {}, 0.09999999999999999, got 0.01"),
+    ],
+    ids=str,
+)
+def test_a_resume_with_other_settings_is_refused_naming_both(points, tmp_path, change, message):
+    folder = shutil.copytree(points, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in folder.glob("*.[jp][st]*")}
+    settings = POINTS | {"output_dir": str(folder), "resume": True, "max_epochs": 4}
+    said = refused(MOONS / "train.json", **settings | change)
+    assert f"expected the same {message.format(folder / 'checkpoint.pt')}" in said
+    assert {path.name: path.read_bytes() for path in folder.glob("*.[jp][st]*")} == before
+
+
+def test_a_resume_with_other_pixels_under_the_same_names_is_refused(trained, images, tmp_path):
+    data = shutil.copytree(images, tmp_path / "oct")
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    id_ = read_record(folder).sections["training"].ids[5]
+    with Image.open(data / id_) as image:
+        image.point(lambda value: 255 - value).save(data / id_)
+    settings = trained[1] | {"dataset_dir": str(data), "output_dir": str(folder)}
+    said = refused(OCT / "train.json", **settings | {"max_epochs": 2}, resume=True, delta=0.02)
+    assert "expected the same content of the data#training as in " in said
+    assert "validation" not in said
+
+
+def test_a_run_made_longer_is_the_one_that_was_longer_from_the_start(points, tmp_path, caplog):
+    longer = shutil.copytree(points, tmp_path / "longer")
+    run(MOONS / "train.json", **POINTS | {"max_epochs": 6}, output_dir=str(longer), resume=True)
+    assert "delta stays 0.0999" in caplog.text
+    assert "delta = 0.0499" in caplog.text
+    delta = 0.3 * min(1, 1 / 3)
+    straight = tmp_path / "straight"
+    run(MOONS / "train.json", **POINTS | {"max_epochs": 6}, output_dir=str(straight), delta=delta)
+
+    assert_equal(*(load(folder / "checkpoint.pt") for folder in (straight, longer)))
+    assert load(longer / "checkpoint.pt")["epoch"] == 6
+    assert_equal(*(load(folder / "model_best.pt") for folder in (straight, longer)))
+    config = ConfigParser.load_config_file(longer / "config.json")
+    assert (config["max_epochs"], config["delta"]) == (6, delta)
+    assert read_record(longer).settings["delta"] == delta
+
+
+def test_a_run_with_its_own_delta_is_made_longer_without_giving_it_again(tmp_path):
+    settings = POINTS | {"output_dir": str(tmp_path), "max_epochs": 1}
+    run(MOONS / "train.json", **settings, delta=0.02)
+    run(tmp_path / "config.json", resume=True, max_epochs=2)
+    run(MOONS / "train.json", **settings | {"max_epochs": 3}, resume=True)
+    checkpoint = load(tmp_path / "checkpoint.pt")
+    assert (checkpoint["epoch"], checkpoint["identity"]["delta"]) == (3, 0.02)
+
+
+def test_another_setting_that_depends_on_the_epochs_is_kept_as_well(tmp_path, caplog):
+    configs = (MOONS / "train.json", ROOT / "bundles" / "objectives" / "iaat.json")
+    run(*configs, **POINTS | {"output_dir": str(tmp_path), "max_epochs": 1})
+    longer = POINTS | {"output_dir": str(tmp_path), "max_epochs": 22, "resume": True}
+    parser = workflow(*configs, **longer).parser
+    assert "iaat_warmup stays 1, that of the run so far; iaat_warmup = 2 goes" in caplog.text
+    assert parser.get_parsed_content("objective").warmup == 1
+
+
+def test_the_schedule_of_a_learning_rate_goes_on(tmp_path):
+    override = tmp_path / "schedule.json"
+    schedule = {"_target_": "torch.optim.lr_scheduler.StepLR", "optimizer": "@optimizer"}
+    handler = {"_target_": "LrScheduleHandler", "lr_scheduler": "@schedule", "print_lr": False}
+    override.write_text(
+        json.dumps(
+            {
+                "schedule": schedule | {"step_size": 1, "gamma": 0.5},
+                "+train::handlers": [handler],
+            }
+        )
+    )
+    settings = POINTS | {"delta": 0.1, "learning_rate": 0.01}
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    run(MOONS / "train.json", override, **settings, output_dir=str(straight))
+    run(MOONS / "train.json", override, **settings | {"max_epochs": 1}, output_dir=str(broken))
+    run(MOONS / "train.json", override, **settings, output_dir=str(broken), resume=True)
+
+    ends = [load(folder / "checkpoint.pt") for folder in (straight, broken)]
+    assert_equal(*ends)
+    for end in ends:
+        (group,) = end["objects"]["optimizer"]["param_groups"]
+        assert group["lr"] == pytest.approx(0.01 * 0.5**3)
+        assert end["handlers"]["LrScheduleHandler.lr_scheduler"]["last_epoch"] == 3
+    said = refused(
+        MOONS / "train.json", **settings | {"max_epochs": 4}, output_dir=str(broken), resume=True
+    )
+    assert "LrScheduleHandler.lr_scheduler, got none; resume with the handlers" in said
+
+
+def test_the_checkpoint_of_an_older_version_is_resumed_with_a_warning(points, tmp_path, caplog):
+    folder = shutil.copytree(points, tmp_path / "run")
+    (folder / "run.json").unlink()
+    checkpoint = load(folder / "checkpoint.pt")
+    old = ("norm", "seed", "delta", "batch_size", "training_data")
+    checkpoint["identity"] = {name: checkpoint["identity"][name] for name in old}
+    del checkpoint["handlers"]
+    torch.save(checkpoint, folder / "checkpoint.pt")
+    run(MOONS / "train.json", **POINTS | {"max_epochs": 4}, output_dir=str(folder), resume=True)
+    assert load(folder / "checkpoint.pt")["epoch"] == 4
+    assert "does not say with which method, " in caplog.text
+
+
+def test_points_have_a_record_too(points):
+    record, data = read_record(points), load_plane(noise=0.1, training=20, seed=0)
+    assert record.sections["training"].contents[3] == (
+        hashlib.blake2b(data.training.inputs[3].numpy().tobytes(), digest_size=8).hexdigest()
+    )
+    assert record.sections["test"].ids == data.test.ids
+    assert record.sections["test"].patients == []
+    assert not record.is_split_by_patient
+    assert record.parts["bounds"] == [-10, 10]
+
+
+def assert_equal(first, second):
+    """Equal to the last bit."""
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for name in first:
+            assert_equal(first[name], second[name])
+    elif isinstance(first, list | tuple):
+        for one, other in zip(first, second, strict=True):
+            assert_equal(one, other)
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    else:
+        assert first == second

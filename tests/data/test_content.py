@@ -1,0 +1,30 @@
+"""Digests of the content of samples."""
+
+import hashlib
+
+import torch
+
+from monai_ima.data import TensorSamples
+from monai_ima.data.content import contents
+
+
+def digest(content):
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def test_of_files_and_of_folders_and_lists_of_files(tmp_path):
+    for name, text in {"a": "one", "b": "two", "c/1": "one", "c/2": "two"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    a, b, c = (str(tmp_path / name) for name in "abc")
+    both = digest((digest(b"one") + digest(b"two")).encode())
+
+    found = contents([{"image": image} for image in (a, b, c, [a, b])])
+    assert found == [digest(b"one"), digest(b"two"), both, both]
+
+
+def test_of_tensors_it_is_of_each_row():
+    inputs = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.0, -1.0]])
+    samples = TensorSamples(inputs, torch.zeros(3).long(), ids=["a", "b", "c"])
+    assert contents(samples) == [digest(row.numpy().tobytes()) for row in inputs]
+    assert len(set(contents(samples))) == 2
