@@ -48,7 +48,8 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|ignite|monai|matplotlib|numpy|collections|pathlib|typing|abc)\..*"),
     ("py:class", r"Tensor|Path|Module|dict\[str"),
-    ("py:class", r"monai_ima\.robustness\.search\.Task|monai_ima\.handlers\.slot\.Attachable"),
+    ("py:class", r"monai_ima\.robustness\.search\.Task"),
+    ("py:class", r"monai_ima\.handlers\.(run_record\.RunDescription|slot\.Attachable)"),
 ]
 
 
