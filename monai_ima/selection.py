@@ -23,6 +23,7 @@ from monai_ima.evaluate_run import evaluation_workflow
 from monai_ima.evaluation import read_report
 from monai_ima.handlers import kept_weights
 from monai_ima.handlers.checkpoint import read_run_checkpoint
+from monai_ima.handlers.folder_lock import lock_folder
 from monai_ima.handlers.run_record import CONFIG, Section, read_record
 from monai_ima.robustness import area_under, noise_levels
 

@@ -168,7 +168,7 @@ def _in_rounds(
     loss: Callable[[Tensor, Tensor, Tensor], Tensor],
     aims: Callable[[Tensor, Tensor], Tensor],
 ) -> AttackResult:
-    """A round for each of ``aims(logits, labels)``, ``(rounds, N)``, on what is left standing."""
+    """A round for each of ``aims(logits, labels)``, ``(rounds, N)``, on what is still robust."""
     checked_count("steps", steps, at_least=1)
     geometry = get_norm(norm)
     inputs, labels = checked_inputs(inputs, labels, bounds)

@@ -45,7 +45,7 @@ def fmn(
       crosses the ball, as in APGD, and suits data in any units.
     - The soft margin, of logits scaled by :func:`~monai_ima.losses.logit_scale`, takes the place of
       the difference to the runner-up, which locks on to the class that is nearest at first: with it
-      this attack in Linf left up to 14 points more samples standing than 100 steps of PGD.
+      this attack in Linf left up to 14 points more samples robust than 100 steps of PGD.
 
     Args:
         model: callable, inputs ``(N, *)`` to logits ``(N, C)``; a module is attacked in eval mode

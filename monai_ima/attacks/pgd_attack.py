@@ -27,7 +27,7 @@ Until: TypeAlias = Literal["crossing", "end"]
 
 
 class Ascent(NamedTuple):
-    """Where each sample's iterates stood when its ascent ended.
+    """Where each sample's iterates were when its ascent ended.
 
     ``current`` is the iterate where it ended, the first misclassified one where it was to end there;
     ``previous`` is the iterate before it, the clean sample itself where there is none; ``crossed``

@@ -37,8 +37,8 @@ def load_plane(
     """Draw points of two classes of equal size, inputs ``(N, 2)``.
 
     Args:
-        shape: ``"moons"``, two half circles that reach into one another, standardized (see
-            :func:`moon`), or ``"gaussians"``, two round classes around ``GAUSSIAN_MEANS``, for
+        shape: ``"moons"``, two half circles that reach into one another, standardized (by
+            ``moon``), or ``"gaussians"``, two round classes around ``GAUSSIAN_MEANS``, for
             which the best boundary in L2 is the straight line midway.
         num_classes: how many classes the network has; two are needed.
         noise: standard deviation of each coordinate; that of moons before they are standardized.

@@ -89,7 +89,7 @@ class TensorDatalist:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the training samples: a checkpoint belongs to them and to no others."""
+        """Digest of the training samples; a checkpoint belongs to them and to no others."""
         digest = hashlib.sha256(repr(tuple(self.training.inputs.shape)).encode())
         for values in (self.training.inputs, self.training.labels):
             digest.update(values.cpu().contiguous().numpy().tobytes())

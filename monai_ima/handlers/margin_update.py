@@ -14,7 +14,7 @@ from monai_ima.objectives import IMA
 
 
 class MarginUpdateHandler:
-    """Update the margin of every training sample every few epochs, and report how they stand.
+    """Update the margin of every training sample every few epochs, and report their spread.
 
     Put it before the handlers that log, validate or save: they see the margins of the epoch. Into
     ``engine.state.metrics`` go ``margin/mean``, ``margin/q05``, ``margin/q95`` (in units of the

@@ -27,7 +27,7 @@ class DDNAdversarial(Objective):
 
     Args:
         norm: ``"l2"``, the only one that the attack knows; an argument, so that a config which asks
-            for another is refused and not ignored.
+            for another is rejected and not ignored.
         eps: largest length of a perturbation, in units of the inputs; longer ones are shortened to
             it. The paper has 2.4 for MNIST and 1 for CIFAR-10; here it should be as large as the
             noise that the other methods are trained against.

@@ -28,9 +28,8 @@ class IAAT(Objective):
     There is no loss on clean samples, so that with a fixed radius it is
     :class:`~monai_ima.objectives.StandardAdversarial` with a clean weight of 0.
 
-    - The remembered radius is tried for those samples only that fell in the larger one, which is all
-      that the rule asks; a sample falls with any misclassified iterate, in the authors' code with
-      the last.
+    - The remembered radius is tried for those samples only that are not robust in the larger one, all
+      that the rule asks; any misclassified iterate counts, in the authors' code the last.
     - Steps are ``4 * eps / steps``, as in every PGD of the IMA paper's authors. IAAT's are
       ``2 * eps / steps``, but no smaller than 2/255, a number for CIFAR-10.
     - The network is attacked in eval mode, in the authors' code in train mode.
@@ -114,13 +113,13 @@ class IAAT(Objective):
     ) -> Tensor:
         """The largest of three radii in which PGD finds no error, 0 for a misclassified sample."""
 
-        def stands(radii: Tensor, among: Tensor) -> Tensor:
+        def robust(radii: Tensor, among: Tensor) -> Tensor:
             found = self._attack(network, inputs[among], labels[among], eps=radii[among])
             return among.masked_scatter(among, ~found.success)
 
         larger, smaller = radii + self.gamma, (radii - self.gamma).clamp(min=0)
-        in_larger = stands(larger, among=correct)
-        in_same = stands(radii, among=correct & ~in_larger)
+        in_larger = robust(larger, among=correct)
+        in_same = robust(radii, among=correct & ~in_larger)
         safe = torch.where(in_larger, larger, torch.where(in_same, radii, smaller))
         return safe.where(correct, 0)
 

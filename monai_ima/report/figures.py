@@ -193,7 +193,7 @@ def margin_figure(margins: Tensor, eps: Sequence[float], median: float | None) -
     axes.set_xlim(0, largest + 3.5 * width)
     axes.set_ylim(0, 1.15 * max(1, *counts, beyond.sum()))
     ticks = edges[::6]
-    axes.set_xticks([*ticks, largest + 2 * width], [*(f"{tick:.4g}" for tick in ticks), "stood"])
+    axes.set_xticks([*ticks, largest + 2 * width], [*(f"{tick:.4g}" for tick in ticks), "beyond"])
     axes.get_xticklabels()[-2].set_horizontalalignment("right")
     axes.set_xlabel("margin, in units of the input")
     axes.set_ylabel("correctly classified samples")
@@ -226,8 +226,8 @@ def white_noise_figure(curve: Curve) -> Figure:
         )
     accuracy = np.array(curve["accuracy"])
     if accuracy[0] > 0:
-        lost = 1 - accuracy / accuracy[0]
-        axes.plot(eps, lost, color="0.75", lw=1, label="by the attack, for comparison", zorder=0)
+        flipped = 1 - accuracy / accuracy[0]
+        axes.plot(eps, flipped, color="0.75", lw=1, label="by the attack, for comparison", zorder=0)
     _level_axis(axes, curve)
     _fraction_axis(axes, "share flipped")
     _legend_below(figure, axes)

@@ -41,7 +41,7 @@ def html_report(
     predictions: Tensor,
     examples: Mapping[str, Sequence[Example]],
 ) -> str:
-    """The page that a person reads: the answer in words, whether to trust it, then the evidence.
+    """The page that a person reads: the answer in a sentence, whether to trust it, then the evidence.
 
     Args:
         report: the content of ``robustness.json``.
@@ -102,7 +102,8 @@ def answer(curve: Curve) -> str:
     else:
         level = min(levels, key=lambda level: abs(eps[level] - median))
         loss = (
-            f"Half of the correctly classified samples are lost at a noise of {median:.3g} {unit}"
+            "Half of the correctly classified samples are misclassified at a noise of "
+            f"{median:.3g} {unit}"
         )
     change = (
         f"falls from {accuracy[0]:.2f} to {accuracy[level]:.2f}"
@@ -159,7 +160,7 @@ def _data_uri(kind: str, content: bytes) -> str:
 
 
 def _plain(value: Any, digits: int = 6) -> str:
-    """A plain value of a JSON file, in words."""
+    """A plain value of a JSON file, as a person reads it."""
     if isinstance(value, str):
         return value
     if value is None:

@@ -47,7 +47,7 @@ class Subset:
     seed: int
     batch_size: int
 
-    def standing(self, eps: float) -> Tensor:
+    def robust(self, eps: float) -> Tensor:
         """Samples ``(N,)`` bool that are robust at this level."""
         return self.margins > eps
 
@@ -83,7 +83,7 @@ class Subset:
         counts = self.counts(self.margins)
         distance = (counts[1:] - counts[0] / 2).abs()
         distance[counts[1:] <= self.few(0.02)] = torch.inf
-        # The largest of those equally near: a curve that never falls is looked at where it should.
+        # The largest of those equally near: a curve that never comes down is looked at where it should.
         return float(self.eps[1:][distance == distance.min()][-1])
 
     def few(self, fraction: float) -> int:
@@ -131,9 +131,9 @@ def large_eps(subset: Subset) -> Check:
         passed,
         f"at a noise of {whole:g}, with which the attack may replace the whole input, "
         + (
-            "no sample stands"
+            "no sample is robust"
             if left == 0
-            else f"{left} of {len(margins)} samples still stand"
+            else f"{left} of {len(margins)} samples are still robust"
             + (
                 ""
                 if passed
@@ -147,19 +147,19 @@ def large_eps(subset: Subset) -> Check:
 def more_iterations(subset: Subset) -> Check:
     """Ten times as many steps break little more."""
     eps, protocol = subset.middle(), subset.protocol
-    standing = subset.standing(eps)
-    if standing.sum() <= subset.few(0.02):
-        return too_few_robust("more_iterations", eps, standing, subset.few(0.02))
+    robust = subset.robust(eps)
+    if robust.sum() <= subset.few(0.02):
+        return too_few_robust("more_iterations", eps, robust, subset.few(0.02))
     steps = [max(1, protocol.steps // 10), protocol.steps, 10 * protocol.steps]
     tenth, tenfold = (replace(protocol, steps=number) for number in (steps[0], steps[-1]))
-    left = standing.nonzero()[:, 0]
+    left = robust.nonzero()[:, 0]
     counts = [
         int((subset.margins_under(tenth, [eps]) > eps).sum()),
         len(left),
         int((subset.only(left).margins_under(tenfold, [eps]) > eps).sum()),
     ]
     passed = counts[1] - counts[2] <= subset.few(0.02)
-    accuracy = [count / len(standing) for count in counts]
+    accuracy = [count / len(robust) for count in counts]
     told = (
         f"{number} steps leave {share:.3f}" for number, share in zip(steps, accuracy, strict=True)
     )
@@ -173,12 +173,12 @@ def more_iterations(subset: Subset) -> Check:
 
 
 def black_box(subset: Subset, *, queries: int = 1000) -> Check:
-    """A random search, which sees no gradient, breaks nothing that the gradients left standing."""
+    """A random search, which sees no gradient, breaks nothing that the gradients left robust."""
     eps = subset.middle()
-    standing, few = subset.standing(eps), subset.few(0.02)
-    if standing.sum() <= few:
-        return too_few_robust("black_box", eps, standing, few)
-    rows = standing.nonzero()[:, 0]
+    robust, few = subset.robust(eps), subset.few(0.02)
+    if robust.sum() <= few:
+        return too_few_robust("black_box", eps, robust, few)
+    rows = robust.nonzero()[:, 0]
     broken = 0
     for places in rows.split(subset.batch_size):
         result = square(
@@ -197,9 +197,9 @@ def black_box(subset: Subset, *, queries: int = 1000) -> Check:
         "black_box",
         passed,
         f"at {eps:g}, a random search with {queries} queries breaks {broken} of the {len(rows)} "
-        "samples that the attack left standing"
+        "samples that the attack left robust"
         + ("" if passed else ": an attack that sees gradients should not be the weaker one"),
-        {"eps": eps, "standing": len(rows), "broken": broken, "queries": queries},
+        {"eps": eps, "robust": len(rows), "broken": broken, "queries": queries},
     )
 
 
@@ -207,8 +207,8 @@ def strong(subset: Subset) -> Check:
     """The strongest attacks lower the curve by a few points at most."""
     is_strong = isinstance(subset.protocol, Strong)
     few, lowest = subset.few(0.02 if is_strong else 0.1), float(subset.eps[1])
-    if subset.standing(lowest).sum() <= few:
-        return too_few_robust("strong", lowest, subset.standing(lowest), few)
+    if subset.robust(lowest).sum() <= few:
+        return too_few_robust("strong", lowest, subset.robust(lowest), few)
     weaker = subset.margins_under(Paper(), subset.eps) if is_strong else subset.margins
     stronger = subset.margins if is_strong else subset.margins_under(Strong(), subset.eps)
     ours, theirs = subset.counts(weaker), subset.counts(stronger)
@@ -243,9 +243,9 @@ def monotone(subset: Subset) -> Check:
     """Attacked at each level by itself, accuracy does not rise with the noise."""
     protocol = Paper(steps=20, restarts=1)
     levels = subset.eps.tolist()
-    standing = [subset.margins > 0]
-    standing += [subset.margins_under(protocol, [level]) > level for level in levels[1:]]
-    counts = torch.stack(standing).sum(dim=1)
+    robust = [subset.margins > 0]
+    robust += [subset.margins_under(protocol, [level]) > level for level in levels[1:]]
+    counts = torch.stack(robust).sum(dim=1)
     rise = max(0, int((counts[1:] - counts.cummin(dim=0).values[:-1]).max()))
     passed = rise <= subset.few(0.02)
     return Check(

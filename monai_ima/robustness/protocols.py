@@ -369,7 +369,7 @@ def closest_errors(
     along the straight line to the clean sample, ten times halved, since a point nearer by may be
     misclassified already: no sample is called robust for which they found an error, at whatever
     level and by whatever step. A model of which that would say nothing, since its answers are
-    random or depend on the batch, is refused, see :func:`check_answers`.
+    random or depend on the batch, is rejected, see :func:`check_answers`.
 
     Args:
         model: callable, inputs ``(N, *)`` to logits ``(N, C)``; a module is attacked in eval mode

@@ -279,7 +279,7 @@ def _ranks(scores: Tensor) -> Tensor:
 
 
 def median_margin(margins: Tensor, correct: Tensor) -> float | None:
-    """The noise at which half of the correctly classified samples are lost.
+    """The noise at which half of the correctly classified samples are misclassified.
 
     Args:
         margins: ``(N,)`` distances to the closest misclassified points, inf where none was found.

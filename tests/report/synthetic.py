@@ -53,7 +53,7 @@ def synthetic_report(
         "attack": {
             "protocol": "paper",
             "description": "100-PGD twice at every level with steps of a tenth of it: once on the "
-            "soft margin, once on the hard margin of the logits. A sample counts as lost as soon as "
+            "soft margin, once on the hard margin of the logits. A sample counts as misclassified as soon as "
             "any iterate of either run is misclassified.",
             "steps": 100,
             "bounds": list(bounds) if bounds else None,
@@ -121,7 +121,7 @@ def _checks(norm: str, failed: tuple[str, ...]) -> list[dict[str, Any]]:
     checks: list[dict[str, Any]] = [
         {
             "name": "large_eps",
-            "verdict": "At half the input's range no sample stands.",
+            "verdict": "At half the input's range no sample is robust.",
             "figures": {"eps": 0.5, "accuracy": 0.0},
         },
         {
@@ -131,7 +131,7 @@ def _checks(norm: str, failed: tuple[str, ...]) -> list[dict[str, Any]]:
         },
         {
             "name": "black_box",
-            "verdict": "Square breaks no sample that stood against the gradient attack.",
+            "verdict": "Square breaks no sample that the gradient attack left robust.",
             "figures": {"queries": 1000, "broken_only_by_square": 0},
         },
         {

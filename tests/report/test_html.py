@@ -402,7 +402,7 @@ def all_wrong(report):
         ({}, empty_class, "DME 26" + 7 * f" {DASH}"),
         ({}, nobody_given, "DME 26" + 7 * f" {DASH}"),
         ({}, with_nan, "DME 26" + 7 * f" {DASH}"),
-        ({}, without("median_margin"), "more than half of the correct ones stand"),
+        ({}, without("median_margin"), "more than half of the correct ones are robust"),
         ({}, without("white_noise"), "White noise was not measured."),
         ({}, without("auroc"), "128 samples, patients not recorded"),
         ({}, without("patient_low", "patient_high"), "patients not recorded"),
@@ -457,10 +457,10 @@ CURVE = {
 }
 
 
-def test_the_answer_says_where_half_are_lost_and_what_is_left_there():
+def test_the_answer_says_where_half_are_misclassified_and_what_is_left_there():
     assert answer(CURVE) == (
-        "Half of the correctly classified samples are lost at a noise of 0.0124 (L∞, in units of "
-        "the input); at 0.01 accuracy falls from 0.93 to 0.44 (95 % 0.36 to 0.53)."
+        "Half of the correctly classified samples are misclassified at a noise of 0.0124 (L∞, in "
+        "units of the input); at 0.01 accuracy falls from 0.93 to 0.44 (95 % 0.36 to 0.53)."
     )
 
 

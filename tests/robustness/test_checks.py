@@ -156,7 +156,7 @@ def test_figures_of_large_eps_by_hand():
     check = large_eps(subset(constant, (inputs, labels), "linf"))
     assert check.passed is False
     assert check.figures == {"eps": [0.125, 0.25, 0.5, 1.0], "accuracy": [1.0] * 4}
-    assert "8 of 8 samples still stand" in check.verdict
+    assert "8 of 8 samples are still robust" in check.verdict
 
 
 def test_more_iterations_tells_an_attack_that_has_not_arrived(ce, data):
@@ -257,7 +257,7 @@ def test_black_box_counts_what_the_attack_left(ce, data):
     check = black_box(blind)
 
     assert check.passed is False
-    assert check.figures["standing"] == 64
+    assert check.figures["robust"] == 64
     assert check.figures["broken"] > 20
 
 

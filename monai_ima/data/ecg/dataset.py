@@ -166,7 +166,7 @@ def _check_digests(folder: Path) -> None:
     if not path.exists():
         _logger.info(
             "%s has no %s, as of earlier versions: a change of its files by accident would not be "
-            "noticed; write it again with scripts/prepare_ecg.py to have one",
+            "noticed; write it again with monai-ima prepare-ecg to have one",
             folder,
             DIGESTS_FILE,
         )
