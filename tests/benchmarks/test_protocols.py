@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -40,21 +41,31 @@ def test_all_files_are_by_the_protocols_of_today():
 
 
 def test_no_protocol_misses_what_others_find():
-    """Up to half a percent of the samples; for ``paper``, of what PGD finds from the same starts."""
-    for case in CASES:
-        for level in case["levels"]:
-            where = (case["data"], case["method"], case["norm"], level["eps"])
-            missed = dict(level["missed"])
-            assert missed.pop("paper, by plain from other starts") <= 0.015 * case["n"], where
-            assert max(missed.values()) <= 0.005 * case["n"], where
+    """Up to half a percent of a data set; for ``paper``, of what PGD finds from the same starts."""
+    for report in REPORTS:
+        missed, samples = Counter(), 0
+        for case in report["cases"]:
+            for level in case["levels"]:
+                where = (case["data"], case["method"], case["norm"], level["eps"])
+                found = dict(level["missed"])
+                assert found.pop("paper, by plain from other starts") <= 0.025 * case["n"], where
+                assert max(found.values()) <= max(1, 0.005 * case["n"]), where
+                missed.update(found)
+                samples += case["n"]
+        assert max(missed.values()) <= 0.005 * samples, report["data"]
 
 
-def test_default_is_near_to_strong():
-    for case in CASES:
-        for level in case["levels"]:
-            ours, strong = (level["robust"][name] for name in ("minimum_norm", "strong"))
-            where = (case["data"], case["method"], case["norm"], level["eps"])
-            assert ours - strong <= max(1, 0.01 * case["n"]), where
+def test_default_is_within_a_point_of_strong():
+    for report in REPORTS:
+        above, samples = 0, 0
+        for case in report["cases"]:
+            for level in case["levels"]:
+                ours, strong = (level["robust"][name] for name in ("minimum_norm", "strong"))
+                where = (case["data"], case["method"], case["norm"], level["eps"])
+                assert ours - strong <= max(1, 0.01 * case["n"]), where
+                above += ours - strong
+                samples += case["n"]
+        assert above <= 0.01 * samples, report["data"]
 
 
 def test_default_costs_a_fifth_of_plain_pgd():

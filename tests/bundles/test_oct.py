@@ -319,7 +319,7 @@ def test_second_run_moves_the_first_aside_and_resume_refuses_other_settings(imag
 
 @pytest.mark.slow
 def test_ima_raises_the_curve_at_little_cost_in_clean_accuracy(tmp_path):
-    """The claim of the README's first table, on one seed, with the default sizes."""
+    """The claim of the first table of docs/results/oct.md, on one seed, with the default sizes."""
     images = write_synthetic_oct(tmp_path / "oct", patients_per_class=80, images_per_patient=3)
     accuracy = {}
     for method, configs in (("ce", [TRAIN, CE]), ("ima", [TRAIN])):
