@@ -385,12 +385,18 @@ BAD = {
         r"prefix \(setting checkpoint_prefix\) .*, got 'encoder.'; there is 'features.', 'class_la",
     ),
     "more classes": (other(num_classes=3), r"num_classes = 3 classes in .*, got 4: CNV, DME, DRU"),
-    "level": (other(noise_levels={"linf": [0.1, 1.5]}), r"within the bounds' range, got the level"),
-    "levels": (other(noise_levels=[0.1, 0.2]), r"levels by norm, like .*, got \[0.1, 0.2\]"),
+    "level": (
+        other(noise_levels={"linf": [0.1, 1.5]}),
+        r"noise_levels within the bounds \[0, 1\], got the level",
+    ),
+    "levels": (
+        other(noise_levels=[0.1, 0.2]),
+        r"levels for linf, l2 or both, like .*, got \[0.1, 0.2\]",
+    ),
     "protocol": (other(protocol="papre"), r"protocol to be one of .*, got 'papre'"),
     "setting": (
         other(protocol="screen", eval_restarts=2),
-        r"settings of the protocol 'screen' among \['steps'\], got restarts",
+        r"eval_restarts to be None with protocol=screen, which has no random starts, got 2",
     ),
     "bounds": (other(bounds=[0.0, 0.5]), r"within bounds \[?\(?0.0, 0.5.*scale the data"),
     "output": (other(output_dir=str(ROOT / "README.md" / "run")), r"another with --output_dir"),
@@ -410,4 +416,4 @@ def test_bad_settings_end_in_words(case, of_the_zoo, tmp_path, capsys, monkeypat
 
     (line,) = [li for li in capsys.readouterr().err.splitlines() if li.startswith("Stopped: ")]
     assert re.search(message, line)
-    assert not list((tmp_path / "run").glob("*"))
+    assert not list((tmp_path / "run").glob("[!.]*"))  # but the lock of a command that still runs

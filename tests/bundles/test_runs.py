@@ -163,7 +163,7 @@ def test_levels_beyond_the_bounds_are_refused_before_anything_is_touched(trained
     folder, settings = trained
     before = {path: path.read_bytes() for path in folder.glob("*.*")}
     said = refused(OCT / "train.json", **settings | {"noise_levels": [0, 0.5, 2]})
-    assert "got the level 2 where a noise of 1 (linf) reaches every valid input" in said
+    assert "got the level 2 (linf) where 1 reaches every valid input" in said
     far = {"norm": "l2", "eps_max": 0.5, "noise_levels": [0, 1, 33]}  # 32 crosses 32 x 32 pixels
     assert "got the level 33 where a noise of 32 (l2)" in refused(
         OCT / "train.json", **settings | far
