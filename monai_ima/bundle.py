@@ -206,7 +206,13 @@ def check_network(
     Raises:
         ValueError: naming the settings, if they do not fit the sample.
     """
-    first = samples[torch.tensor([0])] if isinstance(samples, TensorSamples) else samples[0]
+    try:
+        first = samples[torch.tensor([0])] if isinstance(samples, TensorSamples) else samples[0]
+    except _ACCIDENTS as error:
+        raise ValueError(
+            f"expected preprocessing to make an input of the first validation sample, got "
+            f"{type(error).__name__}: {error}; correct its transforms"
+        ) from error
     inputs = first["image"] if isinstance(samples, TensorSamples) else first["image"][None]
     inputs = torch.as_tensor(inputs).to(device)
     try:

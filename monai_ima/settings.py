@@ -117,8 +117,8 @@ def _part(value: object) -> object:
 
 def _group(value: object) -> object:
     """Parts and values by name."""
-    if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004  pydantic reads no TypeError
+    if not isinstance(value, dict) or "_target_" in value:
+        raise ValueError
     return value
 
 

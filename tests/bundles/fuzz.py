@@ -152,7 +152,8 @@ def tried(bundle, config, changes, folder):
         if hasattr(writer, "close"):
             writer.close()
     after = tree(folder)
-    trial.left = tuple(sorted(set(after) ^ set(before)))
+    # a command that still runs, as this one does, keeps its lock
+    trial.left = tuple(sorted(name for name in set(after) ^ set(before) if ".lock" not in name))
     if after != before:
         restore(folder, before)
     return trial

@@ -298,7 +298,7 @@ def test_bad_image_is_named_before_training(spoil, tmp_path):
         ({"output_dir": "README.md/run"}, "choose another with --output_dir"),
         ({"resume": True}, "checkpoint.pt to resume from, found none"),
         ({"resume": "maybe"}, "expected resume to be true or false, got 'maybe'"),
-        ({"learning_rate": 1e9}, "lower the learning rate"),
+        ({"optimizer#lr": 1e20}, "lower the learning rate"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

@@ -48,6 +48,8 @@ def is_named(trial):
     """Whether a message has the name of what was changed, or of the part that it belongs to."""
     for name in trial.changes:
         steps = name.split("::")
+        if f"expected {name} to be" in trial.said:
+            return True
         names = [steps[-1], *("::".join(steps[:n]) for n in range(1, len(steps)))]
         if any(each in trial.said for each in names if each not in ("train", "validate")):
             return True
