@@ -208,10 +208,15 @@ def check_network(
     """
     try:
         first = samples[torch.tensor([0])] if isinstance(samples, TensorSamples) else samples[0]
-    except _ACCIDENTS as error:
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if _is_ours(cause):
+            raise
         raise ValueError(
             f"expected preprocessing to make an input of the first validation sample, got "
-            f"{type(error).__name__}: {error}; correct its transforms"
+            f"{type(cause).__name__}: {cause}; correct its transforms"
         ) from error
     inputs = first["image"] if isinstance(samples, TensorSamples) else first["image"][None]
     inputs = torch.as_tensor(inputs).to(device)
