@@ -218,7 +218,7 @@ def _wrong_references(resolver: ReferenceResolver, ids: set[str]) -> Iterator[st
 
 
 def _no_parts(resolver: ReferenceResolver) -> Iterator[str]:
-    """What stands for a part of the config in a section, or in a list of them, and is none."""
+    """What is in the place of a part of the config in a section, or in a list of them, and is none."""
     for section in sorted(_SECTIONS):
         for name in ("", *_IN_SECTIONS):
             id_ = f"{section}{_SEP}{name}" if name else section
@@ -380,6 +380,10 @@ def wrong_parts(resolver: ReferenceResolver, ids: set[str]) -> Iterator[str]:
                     f"expected {inner} to be {_written(parameter.annotation)}, as {id_} takes it, "
                     f"got {type(value).__name__}"
                 )
+    for name in ("preprocessing", "augmentation"):
+        transform = resolver.resolved_content.get(name)
+        if transform is not None and not callable(transform):
+            yield f"expected {name} to be a transform, got {shown(transform)}"
     for section in sorted(_SECTIONS):
         for id_ in (f"{section}{_SEP}{name}" for name in _BY_NAME):
             raw = resolver.items[id_].get_config() if id_ in resolver.items else None

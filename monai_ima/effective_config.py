@@ -49,14 +49,14 @@ class EffectiveConfig:
         return id_ in self.resolver.items
 
     def raw(self, id_: str) -> Any:
-        """What stands at a place such as ``train::trainer``."""
+        """What is at a place such as ``train::trainer``."""
         config: Any = self.config
         for key in id_.split(ReferenceResolver.sep):
             config = config[int(key)] if isinstance(config, list) else config[key]
         return config
 
     def values(self, id_: str) -> Any:
-        """What stands at a place, with plain values in place of references and expressions.
+        """What is at a place, with plain values in place of references and expressions.
 
         A component stays the mapping that defines it, one that is referred to as well; an expression
         whose value is none of numbers, text, lists and mappings stays as it is.

@@ -48,7 +48,7 @@ def lock_folder(folder: str | Path, setting: str) -> None:
     """Keep other commands out of a folder until this process ends, in whatever way.
 
     The operating system holds the lock, and frees it when the process ends or is killed or the
-    machine goes down. On a file system without such locks a file stands for one, which is known to
+    machine goes down. On a file system without such locks a file takes the place of one, which is known to
     be stale if its process, on this machine, is no more. A folder that can be locked in neither way
     is used as it is, which a warning says once.
 

@@ -133,7 +133,7 @@ def _pictures(
     norm: str,
     bounds: tuple[float, float] | None,
 ) -> dict[str, list[dict[str, str]]]:
-    """By kind, an image of each example and the words that stand for it."""
+    """By kind, an image of each example and the words that say it."""
     by_kind: dict[str, list[dict[str, str]]] = {}
     for example in examples:
         figure = example_figure([example], classes=classes, norm=norm, bounds=bounds)

@@ -22,7 +22,7 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -267,20 +267,15 @@ def by_autoattack(
     common: dict[str, Any] = {"norm": {"linf": "Linf", "l2": "L2"}[norm], "device": "cpu"}
     fab = FABAttack_PT(model, targeted=True, n_iter=STEPS, eps=eps, **common)
     fab.n_target_classes = others
-    attacks = [
+    attacks: list[Any] = [
         APGDAttack(model, loss="ce", n_iter=STEPS, eps=eps, **common),
         APGDAttack_targeted(model, n_target_classes=others, n_iter=STEPS, eps=eps, **common),
         fab,
     ]
     if norm == "linf" or inputs.shape[2] > 1:  # its Square in L2 needs two dimensions
         attacks.append(SquareAttack(model, n_queries=5000, eps=eps, **common))
-    robust = torch.ones_like(labels, dtype=torch.bool)
-    for attack in attacks:
-        left = robust.nonzero()[:, 0]
-        if len(left):
-            points = attack.perturb(inputs[left].clone(), labels[left].clone())
-            robust[left] = ~_broken(model, inputs[left], labels[left], points, eps, norm)
-    return robust
+    perturbing = [attack.perturb for attack in attacks]
+    return _left_robust(perturbing, model, inputs, labels, eps, norm)
 
 
 def by_torchattacks(
@@ -297,24 +292,31 @@ def by_torchattacks(
         "steps": STEPS,
         "seed": SEED,
     }
-    robust = torch.ones_like(labels, dtype=torch.bool)
-    for attack in (
+    attacks = (
         torchattacks.APGD(model, **common),
         torchattacks.APGDT(model, n_classes=classes, **common),
         torchattacks.FAB(model, multi_targeted=True, n_classes=classes, **common),
-    ):
+    )
+    return _left_robust(attacks, model, inputs, labels, eps, norm)
+
+
+def _left_robust(
+    attacks: Iterable[Callable[[Tensor, Tensor], Tensor]],
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    eps: float,
+    norm: str,
+) -> Tensor:
+    """What no attack breaks within the ball, of which each attacks what those before have left."""
+    robust = torch.ones_like(labels, dtype=torch.bool)
+    for attack in attacks:
         left = robust.nonzero()[:, 0]
         if len(left):
             points = attack(inputs[left].clone(), labels[left].clone())
-            robust[left] = ~_broken(model, inputs[left], labels[left], points, eps, norm)
+            inside = get_norm(norm).length(points - inputs[left]) <= eps * (1 + 1e-4)
+            robust[left] = ~(misclassified(model, points, labels[left]) & inside)
     return robust
-
-
-def _broken(
-    model: nn.Module, inputs: Tensor, labels: Tensor, points: Tensor, eps: float, norm: str
-) -> Tensor:
-    inside = get_norm(norm).length(points - inputs) <= eps * (1 + 1e-4)
-    return misclassified(model, points, labels) & inside
 
 
 # Measuring

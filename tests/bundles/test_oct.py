@@ -15,6 +15,7 @@ import pytest
 import torch
 from monai.bundle import create_workflow
 from PIL import Image
+from same import same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_ima.data import write_synthetic_oct
@@ -202,26 +203,11 @@ def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path):
     first, second = (
         torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (straight, broken)
     )
-    assert_equal(first, second)
+    assert same(first, second)
     for name in ("model.pt", "model_best.pt"):
-        assert_equal(*(torch.load(f / name, weights_only=True) for f in (straight, broken)))
+        assert same(*(torch.load(f / name, weights_only=True) for f in (straight, broken)))
     for name in ("robustness.csv", "robustness.json"):
         assert (straight / name).read_bytes() == (broken / name).read_bytes()
-
-
-def assert_equal(first, second):
-    """Equal to the last bit."""
-    if isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for name in first:
-            assert_equal(first[name], second[name])
-    elif isinstance(first, list):
-        for one, other in zip(first, second, strict=True):
-            assert_equal(one, other)
-    elif isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    else:
-        assert first == second
 
 
 @parsing_warns
@@ -298,6 +284,7 @@ def test_bad_image_is_named_before_training(spoil, tmp_path):
         ({"output_dir": "README.md/run"}, "choose another with --output_dir"),
         ({"resume": True}, "checkpoint.pt to resume from, found none"),
         ({"resume": "maybe"}, "expected resume to be true or false, got 'maybe'"),
+        ({"augmentation": "$@seed + 1"}, "expected augmentation to be a transform, got 1"),
         ({"optimizer#lr": 1e20}, "lower the learning rate"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

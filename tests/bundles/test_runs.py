@@ -11,6 +11,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
+from same import same
 
 from monai_ima.data import load_datalist, load_plane, write_synthetic_oct
 from monai_ima.handlers.run_record import read_record
@@ -372,9 +373,9 @@ def test_a_run_made_longer_is_the_one_that_was_longer_from_the_start(points, tmp
     straight = tmp_path / "straight"
     run(MOONS / "train.json", **POINTS | {"max_epochs": 6}, output_dir=str(straight), delta=delta)
 
-    assert_equal(*(load(folder / "checkpoint.pt") for folder in (straight, longer)))
+    assert same(*(load(folder / "checkpoint.pt") for folder in (straight, longer)))
     assert load(longer / "checkpoint.pt")["epoch"] == 6
-    assert_equal(*(load(folder / "model_best.pt") for folder in (straight, longer)))
+    assert same(*(load(folder / "model_best.pt") for folder in (straight, longer)))
     config = ConfigParser.load_config_file(longer / "config.json")
     assert (config["max_epochs"], config["delta"]) == (6, delta)
     assert read_record(longer).settings["delta"] == delta
@@ -417,7 +418,7 @@ def test_the_schedule_of_a_learning_rate_goes_on(tmp_path):
     run(MOONS / "train.json", override, **settings, output_dir=str(broken), resume=True)
 
     ends = [load(folder / "checkpoint.pt") for folder in (straight, broken)]
-    assert_equal(*ends)
+    assert same(*ends)
     for end in ends:
         (group,) = end["objects"]["optimizer"]["param_groups"]
         assert group["lr"] == pytest.approx(0.01 * 0.5**3)
@@ -450,18 +451,3 @@ def test_points_have_a_record_too(points):
     assert record.sections["test"].patients == []
     assert not record.is_split_by_patient
     assert record.parts["bounds"] == [-10, 10]
-
-
-def assert_equal(first, second):
-    """Equal to the last bit."""
-    if isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for name in first:
-            assert_equal(first[name], second[name])
-    elif isinstance(first, list | tuple):
-        for one, other in zip(first, second, strict=True):
-            assert_equal(one, other)
-    elif isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    else:
-        assert first == second

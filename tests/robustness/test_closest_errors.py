@@ -8,7 +8,7 @@ from models import FORMS, AtMost, Returning
 from small_net import blobs, trained_mlp
 from torch import nn
 
-from monai_ima.attacks import L2, Linf, get_norm
+from monai_ima.attacks import L2, Linf, fmn_targeted, get_norm
 from monai_ima.losses import cross_entropy, hard_margin
 from monai_ima.robustness import (
     BlackBox,
@@ -20,6 +20,7 @@ from monai_ima.robustness import (
     closest_errors,
     get_protocol,
     noise_levels,
+    protocols,
 )
 from monai_ima.robustness.seeds import seeded
 
@@ -185,6 +186,24 @@ def test_default_finds_more_than_the_paper_at_a_fraction_of_its_cost(norm):
     correct = int((model(inputs).argmax(dim=1) == labels).sum())
     assert gradients[1] < 0.2 * 2 * 100 * len(eps) * correct
     assert gradients[0] > 400 * left[0][:, 1:].sum()
+
+
+@pytest.mark.parametrize(("classes", "steps"), [(2, 30), (5, 30), (7, 30), (10, 23), (30, 23)])
+def test_default_takes_no_more_than_two_hundred_steps_towards_all_classes(
+    monkeypatch, classes, steps
+):
+    taken = []
+
+    def recorded(*arguments, **settings):
+        taken.append(settings["steps"])
+        return fmn_targeted(*arguments, **settings)
+
+    monkeypatch.setattr(protocols, "fmn_targeted", recorded)
+    model = linear_model((12,), classes=classes).eval()
+    inputs = 0.2 + 0.6 * torch.rand(4, 12)
+    labels = model(inputs).argmax(dim=1)
+    closest_errors(model, inputs, labels, eps=[0.01], norm="linf")
+    assert taken == [steps]
 
 
 def found(curved, **settings):
