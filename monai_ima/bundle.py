@@ -346,8 +346,14 @@ def add_layout(summary_writer: SummaryWriter) -> None:
                 "area under the curve": ["Multiline", [r"^robust_accuracy/auc"]],
             },
             "Margins": {
-                "5 %, mean, 95 %": ["Margin", ["margin/mean", "margin/q05", "margin/q95"]],
-                "fractions": ["Multiline", [r"^margin/.*_fraction"]],
+                "margins of the training samples: 5 %, mean, 95 %": [
+                    "Margin",
+                    ["margin/mean", "margin/q05", "margin/q95"],
+                ],
+                "shares of the training samples: crossed within their margin; at eps_max": [
+                    "Multiline",
+                    [r"^margin/.*_fraction"],
+                ],
             },
             "Losses": {"terms": ["Multiline", [r"^train_loss.*"]]},
         }

@@ -22,13 +22,13 @@ from monai_ima.experiments.request import (
     CURVE_ONLY,
     Request,
     differences,
-    known_to_an_evaluation,
     public,
 )
 from monai_ima.experiments.results import UNNAMED
 from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.folder_lock import lock_folder
+from monai_ima.handlers.run_record import CONFIG
 from monai_ima.installed_bundles import bundle_folder, method_file
 
 
@@ -64,10 +64,12 @@ def run(request: Request, folder: Path) -> dict[str, Any]:
         taken = run_bundle(train, options | CHEAP | resume | {"output_dir": str(training)})
         # of a training that was cut off, the time before is not known
         write_json(seconds, None if again else round(taken))
-    evaluation = known_to_an_evaluation(options) | CURVE_ONLY | {"protocol": request.protocol}
+    # of a cheap training its own settings, but not its cheap attack
+    evaluation = CURVE_ONLY | {"protocol": request.protocol}
+    evaluation |= {"eval_steps": "None", "eval_restarts": "None"}
     evaluation |= {"output_dir": str(training), "evaluation_dir": str(folder / "evaluation")}
     evaluation |= {"evaluation_levels": str({request.norm: data.levels(request.norm)})}
-    run_bundle([train[0], str(bundle / "evaluate.json")], evaluation | {"method": request.method})
+    run_bundle([str(training / CONFIG), str(bundle / "evaluate.json")], evaluation)
     identity = {"data": request.data, "size": request.size, "seed": request.seed}
     identity |= {"method": request.method, "norm": request.norm, "options": public(options)}
     cost = {"seconds": json.loads(seconds.read_text("utf-8"))}
