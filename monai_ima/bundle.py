@@ -377,7 +377,8 @@ def evaluation_summary(output_dir: str | Path) -> str:
         lines += ["", *_curve_lines(curve)]
         median = curve["median_margin"]
         lines.append(
-            f"{'half lost at':>12}  " + ("no level" if median is None else f"{median:.4g}")
+            f"{'median':>12}  "
+            + ("margin above all levels" if median is None else f"margin {median:.4g}")
         )
     lines += ["", *_check_lines(report["checks"])]
     if warning := report.get("warning"):
