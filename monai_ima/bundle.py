@@ -24,7 +24,7 @@ from monai_ima.handlers import RobustnessCurveHandler
 from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.folder_lock import lock_folder
-from monai_ima.handlers.run_record import CONFIG, LOGGING, RECORD
+from monai_ima.handlers.run_record import CONFIG, OF_THE_BUNDLE, RECORD
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 from monai_ima.logits import logits_of
 from monai_ima.robustness.protocols import check_range
@@ -35,7 +35,7 @@ _PACKAGE = Path(__file__).parent
 _RUN_FILES = (
     "checkpoint.pt",
     CONFIG,
-    LOGGING,
+    *OF_THE_BUNDLE,
     RECORD,
     "model.pt",
     "margins.gif",

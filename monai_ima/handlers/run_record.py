@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from monai_ima.data.tensors import TensorSamples
 from monai_ima.handlers.files import write_whole
 
 RECORD, CONFIG = "run.json", "config.json"
-LOGGING = "logging.conf"  # MONAI looks for it beside the first config file
+OF_THE_BUNDLE = ("logging.conf", "metadata.json")  # MONAI looks for them beside the first config
 _FORMAT = 1
 
 
@@ -126,13 +126,13 @@ class RunDescription:
         return self.record.identity
 
     def write(self, folder: Path) -> None:
-        """Replace both files in a folder, and put the bundle's ``logging.conf`` beside them."""
+        """Replace both files in a folder, and put the bundle's own beside them."""
         text = json.dumps(self.config, indent=2) + "\n"
         write_whole(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
-        logging_file = Path(str(self.config.get("bundle_root"))) / LOGGING
-        if logging_file.is_file():
-            content = logging_file.read_bytes()
-            write_whole(folder / LOGGING, lambda path: path.write_bytes(content))
+        for name in OF_THE_BUNDLE:
+            source = Path(str(self.config.get("bundle_root"))) / name
+            if source.is_file():
+                write_whole(folder / name, partial(Path.write_bytes, data=source.read_bytes()))
         self.record.write(folder)
 
 

@@ -130,7 +130,8 @@ def test_its_config_is_the_effective_one_as_monai_reads_it(trained):
     assert {name: own[name] for name in kept} == {name: bundle[name] for name in kept}
     assert own["imports"] == ["$import monai_ima", "$import torch"]
     assert own["delta"] == "$@eps_max * min(1, @margin_interval / @max_epochs)"
-    assert (folder / "logging.conf").read_bytes() == (OCT / "logging.conf").read_bytes()
+    for name in ("logging.conf", "metadata.json"):
+        assert (folder / name).read_bytes() == (OCT / name).read_bytes()
 
 
 def test_a_run_is_evaluated_from_any_folder_with_nothing_but_its_config(
