@@ -64,9 +64,7 @@ def run(request: Request, folder: Path) -> dict[str, Any]:
         taken = run_bundle(train, options | CHEAP | resume | {"output_dir": str(training)})
         # of a training that was cut off, the time before is not known
         write_json(seconds, None if again else round(taken))
-    # of a cheap training its own settings, but not its cheap attack
     evaluation = CURVE_ONLY | {"protocol": request.protocol}
-    evaluation |= {"eval_steps": "None", "eval_restarts": "None"}
     evaluation |= {"output_dir": str(training), "evaluation_dir": str(folder / "evaluation")}
     evaluation |= {"evaluation_levels": str({request.norm: data.levels(request.norm)})}
     run_bundle([str(training / CONFIG), str(bundle / "evaluate.json")], evaluation)

@@ -139,9 +139,9 @@ def test_a_run_is_evaluated_from_any_folder_with_nothing_but_its_config(
 ):
     folder, settings = trained
     quick = {"check_samples": 0, "noise_draws": 1, "auroc_steps": 1}
-    quick |= {"evaluation_levels": {"linf": [0.01]}}
+    quick |= {"evaluation_levels": {"linf": [0.01]}, "eval_steps": 1, "protocol": "screen"}
     other = {"evaluation_dir": str(tmp_path / "given")}
-    run(OCT / "train.json", OCT / "evaluate.json", **settings, **quick, **other)
+    run(OCT / "train.json", OCT / "evaluate.json", **settings | quick | other)
     monkeypatch.chdir(tmp_path)
     run(folder / "config.json", OCT / "evaluate.json", **quick)
 
@@ -452,3 +452,16 @@ def test_points_have_a_record_too(points):
     assert record.sections["test"].patients == []
     assert not record.is_split_by_patient
     assert record.parts["bounds"] == [-10, 10]
+
+
+@pytest.mark.parametrize("bundle", ["ecg", "fashion_mnist", "moons", "oct", "svhn"])
+def test_a_cheap_attack_in_training_is_none_of_the_evaluation(bundle):
+    """A run's own config has it; what an evaluation attacks with is its own, or asked for."""
+    root = OCT.parent / f"{bundle}_ima"
+    parser = ConfigParser()
+    parser.read_config([str(root / "train.json")])
+    parser.update({"protocol": "screen", "eval_steps": 2, "eval_restarts": 1})
+    parser.update(json.loads((root / "evaluate.json").read_text()))
+    assert parser["protocol"] == "minimum_norm"
+    assert parser["eval_steps"] is None
+    assert parser["eval_restarts"] is None
