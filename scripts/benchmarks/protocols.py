@@ -11,7 +11,7 @@ everybody else's: ``pip install --no-deps torchattacks==3.5.1``.
 
 Only samples that a network gets right are attacked, by everybody. Protocols make the bundle's whole
 curve; the others are run at three of its levels, whose shares of robust samples are nearest to three
-quarters, a half and a quarter, and their cost is scaled to the whole curve, each level of which costs
+quarters, a half and a quarter (each level once), and their cost is scaled to the whole curve, each level of which costs
 them the same. AutoAttack's standard set attacks what ``strong`` leaves robust, by pyautoattack and, but
 for Square, whose queries are the same, by torchattacks.
 """
@@ -340,7 +340,7 @@ def compared(
         )
         robust[protocol.name] = errors.margins[:, None] > levels
     shares = robust["minimum_norm"].double().mean(dim=0)
-    chosen = sorted({int((shares - share).abs().argmin()) for share in SHARES})
+    chosen = nearest(shares, SHARES)
     rows = []
     for column in chosen:
         level = float(levels[column])
@@ -362,6 +362,15 @@ def compared(
         "levels": rows,
         "cost": cost,
     }
+
+
+def nearest(values: Tensor, wanted: Iterable[float]) -> list[int]:
+    """Where ``values`` are nearest to each wanted one; another place for each."""
+    distances, chosen = values.clone(), []
+    for one in wanted:
+        chosen.append(int((distances - one).abs().argmin()))
+        distances[chosen[-1]] = torch.inf
+    return sorted(chosen)
 
 
 def timed(
