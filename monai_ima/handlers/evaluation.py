@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,7 @@ from monai_ima.attacks.base import checked_count
 from monai_ima.handlers.evaluation_checks import checks_left
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
 from monai_ima.handlers.evaluation_progress import Examples, Progress
-from monai_ima.handlers.evaluation_report import curve_summaries, sample_rows, shown_examples
+from monai_ima.handlers.evaluation_report import report_content, sample_rows, shown_examples
 from monai_ima.handlers.evaluation_samples import SampleList, Samples, fingerprints, plain
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.model_outputs import check_mask, check_single_output, output_kind
@@ -311,7 +308,16 @@ class RobustnessEvaluation:
 
     def _hand_over(self, engine: SupervisedEvaluator) -> None:
         """Write the report, and give its numbers to the engine."""
-        report = self.report()
+        report = report_content(
+            self._listed,
+            self._progress,
+            self.measures,
+            findings=self._findings,
+            outputs=self._outputs,
+            check_samples=len(self._checked),
+            settings=self.settings,
+            warning=self.warning,
+        )
         for curve in report["curves"]:
             tag = f"robust_accuracy/{curve['norm']}"
             for eps, accuracy in zip(curve["eps"], curve["accuracy"], strict=True):
@@ -334,43 +340,3 @@ class RobustnessEvaluation:
                 for norm, measure in self.measures.items()
             },
         )
-
-    def report(self) -> dict[str, Any]:
-        """The content of ``robustness.json``."""
-        answers = self._progress.answers
-        labels, patients = answers["labels"], self._listed.patients()
-        measure = next(iter(self.measures.values()))
-        return {
-            "settings": self.settings,
-            "warning": self.warning,
-            "clean_findings": [finding.to_dict() for finding in self._findings],
-            "versions": {
-                "monai_ima": __version__,
-                "torch": torch.__version__,
-                "monai": version("monai"),
-                "python": platform.python_version(),
-            },
-            "attack": {
-                "protocol": measure.protocol.name,
-                "version": measure.protocol.version,
-                "description": measure.protocol.description,
-                **asdict(measure.protocol),
-                "bounds": measure.bounds,
-                "outputs": self._outputs,
-                "seed": self.seed,
-                "batch_size": self.batch_size,
-                "check_samples": len(self._checked),
-            },
-            "classes": self._listed.class_names,
-            "n": len(labels),
-            "patients": None if patients is None else len(patients.unique()),
-            "class_counts": torch.bincount(
-                labels, minlength=len(self._listed.class_names)
-            ).tolist(),
-            "curves": curve_summaries(self._listed, answers, self.measures),
-            "checks": [
-                {**check, "norm": norm}
-                for norm, checks in self._progress.checks.items()
-                for check in checks.values()
-            ],
-        }

@@ -3,36 +3,98 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from monai_ima.handlers.evaluation_progress import Examples
+from monai_ima import __version__
+from monai_ima.handlers.evaluation_progress import Examples, Progress
 from monai_ima.handlers.evaluation_samples import SampleList
 from monai_ima.report import Example
+from monai_ima.robustness.clean import Finding
 from monai_ima.robustness.measure import Measure, batched, probabilities
 
 
-def curve_summaries(
-    listed: SampleList, answers: Mapping[str, Tensor], measures: Mapping[str, Measure]
-) -> list[dict[str, Any]]:
-    """The curve of each norm and all that belongs to it, in plain values."""
-    return [
-        measure.summary(
-            {
-                name.removeprefix(f"{norm}/"): values
-                for name, values in answers.items()
-                if name.startswith(f"{norm}/")
-            },
-            answers["labels"],
-            answers["probabilities"].argmax(dim=1),
-            len(listed.class_names),
-            listed.patients(),
-        )
-        for norm, measure in measures.items()
-    ]
+def report_content(
+    listed: SampleList,
+    progress: Progress,
+    measures: Mapping[str, Measure],
+    *,
+    findings: Sequence[Finding],
+    outputs: str,
+    check_samples: int,
+    settings: Mapping[str, Any],
+    warning: str,
+) -> dict[str, Any]:
+    """The content of ``robustness.json``.
+
+    Args:
+        listed: all samples.
+        progress: the answers and checks of all of them.
+        measures: by norm.
+        findings: what speaks against the clean answers.
+        outputs: what the model returns, ``"logits"`` or by mistake ``"probabilities"``.
+        check_samples: number of samples that the checks were made on.
+        settings: plain values by name.
+        warning: what a reader of the results has to know of the data.
+    """
+    labels, patients = progress.answers["labels"], listed.patients()
+    measure = next(iter(measures.values()))
+    return {
+        "settings": settings,
+        "warning": warning,
+        "clean_findings": [finding.to_dict() for finding in findings],
+        "versions": {
+            "monai_ima": __version__,
+            "torch": torch.__version__,
+            "monai": version("monai"),
+            "python": platform.python_version(),
+        },
+        "attack": {
+            "protocol": measure.protocol.name,
+            "version": measure.protocol.version,
+            "description": measure.protocol.description,
+            **asdict(measure.protocol),
+            "bounds": measure.bounds,
+            "outputs": outputs,
+            "seed": measure.seed,
+            "batch_size": measure.batch_size,
+            "check_samples": check_samples,
+        },
+        "classes": listed.class_names,
+        "n": len(labels),
+        "patients": None if patients is None else len(patients.unique()),
+        "class_counts": torch.bincount(labels, minlength=len(listed.class_names)).tolist(),
+        "curves": [
+            measure.summary(
+                _of_norm(norm, progress.answers),
+                labels,
+                progress.answers["probabilities"].argmax(dim=1),
+                len(listed.class_names),
+                patients,
+            )
+            for norm, measure in measures.items()
+        ],
+        "checks": [
+            {**check, "norm": norm}
+            for norm, checks in progress.checks.items()
+            for check in checks.values()
+        ],
+    }
+
+
+def _of_norm(norm: str, answers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{norm}/"
+    return {
+        name.removeprefix(start): values
+        for name, values in answers.items()
+        if name.startswith(start)
+    }
 
 
 def sample_rows(
