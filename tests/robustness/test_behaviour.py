@@ -211,6 +211,18 @@ def test_noise_that_is_the_same_in_each_batch_is_refused():
         check_answers(Before(seeded_noise, linear_model((1, 5), 3)), torch.rand(10, 1, 5))
 
 
+def test_answers_in_memory_that_is_written_again_are_compared_all_the_same():
+    """As compiled models give them: the next answer takes the place of the last."""
+    model, memory = linear_model((1, 5), 3), torch.zeros(16, 3)
+
+    def over_the_batch(inputs):
+        logits = model(inputs)
+        return memory[: len(inputs)].copy_(logits - logits.mean(dim=0))
+
+    with pytest.raises(ValueError, match=BATCH):
+        check_answers(over_the_batch, torch.rand(10, 1, 5))
+
+
 def test_a_class_that_is_masked_hides_no_noise():
     def masked(inputs):
         logits = noise(inputs.flatten(1))
