@@ -25,7 +25,8 @@ def classifying(model: Callable[..., object]) -> Callable[..., Tensor]:
 
     The model gets a copy, which it may change, in the precision of its parameters, the first one's
     where they differ; gradients come back in the precision of the inputs. What it returns is read
-    by :func:`~monai_ima.logits.logits_of`. Further arguments are handed on.
+    by :func:`~monai_ima.logits.logits_of`, and is the caller's own, though a model may write all
+    that it returns into the same memory. Further arguments are handed on.
     """
     parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
     dtype = next((each.dtype for each in parameters if each.is_floating_point()), None)
@@ -33,7 +34,7 @@ def classifying(model: Callable[..., object]) -> Callable[..., Tensor]:
     def classify(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         precision = dtype or inputs.dtype
         own = inputs.clone() if inputs.dtype == precision else inputs.to(precision)
-        return logits_of(model(own, *args, **kwargs), len(inputs))
+        return logits_of(model(own, *args, **kwargs), len(inputs)).clone()
 
     return classify
 

@@ -1,6 +1,6 @@
 """Robustness of a classifier: how accurate it stays, and how far away the boundary is."""
 
-from monai_ima.robustness.behaviour import check_answers
+from monai_ima.robustness.behaviour import check_answers, check_errors
 from monai_ima.robustness.clean import Finding, clean_findings
 from monai_ima.robustness.closest import check_range, closest_errors
 from monai_ima.robustness.curve import RobustnessCurve, area_under, noise_levels, wilson_interval
@@ -45,6 +45,7 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_means",
     "check_answers",
+    "check_errors",
     "check_range",
     "clean_findings",
     "closest_errors",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from monai_ima.attacks import Norm, get_norm, misclassified
 from monai_ima.attacks.base import Bounds, Model, checked_count, checked_inputs
-from monai_ima.robustness.behaviour import check_answers
+from monai_ima.robustness.behaviour import check_answers, check_errors
 from monai_ima.robustness.curve import noise_levels
 from monai_ima.robustness.protocols import Protocol, get_protocol
 from monai_ima.robustness.search import ClosestErrors, Task, along_the_ray
@@ -35,7 +35,7 @@ def closest_errors(
     along the straight line to the clean sample, ten times halved, since a point nearer by may be
     misclassified already: no sample is called robust for which they found an error, at whatever
     level and by whatever step. A model of which that would say nothing, since its answers are
-    random or depend on the batch, is rejected, see :func:`check_answers`.
+    random or depend on the batch, is rejected, see :func:`check_answers` and :func:`check_errors`.
 
     Args:
         model: callable, inputs ``(N, *)`` to logits ``(N, C)``; a module is attacked in eval mode
@@ -86,6 +86,8 @@ def closest_errors(
     errors.inputs[correct], errors.margins[correct] = along_the_ray(
         task, get_protocol(protocol).search(task)
     )
+    found = errors.margins.isfinite() & ~wrong
+    check_errors(model, errors.inputs[found], labels[found], batch_size=batch_size)
     return errors
 
 

@@ -11,8 +11,17 @@ from monai.networks.nets import DenseNet121, ViT
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from monai_ima.attacks.base import attacking
+from monai_ima.attacks.bpgd_attack import bisect
 from monai_ima.networks import ECGNet, resnet18_in, small_cnn
-from monai_ima.robustness import CountingModel, Screen, check_answers, closest_errors
+from monai_ima.robustness import (
+    CountingModel,
+    MinimumNorm,
+    Screen,
+    check_answers,
+    check_errors,
+    closest_errors,
+)
 
 RANDOM = "the same logits each time, got logits that differ"
 BATCH = "not to depend on the rest of the batch, got logits that differ"
@@ -202,6 +211,18 @@ def test_noise_that_is_the_same_in_each_batch_is_refused():
         check_answers(Before(seeded_noise, linear_model((1, 5), 3)), torch.rand(10, 1, 5))
 
 
+def test_answers_in_memory_that_is_written_again_are_compared_all_the_same():
+    """As compiled models give them: the next answer takes the place of the last."""
+    model, memory = linear_model((1, 5), 3), torch.zeros(16, 3)
+
+    def over_the_batch(inputs):
+        logits = model(inputs)
+        return memory[: len(inputs)].copy_(logits - logits.mean(dim=0))
+
+    with pytest.raises(ValueError, match=BATCH):
+        check_answers(over_the_batch, torch.rand(10, 1, 5))
+
+
 def test_a_class_that_is_masked_hides_no_noise():
     def masked(inputs):
         logits = noise(inputs.flatten(1))
@@ -261,3 +282,71 @@ def test_closest_errors_refuses_before_it_attacks(change, message):
         closest_errors(counting, inputs, labels, eps=[0.1], norm="linf", protocol=Screen(5))
     assert counting.gradients == 0
     assert counting.forwards == 10  # what is looked at here is no cost of the attack
+
+
+# Errors are asked about again
+
+
+@precisions
+@pytest.mark.parametrize("name", NETWORKS)
+def test_errors_on_the_boundary_of_honest_networks_are_errors(name, dtype, known):
+    """As near to it as halving leads, and asked about in batches of other sizes."""
+    network, inputs = known(name, dtype)
+    with attacking(network, inputs) as classify, torch.no_grad():
+        labels = classify(inputs).argmax(dim=1)
+        others = torch.stack([inputs[labels != own][0] for own in labels])
+        errors = bisect(classify, inputs, others, labels, bisections=12, side="outside")
+    for batch_size in (256, 4, 1):
+        check_errors(network, errors, labels, batch_size=batch_size)
+
+
+class Counting(nn.Module):
+    """A linear model that gets another shift in some of its calls."""
+
+    def __init__(self, is_shifted):
+        super().__init__()
+        self.linear, self.calls, self.is_shifted = linear_model((1, 5), 3), 0, is_shifted
+
+    def forward(self, inputs):
+        self.calls += 1
+        return self.linear(inputs + 0.3 * self.is_shifted(self.calls))
+
+
+def rare(values):
+    return values + 3 * (torch.rand(len(values), 1, 1) < 0.002)
+
+
+RARE = {
+    "dropout": lambda: Before(rare, linear_model((1, 5), 3)),
+    "calls": lambda: Counting(lambda calls: 40 < calls < 60),
+    "place": lambda: Before(
+        lambda values: values + 0.3 * (torch.arange(len(values)) >= 8).reshape(-1, 1, 1),
+        linear_model((1, 5), 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RARE)
+def test_what_few_samples_do_not_show_is_found_in_the_errors(case):
+    torch.manual_seed(0)
+    inputs = torch.rand(40, 1, 5)
+    labels = linear_model((1, 5), 3)(inputs).argmax(dim=1)
+    check_answers(RARE[case](), inputs, batch_size=20)
+    with pytest.raises(
+        ValueError, match=r"again the \d+ points .* got \d+ that it gives .* random"
+    ):
+        closest_errors(
+            RARE[case](), inputs, labels, eps=[0.05, 0.1], norm="linf",
+            protocol=MinimumNorm(50), batch_size=20,
+        )  # fmt: skip
+
+
+def test_errors_are_counted_and_measured():
+    """One is ahead by 0.5, where logits are of size 0.8; a tie is none."""
+    logits = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [1.25, 0.75]])
+    labels = torch.tensor([0, 1, 1, 0])
+    message = r"the 4 points .* got 1 that .* ahead by up to 0.62 times"
+    with pytest.raises(ValueError, match=message):
+        check_errors(lambda inputs: inputs, logits, labels)
+    check_errors(lambda inputs: inputs, logits[:3], labels[:3])
+    check_errors(lambda inputs: inputs, logits[:0], labels[:0])
