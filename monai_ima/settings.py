@@ -372,7 +372,10 @@ class ClassifierSettings(RunSettings, ListSettings, ReportSettings):
     network_def: OptionalPart = _text(f"{PART}, or None")
     checkpoint: Path | None = _text(f"{_PATH}, or None")
     checkpoint_key: Name | None = _text("the name of the weights in the file, as text, or None")
-    checkpoint_prefix: Name | None = _text("what the weights' names start with, or None")
+    checkpoint_prefix: Name | None = _text(
+        "what the weights' names start with, as text (what looks like a number in quotes within "
+        "quotes: --checkpoint_prefix \"'0.'\"), or None"
+    )
     torchscript: Path | None = _text(f"{_PATH}, or None")
     section: Name | None = _text("the name of a section of the list, or None: its test section")
     classes: Sequence[Name] | None = _text(

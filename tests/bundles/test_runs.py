@@ -14,6 +14,8 @@ from PIL import Image
 from same import same
 
 from monai_ima.data import load_datalist, load_plane, write_synthetic_oct
+from monai_ima.errors import RejectedError
+from monai_ima.evaluate_run import evaluate_run
 from monai_ima.handlers.run_record import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -318,6 +320,14 @@ def test_a_data_set_that_holds_an_image_twice_can_be_evaluated_with_a_warning(
     twins = f"like {data.test[0]['id']} that of {data.training[0]['id']}: the data set holds them"
     assert "1 test samples have the content of samples" in caplog.text
     assert twins in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[1]", b'{"seed": 0}', b'{"bundle_root": 5}'])
+def test_a_damaged_config_of_a_run_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    message = rf"expected {tmp_path}/config.json to be the config that a training has written of"
+    with pytest.raises(RejectedError, match=message):
+        evaluate_run(tmp_path)
 
 
 # --- resume ---------------------------------------------------------------------------------------

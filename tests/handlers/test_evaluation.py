@@ -219,7 +219,7 @@ def test_the_report_as_json(finished):
 
     assert list(report) == [
         "settings", "warning", "clean_findings", "versions", "attack", "classes", "n", "patients",
-        "class_counts", "curves", "checks",
+        "class_counts", "curves", "checks", "digests", "sha256",
     ]  # fmt: skip
     assert report["settings"] == {"model": "a.pt"}
     assert report["clean_findings"] == []
