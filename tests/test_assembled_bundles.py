@@ -36,3 +36,9 @@ def test_a_new_key_follows_the_one_before_it_in_its_source_and_others_keep_their
     assert list(made) == ["own", "first", "second", "settings", "third", "handlers", "last"]
     assert made["settings"] == {"a": 6, "b": 4}
     assert made["handlers"] == ["x", "y"]
+
+
+def test_what_is_written_by_hand_is_short():
+    written = [*SOURCES.glob("*/*.json"), *BUNDLES.glob("objectives/*.json")]
+    written += BUNDLES.glob("*/paper.json")
+    assert sum(path.read_text().count("\n") for path in written) < 600
