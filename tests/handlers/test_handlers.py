@@ -128,6 +128,13 @@ def test_margin_metrics_by_hand():
     torch.testing.assert_close(histogram, expected)
 
 
+def test_margins_that_no_objective_measures_are_not_updated():
+    engine = Engine(lambda *_: None)
+    MarginUpdateHandler(CrossEntropy(), [{"not": "read"}]).attach(engine)
+    engine.run([0])
+    assert not engine.state.metrics
+
+
 def test_a_margin_interval_below_one_is_refused():
     with pytest.raises(ValueError, match="interval of at least 1 epoch, got 0"):
         MarginUpdateHandler(Mock(spec=IMA), [], interval=0)
