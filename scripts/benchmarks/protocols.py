@@ -407,9 +407,10 @@ def at_level(
     for seed in (SEED, SEED + 1):
         for loss in (cross_entropy, hard_margin):
             by_plain = torch.zeros_like(labels, dtype=torch.bool)
-            by_plain[left] = ~plain(
-                model, inputs[left], labels[left], eps, norm, loss, index=left, seed=seed
-            )
+            if len(left):
+                by_plain[left] = ~plain(
+                    model, inputs[left], labels[left], eps, norm, loss, index=left, seed=seed
+                )
             broken.setdefault(seed, []).append(by_plain)
 
     def missed(name: str, *seeds: int) -> int:
