@@ -8,13 +8,15 @@ import inspect
 import pydoc
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from monai.bundle.config_item import ConfigComponent
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.utils.enums import CompInitMode
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.settings import (
     PART,
@@ -49,6 +51,18 @@ _TAKEN_FROM_PARTS = (
     *("optimizer", "objective", "margins", "params", "inferer", "evaluator", "validator"),
     *("handler", "curve_handler", "summary_writer", "key_train_metric", "key_val_metric"),
 )
+# Of a class that has no types of its own, and is built when an earlier run has made way for it.
+_OF_WRITER: dict[str, Any] = {
+    "purge_step": Annotated[
+        int | None, Field(ge=0, lt=2**63, description="a whole number from 0 on, or None")
+    ],
+    "max_queue": Annotated[int, Field(ge=0, lt=2**31, description="a whole number from 0 on")],
+    "flush_secs": Annotated[float, Field(gt=0, le=1e6, description="a number > 0 (seconds)")],
+    "filename_suffix": Annotated[
+        str, Field(pattern=r"^[\w.-]{0,99}$", description="letters, digits, . _ and -")
+    ],
+    "comment": str,
+}
 _NOT_RESOLVED = ("dataset_dir",)  # whose default makes the data
 
 
@@ -104,7 +118,7 @@ def _values(
     for name in sorted(set(schemas) & set(resolver.items)):
         raw = resolver.items[name].get_config()
         if is_part(schemas[name], name) or not _refers(resolver, name, raw):
-            values[name] = raw
+            raw = values[name] = _meant(resolver, raw)
             wrong |= wrong_values(schemas[name], {name: raw})
         elif name not in _NOT_RESOLVED and _is_cheap(resolver, name):
             late.append(name)
@@ -138,6 +152,17 @@ def _refers(resolver: ReferenceResolver, name: str, raw: object) -> bool:
         _refers(resolver, id_, resolver.items[id_].get_config())
         for id_ in _children(resolver, name, raw)
     )
+
+
+def _meant(resolver: ReferenceResolver, raw: object) -> object:
+    """What a reference leads to, through others; itself where that is nothing or a circle."""
+    seen: list[object] = [raw]
+    while isinstance(raw, str) and raw.startswith("@") and raw[1:] in resolver.items:
+        raw = resolver.items[raw[1:]].get_config()
+        if raw in seen:
+            return seen[0]
+        seen.append(raw)
+    return raw
 
 
 def _children(resolver: ReferenceResolver, name: str, raw: object) -> list[str]:
@@ -425,11 +450,16 @@ def _has_part(value: object) -> bool:
 
 
 def _written(annotation: object) -> str:
+    for field in get_args(annotation):
+        if isinstance(field, FieldInfo) and field.description:
+            return field.description
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _hints(component: Any) -> dict[str, Any]:
     """The types of arguments that are relied on: all of this package's, few of MONAI's engines'."""
+    if component is SummaryWriter:
+        return _OF_WRITER
     ours = component.__module__.startswith("monai_ima")
     if not ours and not component.__module__.startswith("monai.engines"):
         return {}

@@ -161,8 +161,13 @@ def test_what_is_refused_leaves_an_earlier_run_and_its_folder_alone(tmp_path):
     last = ended.stderr.rstrip().splitlines()[-1]
     for said in ("batch_size to be", "got 1000.0; write 1000", "noisy samples, got 7"):
         assert said in last
-    ended = run(tmp_path / "new", **{"optimizer#weight_decayy": 1, "network_def#num_clases": 3})
+    wrong = {"optimizer#weight_decayy": 1, "network_def#num_clases": 3, "network": "@batch_size"}
+    wrong |= {"writer#purge_step": "x", "writer#filename_suffix": "../x"}
+    ended = run(tmp_path / "new", **wrong)
     last = ended.stderr.rstrip().splitlines()[-1]
+    assert "expected network to be a part of the config" in last
+    assert "expected writer::purge_step to be a whole number from 0 on, or None, as " in last
+    assert "expected writer::filename_suffix to be letters, digits, . _ and -, as " in last
     assert "did you mean optimizer::weight_decay?" in last
     assert "got network_def::num_clases; did you mean network_def::" in last
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]

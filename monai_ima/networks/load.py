@@ -75,7 +75,9 @@ def load_classifier(
             f"{' and '.join(given) or 'nothing'}; an evaluation needs trained weights"
         )
     if not isinstance(network, nn.Module):
-        raise TypeError(f"expected network to be a torch.nn.Module, got {network!r}")
+        raise TypeError(
+            f"expected network (setting network_def) to be a torch.nn.Module, got {network!r}"
+        )
     if not isinstance(prefix, str | None):
         raise TypeError(
             f"expected prefix (setting checkpoint_prefix) to be text, got {prefix!r}; put it in "

@@ -136,7 +136,7 @@ def tried(bundle, config, changes, folder):
                 for place in range(len(parser["initialize"])):
                     parser.get_parsed_content(f"initialize::{place}")
                 trial.outcome = "initialized"
-                last = "train::trainer" if "train" in config else "evaluator"
+                last = "evaluator" if "evaluator" in config else "train::trainer"
                 parser.get_parsed_content(last)
             except Exception:  # noqa: BLE001  whatever it is
                 sys.excepthook(*sys.exc_info())

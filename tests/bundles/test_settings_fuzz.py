@@ -5,7 +5,9 @@ import random
 import signal
 
 import pytest
+import torch
 from fuzz import SMALL, changed, config_of, tried
+from monai.bundle import ConfigParser
 
 from monai_ima.data import (
     write_synthetic_ecg,
@@ -13,8 +15,11 @@ from monai_ima.data import (
     write_synthetic_oct,
     write_synthetic_svhn,
 )
+from monai_ima.networks import small_cnn
 from monai_ima.settings import (
+    ClassifierSettings,
     EcgSettings,
+    EvaluationSettings,
     MoonsSettings,
     OctSettings,
     SmallImageSettings,
@@ -22,6 +27,7 @@ from monai_ima.settings import (
 )
 
 TRIALS = 400  # of each bundle
+EVALUATION_TRIALS = 300
 DATA = {
     "moons_ima": None,
     "oct_ima": lambda folder: write_synthetic_oct(
@@ -41,6 +47,12 @@ SCHEMAS = {
 OWN = {
     "moons_ima": {"training_samples": 20},
     "oct_ima": {"image_size": [32, 32], "fractions": [0.34, 0.33, 0.33]},
+}
+
+
+EVALUATIONS = {
+    "moons_ima": (("train.json", "evaluate.json"), (MoonsSettings, EvaluationSettings)),
+    "robustness_evaluation": (("evaluate.json",), (ClassifierSettings,)),
 }
 
 
@@ -69,10 +81,14 @@ def test_settings_are_right_or_refused_by_name_and_nothing_is_left(
     (work / "run").mkdir(parents=True)
     (work / "run" / "model.pt").write_text("good")
     monkeypatch.chdir(work)
+    each_is_right_or_refused(bundle, config, work, [SCHEMAS[bundle]], TRIALS)
+
+
+def each_is_right_or_refused(bundle, config, work, schemas, count):
     draw = random.Random(bundle)
     trials = []
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail("hangs"))
-    for _ in range(TRIALS):
+    for _ in range(count):
         changes = changed(config, draw)
         signal.alarm(60)
         trials.append(tried(bundle, config, changes, work))
@@ -81,12 +97,38 @@ def test_settings_are_right_or_refused_by_name_and_nothing_is_left(
     refused = [trial for trial in trials if trial.outcome.startswith("refused")]
     accepted = [trial for trial in trials if trial.outcome == "accepted"]
     assert accepted
-    assert len(refused) > TRIALS / 2
+    assert len(refused) > count / 2
     for trial in accepted:
         plain = {name: v for name, v in trial.values.items() if "::" not in name}
-        assert wrong_values(SCHEMAS[bundle], plain) == {}, trial
-    # TensorBoard's writer is built last, in the folder of the run, and checks its arguments itself
-    left = [trial for trial in refused if trial.left and "writer::purge_step" not in trial.changes]
+        for schema in schemas:
+            assert wrong_values(schema, plain) == {}, trial
+    left = [trial for trial in refused if trial.left]
     assert not left, left[0]
     obscure = [trial for trial in refused if not is_named(trial)]
-    assert len(obscure) < TRIALS / 100, obscure
+    assert len(obscure) < count / 100, [(trial.changes, trial.said) for trial in obscure]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bundle", EVALUATIONS)
+def test_settings_of_evaluations_are_right_or_refused_by_name_and_nothing_is_left(
+    bundle, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.ERROR)
+    files, schemas = EVALUATIONS[bundle]
+    own = {"output_dir": "run", **OWN.get(bundle, {})}
+    work = tmp_path / "work"
+    (work / "run").mkdir(parents=True)
+    if bundle == "robustness_evaluation":
+        data = DATA["oct_ima"](tmp_path / "data")
+        network = small_cnn(num_classes=4)
+        own |= {"dataset_dir": str(data), "checkpoint": str(tmp_path / "model.pt")}
+        own |= {"network_def": {"_target_": "monai_ima.networks.small_cnn", "num_classes": 4}}
+        own |= {"image_size": [32, 32]}
+        torch.save(network.state_dict(), tmp_path / "model.pt")
+    else:
+        config = config_of(bundle, *files, **own)
+        network = ConfigParser(config).get_parsed_content("network_def")
+        torch.save(network.state_dict(), work / "run" / "model.pt")
+    config = config_of(bundle, *files, **own)
+    monkeypatch.chdir(work)
+    each_is_right_or_refused(bundle, config, work, schemas, EVALUATION_TRIALS)
