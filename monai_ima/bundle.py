@@ -27,7 +27,7 @@ from monai_ima.handlers.folder_lock import lock_folder
 from monai_ima.handlers.run_record import CONFIG, OF_THE_BUNDLE, RECORD
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 from monai_ima.logits import logits_of
-from monai_ima.robustness.protocols import check_range
+from monai_ima.robustness.closest import check_range
 from monai_ima.settings import Schema
 
 _PACKAGE = Path(__file__).parent

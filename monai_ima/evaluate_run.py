@@ -70,7 +70,7 @@ def evaluation_workflow(configs: Sequence[Path], **settings: Any) -> ConfigWorkf
         workflow.initialize()
     except RuntimeError as failed:  # MONAI's, of an expression
         if isinstance(failed.__cause__, ValueError):
-            raise RejectedError(str(failed.__cause__)) from failed
+            raise RejectedError(f"{failed.__cause__} (in {', '.join(map(str, files))})") from failed
         raise
     return workflow
 
@@ -82,6 +82,13 @@ def _bundle_of(config: Path) -> Path:
     """
     if config.name != CONFIG or not config.is_file():
         return config.parent
-    root = Path(json.loads(config.read_text("utf-8"))["bundle_root"])
+    try:
+        root = Path(json.loads(config.read_text("utf-8"))["bundle_root"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RejectedError(
+            f"expected {config} to be the config that a training has written of itself, got a file "
+            f"that is damaged or of another kind ({type(error).__name__}: {error}); put a good copy in "
+            f"its place, or give the config files of the bundle to python -m monai.bundle run"
+        ) from error
     packed = bundles_folder() / root.name
     return packed if not (root / EVALUATE).is_file() and (packed / EVALUATE).is_file() else root

@@ -9,7 +9,6 @@ from typing import Any
 
 from monai_ima.data import TensorSamples
 from monai_ima.effective_config import EffectiveConfig
-from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.run_record import (
     CONFIG,
     RECORD,
@@ -42,9 +41,11 @@ def keep_own_settings(output_dir: str | Path, *, resume: bool) -> None:
     if not resume or not (folder / "checkpoint.pt").exists():
         return
     config = EffectiveConfig()
-    identity = read_run_checkpoint(folder)["identity"]
+    record = read_record(folder)
+    if record is None:
+        return
     for name in list(config.depending_on("max_epochs")):
-        own, default = identity.get(name), config.resolver.get_resolved_content(name)
+        own, default = record.settings.get(name), config.resolver.get_resolved_content(name)
         if own is None or own == default:
             continue
         config.replace(name, own)

@@ -9,7 +9,6 @@ for the chosen epoch and the last one, by the protocol ``minimum_norm``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,9 +173,7 @@ class Trained:
     def check_same_levels(self, levels: list[float]) -> None:
         """Reject levels other than those of the training, whose area is another."""
         path = self.folder / "robustness.json"
-        trained = (
-            json.loads(path.read_text("utf-8"))["curves"][-1]["eps"] if path.exists() else levels
-        )
+        trained = read_report(self.folder)["curves"][-1]["eps"] if path.exists() else levels
         if levels != trained:
             raise RejectedError(
                 f"expected the noise_levels that {self.folder} was trained with, {trained}, got "

@@ -208,7 +208,9 @@ class TrainingSettings(RunSettings):
         f"a number > 0 and <= {_LARGEST:g}, the largest noise, in input units", gt=0, le=_LARGEST
     )
     noise_levels: Levels = _number(_LEVELS)
+    bounds: Bounds = _number(_BOUNDS)
     num_classes: int = _whole(2, 1_000_000, "classes")
+    evaluation_batch_size: int = _whole(1, _MOST_SAMPLES, "samples")
     max_epochs: int = _whole(1, _MOST_EPOCHS, "epochs")
     learning_rate: float = _number(f"a number > 0 and <= {_LARGEST:g}", gt=0, le=_LARGEST)
     beta: float = _number("a number from 0 to 1, the weight of the noisy samples", ge=0, le=1)
@@ -295,7 +297,6 @@ class OctSettings(TrainingSettings, ListSettings):
 class TensorSettings(TrainingSettings):
     """Of bundles whose data set is one tensor."""
 
-    dataset_dir: Path = _text(_PATH)
     sampling: Sampling = _one_of(*get_args(Sampling))
     epoch_size: int | None = _whole(1, _MOST_SAMPLES, "samples of an epoch", none=_ALL)
 
@@ -303,6 +304,7 @@ class TensorSettings(TrainingSettings):
 class EcgSettings(TensorSettings):
     """Of ``ecg_ima``."""
 
+    dataset_dir: Path = _text(_PATH)
     split: Literal["random", "inter_patient"] = _one_of(*SPLITS)
     training_per_class: int | None = _whole(1, _MOST_SAMPLES, "beats", none=_ALL)
     evaluation_per_class: int | None = _whole(1, _MOST_SAMPLES, "beats", none=_ALL)
@@ -311,13 +313,14 @@ class EcgSettings(TensorSettings):
 class SmallImageSettings(TensorSettings):
     """Of ``fashion_mnist_ima`` and ``svhn_ima``."""
 
+    dataset_dir: Path = _text(_PATH)
     image_size: PlaneSize = _text(f"two {_SIZE}, like [32, 32]")
     training_samples: int | None = _whole(1, _MOST_SAMPLES, "samples", none=_ALL)
     validation_samples: int | None = _whole(1, _MOST_SAMPLES, "samples", none=_ALL)
     test_samples: int | None = _whole(1, _MOST_SAMPLES, "samples", none=_ALL)
 
 
-class MoonsSettings(TrainingSettings):
+class MoonsSettings(TensorSettings):
     """Of ``moons_ima``."""
 
     dataset_dir: None = _text("None: the points are drawn")
@@ -330,7 +333,6 @@ class MoonsSettings(TrainingSettings):
     training_samples: Even = _number(
         f"an even number from 2 to {_MOST_SAMPLES} (samples)", ge=2, le=_MOST_SAMPLES
     )
-    bounds: Bounds = _number(_BOUNDS)
     plane_interval: int = _whole(1, _MOST_EPOCHS, "epochs")
     plane: OptionalPart = _text(f"{PART}, or None")
 
@@ -363,7 +365,6 @@ class EvaluationSettings(ReportSettings):
     evaluation_dir: Path = _text(_PATH)
     section: Section = _one_of(*get_args(Section))
     evaluation_levels: LevelsByNorm = _number(_LEVELS_BY_NORM)
-    evaluation_batch_size: int = _whole(1, _MOST_SAMPLES, "samples")
 
 
 class ClassifierSettings(RunSettings, ListSettings, ReportSettings):
@@ -372,7 +373,10 @@ class ClassifierSettings(RunSettings, ListSettings, ReportSettings):
     network_def: OptionalPart = _text(f"{PART}, or None")
     checkpoint: Path | None = _text(f"{_PATH}, or None")
     checkpoint_key: Name | None = _text("the name of the weights in the file, as text, or None")
-    checkpoint_prefix: Name | None = _text("what the weights' names start with, or None")
+    checkpoint_prefix: Name | None = _text(
+        "what the weights' names start with, as text (what looks like a number in quotes within "
+        "quotes: --checkpoint_prefix \"'0.'\"), or None"
+    )
     torchscript: Path | None = _text(f"{_PATH}, or None")
     section: Name | None = _text("the name of a section of the list, or None: its test section")
     classes: Sequence[Name] | None = _text(

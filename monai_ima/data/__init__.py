@@ -11,7 +11,7 @@ from monai_ima.data.synthetic_ecg import write_synthetic_ecg
 from monai_ima.data.synthetic_fashion import write_synthetic_fashion
 from monai_ima.data.synthetic_oct import write_synthetic_oct
 from monai_ima.data.synthetic_svhn import write_synthetic_svhn
-from monai_ima.data.tensors import BatchSampler, TensorDatalist, TensorSamples
+from monai_ima.data.tensors import BatchSampler, TensorDatalist, TensorSamples, batches
 
 __all__ = [
     "BatchSampler",
@@ -21,6 +21,7 @@ __all__ = [
     "SampleList",
     "TensorDatalist",
     "TensorSamples",
+    "batches",
     "list_samples",
     "load_datalist",
     "load_ecg",

@@ -66,8 +66,8 @@ def check_class_count(classes: Sequence[str], num_classes: int, where: object, h
         )
 
 
-def check_every_class(classes: Sequence[str], sections: Sections) -> None:
-    """See that every class is in every section.
+def check_every_class(classes: Sequence[str], sections: Sections, source: Path) -> None:
+    """See that every class is in every section of what a list or folder gives.
 
     Raises:
         ValueError: naming those that are not.
@@ -76,12 +76,13 @@ def check_every_class(classes: Sequence[str], sections: Sections) -> None:
         present = {sample.label for sample in sections[section]}
         if lacking := [name for label, name in enumerate(classes) if label not in present]:
             raise ValueError(
-                f"expected every class in the section {section}, got none of {shortened(lacking)}; "
-                f"give more patients of it (three at least), other fractions or another seed"
+                f"expected every class in the section {section}, got none of {shortened(lacking)} "
+                f"from {source}; give more patients of it (three at least), other fractions or "
+                f"another seed"
             )
 
 
-def check_paths(root: Path, paths: Sequence[str], *, folders: bool) -> None:
+def check_paths(root: Path, paths: Sequence[str], source: Path, *, folders: bool) -> None:
     """See that every path is listed once and is there as a file that can be read to its end.
 
     Nothing is opened, for a pipe would wait for ever.
@@ -89,6 +90,7 @@ def check_paths(root: Path, paths: Sequence[str], *, folders: bool) -> None:
     Args:
         root: the folder to which they are relative.
         paths: those of the samples.
+        source: the list or folder that has them.
         folders: a sample may be a folder.
 
     Raises:
@@ -97,14 +99,14 @@ def check_paths(root: Path, paths: Sequence[str], *, folders: bool) -> None:
     """
     if repeated := [path for path, times in Counter(paths).items() if times > 1]:
         raise ValueError(
-            f"expected every image to be listed once, got {len(repeated)} more often, like "
-            f"{repeated[0]}; remove the repetitions"
+            f"expected every image to be listed once in {source}, got {len(repeated)} more often, "
+            f"like {repeated[0]}; remove the repetitions"
         )
     modes = {path: _mode(root / path) for path in paths}
     if missing := [path for path, mode in modes.items() if mode is None]:
         raise FileNotFoundError(
-            f"expected every listed image to be in {root}, got {len(missing)} missing, like "
-            f"{missing[0]}; paths are relative to dataset_dir"
+            f"expected every image listed in {source} to be in {root}, got {len(missing)} missing, "
+            f"like {missing[0]}; paths are relative to dataset_dir"
         )
     if others := [
         path
@@ -112,8 +114,8 @@ def check_paths(root: Path, paths: Sequence[str], *, folders: bool) -> None:
         if mode is not None and not stat.S_ISREG(mode) and not (folders and stat.S_ISDIR(mode))
     ]:
         raise ValueError(
-            f"expected every image in {root} to be a regular file, got {len(others)} of another "
-            f"kind (folder, pipe, socket or device), like {others[0]}; take them out"
+            f"expected every image of {source} in {root} to be a regular file, got {len(others)} of "
+            f"another kind (folder, pipe, socket or device), like {others[0]}; take them out"
         )
 
 
@@ -141,7 +143,7 @@ def check_inside(root: Path, paths: Sequence[str], source: Path) -> None:
         )
 
 
-def check_channels(root: Path, paths: Sequence[str]) -> None:
+def check_channels(root: Path, paths: Sequence[str], source: Path) -> None:
     """See that all images have as many channels.
 
     Raises:
@@ -156,8 +158,8 @@ def check_channels(root: Path, paths: Sequence[str]) -> None:
             for channels, alike in sorted(by_channels.items())
         )
         raise ValueError(
-            f"expected as many channels in every image, got {counts}; convert them to one form, "
-            f"lest a network learn the class from the kind of file"
+            f"expected as many channels in every image of {source}, got {counts}; convert them to "
+            f"one form, lest a network learn the class from the kind of file"
         )
 
 

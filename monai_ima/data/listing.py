@@ -102,10 +102,10 @@ def load_datalist(
     if set(sections) == {"training"}:
         sections = split_by_patient(sections["training"], fractions, seed)
     else:
-        check_no_shared_patient(sections)
+        check_no_shared_patient(sections, listing.source)
     if samples_per_class is not None:
         sections["training"] = draw(sections["training"], samples_per_class, seed)
-    check_every_class(classes.names, sections)
+    check_every_class(classes.names, sections, listing.source)
     return Datalist(
         classes=classes.names,
         **{section: _items(root, sections[section]) for section in SECTIONS},
@@ -282,8 +282,8 @@ def _check_files(
 ) -> None:
     if not listing.of_folders and not allow_outside:
         check_inside(root, paths, listing.source)
-    check_paths(root, paths, folders=folders)
-    check_channels(root, images)
+    check_paths(root, paths, listing.source, folders=folders)
+    check_channels(root, images, listing.source)
 
 
 def _samples(entries: list[Entry], classes: Classes) -> list[Sample]:

@@ -10,6 +10,7 @@ from monai_ima.data.sample import SECTIONS, Sample, Sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
 
 def split_by_patient(samples: Iterable[Sample], fractions: Sequence[float], seed: int) -> Sections:
@@ -54,7 +55,7 @@ def draw(samples: list[Sample], per_class: int, seed: int) -> list[Sample]:
     return [sample for sample in samples if sample in drawn]
 
 
-def check_no_shared_patient(sections: Mapping[str, list[Sample]]) -> None:
+def check_no_shared_patient(sections: Mapping[str, list[Sample]], source: Path) -> None:
     """Refuse a split that has a patient on two sides.
 
     Raises:
@@ -67,8 +68,8 @@ def check_no_shared_patient(sections: Mapping[str, list[Sample]]) -> None:
     if shared := sorted(patient for patient, where in sides.items() if len(where) > 1):
         example = " and ".join(name for name in SECTIONS if name in sides[shared[0]])
         raise ValueError(
-            f"expected no patient on two sides of the split, got {len(shared)}, like patient "
-            f"{shared[0]} in {example}; move each to one side, or leave the split to be made"
+            f"expected no patient on two sides of the split in {source}, got {len(shared)}, like "
+            f"patient {shared[0]} in {example}; move each to one side, or leave the split to be made"
         )
 
 

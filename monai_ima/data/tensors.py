@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 Sampling: TypeAlias = Literal["sequential", "shuffled", "balanced"]
 
@@ -159,6 +159,28 @@ class BatchSampler(Sampler[Tensor]):
                 chosen = [_drawn(rows, each) for rows in self._classes]
                 rows = _permuted(torch.cat(chosen))
         return iter(rows[: self.epoch_size].split(self.batch_size))
+
+
+def batches(
+    samples: TensorSamples,
+    batch_size: int,
+    *,
+    sampling: Sampling = "sequential",
+    epoch_size: int | None = None,
+) -> DataLoader[dict[str, Tensor]]:
+    """Batches of samples, each one indexing operation.
+
+    Args:
+        samples: to choose from.
+        batch_size: samples of a batch; the last one may have fewer.
+        sampling: which samples, and in what order, see :class:`BatchSampler`.
+        epoch_size: samples of an epoch, see there.
+
+    Raises:
+        ValueError: if an argument does not fit.
+    """
+    sampler = BatchSampler(samples.labels, batch_size, sampling=sampling, epoch_size=epoch_size)
+    return DataLoader(samples, batch_size=None, sampler=sampler)
 
 
 def _permuted(rows: Tensor) -> Tensor:

@@ -65,14 +65,14 @@ def _is_written(root: Path, settings: Mapping[str, object], settings_file: str, 
             f"expected {root} to be absent, empty or {kind}, "
             f"got something without {settings_file}: {advice}"
         )
-    found = record.read_text()
+    found = record.read_text("utf-8", errors="replace")
     try:
         same = json.loads(found) == settings
-    except json.JSONDecodeError:
+    except ValueError:
         same = False
     if not same:
         raise ValueError(
             f"expected {root} to be written with {json.dumps(settings)}, "
-            f"got {' '.join(found.split())}: {advice}"
+            f"got {' '.join(found.split())} in {settings_file}: {advice}"
         )
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from monai_ima.errors import RejectedError
-from monai_ima.handlers.files import read_csv
+from monai_ima.handlers.files import file_digest, read_csv
+from monai_ima.handlers.json_file import read_json
 from monai_ima.handlers.run_record import RunRecord, read_record
+from monai_ima.handlers.state_file import UnreadableStateError
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,11 @@ def read_report(folder: Path) -> dict[str, Any]:
         )
     _check_there(path)
     try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise RejectedError(f"{path} cannot be read ({error}); run the evaluation again") from error
-    return report
+        return read_json(path)
+    except UnreadableStateError as error:
+        raise RejectedError(
+            f"expected {path} to be the report of an evaluation, got {error}; run the evaluation again"
+        ) from error
 
 
 def read_samples(folder: Path) -> list[dict[str, str]]:
@@ -90,7 +93,10 @@ def read_samples(folder: Path) -> list[dict[str, str]]:
     """
     path = folder / "samples.csv"
     _check_there(path)
-    rows = read_csv(path)
+    try:
+        rows = read_csv(path)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise RejectedError(f"{path} cannot be read ({error}); run the evaluation again") from error
     if not rows:
         raise RejectedError(f"there is no sample in {path}; run the evaluation again")
     for number, row in enumerate(rows, start=1):
@@ -121,6 +127,7 @@ def read_evaluation(folder: Path, name: str) -> Evaluation:
         RejectedError: if it is not finished, or the files are damaged or not of one evaluation.
     """
     report, samples = read_report(folder), read_samples(folder)
+    _check_digest(report, folder / "samples.csv")
     try:
         _check_different_ids(samples, folder)
         samples.sort(key=lambda row: row["id"])
@@ -136,16 +143,25 @@ def read_evaluation(folder: Path, name: str) -> Evaluation:
         )
     except KeyError as error:
         raise RejectedError(
-            f"expected {folder} to hold the report and the samples of an evaluation, but there is "
-            f"no {error} in them; run the evaluation again"
+            f"expected robustness.json and samples.csv in {folder} to be the report and the samples "
+            f"of an evaluation, but there is no {error} in them; run the evaluation again"
         ) from error
     except RejectedError:
         raise
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise RejectedError(
             f"{folder / 'robustness.json'} or {folder / 'samples.csv'} cannot be read ({error}); run "
             "the evaluation again"
         ) from error
+
+
+def _check_digest(report: dict[str, Any], path: Path) -> None:
+    digests = report.get("digests", {})  # older reports have none
+    if path.name in digests and digests[path.name] != file_digest(path):
+        raise RejectedError(
+            f"expected {path} to be as the evaluation wrote it, got a file that was changed or "
+            "damaged, or of another evaluation than robustness.json beside it; run it again"
+        )
 
 
 def _check_different_ids(samples: Sequence[dict[str, str]], folder: Path) -> None:

@@ -108,7 +108,7 @@ def run_bundle(configs: Sequence[str], options: Mapping[str, str]) -> float:
 
 def _collected(folder: Path, norm: str) -> dict[str, Any]:
     """What a run leaves, in one dictionary of plain values."""
-    training = json.loads((folder / "training" / "robustness.json").read_text("utf-8"))
+    training = read_report(folder / "training")
     report = read_report(folder / "evaluation")
     checkpoint = read_run_checkpoint(folder / "training")
     (curve,) = report["curves"]

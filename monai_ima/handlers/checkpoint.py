@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from torch import nn
@@ -22,6 +21,7 @@ from monai_ima.handlers.state_file import (
     write_state,
 )
 from monai_ima.handlers.weights_keeper import kept_weights
+from monai_ima.networks.sealed_file import save_sealed
 
 _logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class RunCheckpoint:
             )
 
     def _write(self, name: str, content: object) -> None:
-        write_whole(self.output_dir / name, lambda path: torch.save(content, path))
+        write_whole(self.output_dir / name, lambda path: save_sealed(content, path))
 
 
 def read_run_checkpoint(run_dir: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_ima.handlers.files import write_csv, write_whole
+from monai_ima.handlers.files import file_digest, write_csv, write_whole
+from monai_ima.handlers.json_file import write_json
 from monai_ima.report import (
     Example,
     as_image,
@@ -61,10 +61,8 @@ def write_evaluation(
         figure = robustness_figure(curve)
         write_whole(folder / f"robustness_{curve['norm']}.png", figure.savefig)
     write_whole(folder / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
-    write_whole(
-        folder / "robustness.json",
-        lambda path: path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8"),
-    )
+    digests = {"samples.csv": file_digest(folder / "samples.csv")}
+    write_json(folder / "robustness.json", {**report, "digests": digests})
     with SummaryWriter(str(folder), purge_step=0) as writer:
         for curve in report["curves"]:
             correct = labels == predictions

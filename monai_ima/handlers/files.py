@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import logging
 import os
 import re
@@ -152,6 +153,11 @@ def read_csv(path: Path) -> list[dict[str, str]]:
             {k: v.removeprefix("'") if isinstance(v, str) else v for k, v in row.items()}
             for row in csv.DictReader(file)
         ]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of all bytes of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _shown(value: object) -> object:

@@ -10,11 +10,13 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_ima.objectives import IMA
+from monai_ima.objectives import IMA, Objective
 
 
 class MarginUpdateHandler:
     """Update the margin of every training sample every few epochs, and report their spread.
+
+    With an objective that measures no margins, as all but IMA, it does nothing.
 
     Put it before the handlers that log, validate or save: they see the margins of the epoch. Into
     ``engine.state.metrics`` go ``margin/mean``, ``margin/q05``, ``margin/q95`` (in units of the
@@ -22,7 +24,7 @@ class MarginUpdateHandler:
     and ``margin/at_bound_fraction``, those whose margin is as large as it may become.
 
     Args:
-        objective: IMA, which holds the margins and the attack.
+        objective: holds the margins and the attack, if it is IMA.
         data_loader: the whole training set, without sampling and without augmentation; batches with
             ``image``, ``label`` and ``index``.
         interval: update after every so many epochs.
@@ -34,7 +36,7 @@ class MarginUpdateHandler:
 
     def __init__(
         self,
-        objective: IMA,
+        objective: Objective,
         data_loader: Iterable[dict[str, Any]],
         interval: int = 1,
         summary_writer: SummaryWriter | None = None,
@@ -47,14 +49,17 @@ class MarginUpdateHandler:
         self.summary_writer = summary_writer
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
+        if isinstance(self.objective, IMA):
+            engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
 
     def __call__(self, engine: SupervisedTrainer) -> None:
-        margins = self.objective.margins
+        objective = self.objective
+        assert isinstance(objective, IMA)  # or it is not attached
+        margins = objective.margins
         crossed = torch.zeros(len(margins), dtype=torch.bool)
         for batch in self.data_loader:
             inputs, labels, _, extra = engine.prepare_batch(batch, engine.state.device)
-            met = self.objective.update_margins(engine.network, inputs, labels, **extra)
+            met = objective.update_margins(engine.network, inputs, labels, **extra)
             crossed[extra["index"].cpu()] = met.cpu()
         values = margins.margins.cpu()
         low, high = values.quantile(values.new_tensor([0.05, 0.95])).tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from monai_ima import __version__
 from monai_ima.attacks import Norm, get_norm, pgd
 from monai_ima.attacks.base import checked_labels
 from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.json_file import read_json, write_json
 from monai_ima.logits import logits_of
 from monai_ima.report import Example, as_image, curve_figure, example_figure
 from monai_ima.robustness import (
@@ -213,8 +213,7 @@ class RobustnessReport:
         if not path.exists():
             return {}
         try:
-            curves = json.loads(path.read_text("utf-8"))["curves"]
-            return {curve.pop("epoch"): curve for curve in curves}
+            return {curve.pop("epoch"): curve for curve in read_json(path)["curves"]}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"expected {path} to hold the curves of this run so far, got a damaged file or one "
@@ -253,10 +252,7 @@ class RobustnessReport:
 
         write_whole(self.output_dir / "robustness.csv", write_csv)
         write_whole(self.output_dir / "robustness.png", curve_figure(curves).savefig)
-        write_whole(
-            self.output_dir / "robustness.json",
-            lambda path: path.write_text(json.dumps(report, indent=2) + "\n"),
-        )
+        write_json(self.output_dir / "robustness.json", report)
 
     def _write_examples(self, engine: SupervisedEvaluator) -> None:
         handler = self.curve_handler

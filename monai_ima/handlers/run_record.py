@@ -19,6 +19,7 @@ from monai_ima.data.content import contents
 from monai_ima.data.sample import SECTIONS
 from monai_ima.data.tensors import TensorSamples
 from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.json_file import digest, write_json
 
 RECORD, CONFIG = "run.json", "config.json"
 OF_THE_BUNDLE = ("logging.conf", "metadata.json")  # MONAI looks for them beside the first config
@@ -102,8 +103,7 @@ class RunRecord:
     def write(self, folder: Path) -> None:
         """Replace ``run.json`` of a folder, in one step."""
         content = {"format": _FORMAT, **asdict(self)}
-        text = json.dumps(content | {"sha256": _digest(content)}, indent=1)
-        write_whole(folder / RECORD, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        write_json(folder / RECORD, content, indent=1)
 
 
 class RunDescription:
@@ -151,13 +151,13 @@ def read_record(folder: Path) -> RunRecord | None:
         raise _unreadable(path, f"a damaged file: {error}") from error
     if not isinstance(content, dict) or not {"format", "sha256", "sections"} <= content.keys():
         raise _unreadable(path, "a file of another kind")
-    digest, version = content.pop("sha256"), content.get("format")
+    version = content.get("format")
     if version != _FORMAT:
         raise _unreadable(
             path,
             f"one of format {version!r}, where monai_ima {monai_ima.__version__} has {_FORMAT}",
         )
-    if digest != _digest(content):
+    if content.pop("sha256") != digest(content):
         raise _unreadable(path, "a file that was changed after the run had written it")
     content.pop("format")
     sections = {name: Section(**section) for name, section in content.pop("sections").items()}
@@ -178,10 +178,6 @@ def differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, 
             yield from differences(one, other, f"{name}#{at}")
     elif old != new:
         yield name, old, new
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _unreadable(path: Path, got: str) -> ValueError:

@@ -11,6 +11,7 @@ import torch
 
 from monai_ima.handlers.files import write_whole
 from monai_ima.networks.checkpoint_file import is_intact, nature
+from monai_ima.networks.sealed_file import save_sealed
 
 _FORMAT = 1
 
@@ -21,7 +22,7 @@ class UnreadableStateError(ValueError):
 
 def write_state(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a file in one step by tensors and plain values, by name."""
-    write_whole(path, lambda unfinished: torch.save({"format": _FORMAT, **content}, unfinished))
+    write_whole(path, lambda unfinished: save_sealed({"format": _FORMAT, **content}, unfinished))
 
 
 def read_state(path: Path, names: Iterable[str]) -> dict[str, Any]:

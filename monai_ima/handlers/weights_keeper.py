@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from ignite.engine import Engine
 from torch import nn
 
 from monai_ima.attacks.base import checked_count
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.interval import epochs_and_last
+from monai_ima.networks.sealed_file import save_sealed
 
 KEPT = "kept_weights"
 
@@ -43,7 +43,7 @@ class WeightsKeeper:
         """Write the weights as they are."""
         write_whole(
             self.folder / f"epoch_{engine.state.epoch:04}.pt",
-            lambda path: torch.save(self.network.state_dict(), path),
+            lambda path: save_sealed(self.network.state_dict(), path),
         )
 
 

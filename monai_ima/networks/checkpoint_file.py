@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors.torch import load_file
 from torch.serialization import MAGIC_NUMBER, safe_globals
+
+from monai_ima.networks.sealed_file import is_as_sealed
 
 _OLD = MAGIC_NUMBER.to_bytes(10, "little")  # of files of torch before 1.6, which are no archives
 _HEADER_LIMIT = 100_000_000  # bytes, of the safetensors format
@@ -73,8 +76,7 @@ def read_checkpoint(file: Path) -> object:
     try:
         if is_safetensors:
             return load_file(file)
-        # a stream, because of a name torch would take the suffix for the kind
-        with file.open("rb") as stream, safe_globals(_NUMPY):
+        with _stream(file) as stream, safe_globals(_NUMPY):
             content: object = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # from the unpickler of any file: KeyError, EOFError and many more
         is_old = _OLD in _start(file)
@@ -94,6 +96,15 @@ def read_checkpoint(file: Path) -> object:
             f"{nature(file, cut_short=cut_short)}; copy it again, or correct the path"
         ) from error
     return content
+
+
+def _stream(file: Path) -> BinaryIO:
+    """A stream, because of a name torch would take the suffix for the kind.
+
+    An old file, whose pickle says how much is to be read, comes from memory, where that is bounded
+    by what there is.
+    """
+    return file.open("rb") if zipfile.is_zipfile(file) else io.BytesIO(file.read_bytes())
 
 
 def check_file(file: Path, name: str) -> None:
@@ -149,10 +160,15 @@ def first_line(error: Exception) -> str:
 
 
 def is_intact(file: Path) -> bool:
-    """Whether the records of an archive match their checksums; of other files it cannot be told."""
+    """Whether an archive is as it was written; of other files it cannot be told.
+
+    If it is sealed, by the digest of all its bytes, or else by the checksums of its records.
+    """
     try:
         if not zipfile.is_zipfile(file):
             return True
+        if (as_sealed := is_as_sealed(file)) is not None:
+            return as_sealed
         with zipfile.ZipFile(file) as archive:
             return all(_matches_checksum(archive, record) for record in archive.infolist())
     except Exception:  # noqa: BLE001  BadZipFile and, from damaged archives, many more

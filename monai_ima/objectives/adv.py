@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,11 +49,16 @@ class StandardAdversarial(Objective):
     ) -> None:
         super().__init__()
         checked_count("steps", steps, at_least=1)
-        checked_number("eps", eps)
+        self.eps = checked_number("eps", eps)
+        self.steps = steps
         self.clean_weight = checked_number("clean_weight", clean_weight, at_most=1)
         self._attack = partial(
             pgd, norm=get_norm(norm), eps=eps, steps=steps, until="end", bounds=bounds
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"eps": self.eps, "steps": self.steps, "clean_weight": self.clean_weight}
 
     def forward(
         self,

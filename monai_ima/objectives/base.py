@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -34,6 +34,11 @@ class Objective(nn.Module, ABC):
     """
 
     terms: tuple[str, ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the method was made with, plain values by name, for the report of a run."""
+        return {}
 
     @abstractmethod
     def forward(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,12 @@ class DDNAdversarial(Objective):
             )
         checked_count("steps", steps, at_least=1)
         self.eps = checked_number("eps", eps)
+        self.steps = steps
         self._attack = partial(ddn, steps=steps, bounds=bounds)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"eps": self.eps, "steps": self.steps}
 
     def forward(
         self,

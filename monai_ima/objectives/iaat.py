@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -81,9 +82,20 @@ class IAAT(Objective):
         self.gamma = checked_number("gamma", gamma)
         self.beta = checked_number("beta", beta, at_most=1)
         self.warmup = warmup
+        self.steps = steps
         self.register_buffer("radii", torch.full((num_samples,), float(eps)))
         self.register_buffer("seen", torch.tensor(0))
         self._attack = partial(pgd, norm=get_norm(norm), steps=steps, bounds=bounds)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "eps": self.eps,
+            "gamma": self.gamma,
+            "beta": self.beta,
+            "warmup": self.warmup,
+            "steps": self.steps,
+        }
 
     def forward(
         self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor

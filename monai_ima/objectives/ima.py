@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,15 @@ class IMA(Objective):
         self.margins = margins
         self.beta = checked_number("beta", beta, at_most=1)
         self.noisy = noisy
+        self._attack_settings = {
+            "steps": steps,
+            "margin_steps": margin_steps,
+            "bisections": bisections,
+            "noisy": noisy,
+            "random_start": random_start,
+            "segment": segment,
+            "side": side,
+        }
         attack = partial(
             bpgd,
             norm=get_norm(norm),
@@ -87,6 +96,10 @@ class IMA(Objective):
         )
         self._noise = partial(attack, steps=steps, side=side)
         self._boundary = partial(attack, steps=margin_steps, side="on")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"beta": self.beta, "delta": self.margins.delta, **self._attack_settings}
 
     def forward(
         self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +70,10 @@ class MMA(Objective):
         self.bisections = bisections
         self.bounds = bounds
         self._attack = partial(pgd, norm=self.norm, steps=steps, until="end", bounds=bounds)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"delta": self.margins.delta, "steps": self.steps, "bisections": self.bisections}
 
     def forward(
         self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,6 +69,10 @@ class TRADES(Objective):
         self.beta = checked_number("beta", beta)
         self.steps = steps
         self.bounds = bounds
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"eps": self.eps, "beta": self.beta, "steps": self.steps}
 
     def forward(
         self,

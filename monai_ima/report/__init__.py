@@ -1,17 +1,15 @@
 """What a person looks at: figures and the HTML report. Nothing is computed here that a file needs."""
 
-from monai_ima.report.figures import (
-    NORM_NAMES,
-    Example,
-    as_image,
+from monai_ima.report.curves import (
     class_figure,
     curve_figure,
     curve_figures,
-    example_figure,
     margin_figure,
     robustness_figure,
     white_noise_figure,
 )
+from monai_ima.report.drawing import NORM_NAMES, as_image
+from monai_ima.report.examples import Example, example_figure
 from monai_ima.report.html import html_report
 from monai_ima.report.markdown import markdown_table
 from monai_ima.report.plane import plane_figure, plane_grid, spread_out

@@ -12,15 +12,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
-from monai_ima.report.figures import (
-    NORM_NAMES,
-    Curve,
-    Example,
-    as_png,
-    as_svg,
-    curve_figures,
-    example_figure,
-)
+from monai_ima.report.curves import Curve, curve_figures
+from monai_ima.report.drawing import NORM_NAMES, as_png, as_svg
+from monai_ima.report.examples import Example, example_figure
 
 CHECK_QUESTIONS = {  # each such that yes is good
     "logits": "Does the model return logits?",

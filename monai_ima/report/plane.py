@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Rectangle
 from torch import Tensor
 
-from monai_ima.report.figures import NORM_NAMES
+from monai_ima.report.drawing import NORM_NAMES
 
 _COLORS = ("#1f5a85", "#b4581c")
 _TINTS = LinearSegmentedColormap.from_list("plane", ["#a9c9e2", "#ffffff", "#f3c7a6"])

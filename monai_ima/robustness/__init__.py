@@ -2,6 +2,7 @@
 
 from monai_ima.robustness.behaviour import check_answers, check_errors
 from monai_ima.robustness.clean import Finding, clean_findings
+from monai_ima.robustness.closest import check_range, closest_errors
 from monai_ima.robustness.curve import RobustnessCurve, area_under, noise_levels, wilson_interval
 from monai_ima.robustness.passes import CountingModel
 from monai_ima.robustness.protocols import (
@@ -11,8 +12,6 @@ from monai_ima.robustness.protocols import (
     Protocol,
     Screen,
     Strong,
-    check_range,
-    closest_errors,
     get_protocol,
 )
 from monai_ima.robustness.search import ClosestErrors

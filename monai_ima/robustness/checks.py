@@ -14,7 +14,8 @@ from monai_ima.attacks import Norm, square
 from monai_ima.attacks.base import Bounds, Model, attacking
 from monai_ima.attacks.pgd_attack import input_gradient
 from monai_ima.losses import soft_margin
-from monai_ima.robustness.protocols import Paper, Protocol, Strong, closest_errors
+from monai_ima.robustness.closest import closest_errors
+from monai_ima.robustness.protocols import Paper, Protocol, Strong
 from monai_ima.robustness.seeds import seeded
 
 _NEEDED = 10  # correctly classified samples

@@ -12,10 +12,11 @@ from torch import Tensor
 from monai_ima.attacks import Norm, pgd
 from monai_ima.attacks.base import Bounds, Model, attacking, checked_inputs
 from monai_ima.robustness.checks import zero_gradients
+from monai_ima.robustness.closest import closest_errors
 from monai_ima.robustness.curve import RobustnessCurve, area_under, without_nan
 from monai_ima.robustness.noise import white_noise_errors
 from monai_ima.robustness.passes import CountingModel
-from monai_ima.robustness.protocols import BlackBox, Protocol, closest_errors
+from monai_ima.robustness.protocols import BlackBox, Protocol
 from monai_ima.robustness.search import ClosestErrors
 from monai_ima.robustness.seeds import seeded
 from monai_ima.robustness.statistics import (

@@ -62,7 +62,7 @@ def test_every_training_beat_has_its_margin_measured(finished):
     folder, _ = finished
     checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
     margins = checkpoint["objects"]["objective"]["margins.margins"]
-    delta = json.loads((folder / "robustness.json").read_text())["settings"]["delta"]
+    delta = json.loads((folder / "robustness.json").read_text())["settings"]["objective"]["delta"]
     assert delta == 0.15
     assert ((margins >= delta) & (margins <= 0.3)).all()
     assert {delta, 2 * delta} <= set(

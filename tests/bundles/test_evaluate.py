@@ -317,10 +317,9 @@ def test_the_batch_size_of_an_evaluation_is_that_of_its_loader(bundle, size):
     if size is not None:
         config["evaluation_batch_size"] = size
     parser = ConfigParser(config)
-    own = "dataloader::batch_size" if bundle == "oct" else "dataloader::sampler::batch_size"
     default = 1000 if bundle == "moons" else 4 * config["batch_size"]
     assert parser.get_parsed_content("evaluation::batch_size") == (size or default)
-    assert parser.get_parsed_content(own) == (size or default)
+    assert parser.get_parsed_content("dataloader::batch_size") == (size or default)
 
 
 def test_monai_finds_the_properties(of_the_zoo, trained, monkeypatch):

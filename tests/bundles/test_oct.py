@@ -171,7 +171,7 @@ def test_paper_setting_runs_small(images, tmp_path):
     ended = run(tmp_path, images, "paper", **sizes)
     assert ended.returncode == 0, ended.stderr
     settings = json.loads((tmp_path / "robustness.json").read_text())["settings"]
-    assert settings["beta"] == 0.01
+    assert settings["objective"]["beta"] == 0.01
     names = torch.load(tmp_path / "model.pt", weights_only=True)
     assert "network.layer4.1.conv2.weight" in names
 

@@ -14,6 +14,8 @@ from PIL import Image
 from same import same
 
 from monai_ima.data import load_datalist, load_plane, write_synthetic_oct
+from monai_ima.errors import RejectedError
+from monai_ima.evaluate_run import evaluate_run
 from monai_ima.handlers.run_record import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -320,6 +322,14 @@ def test_a_data_set_that_holds_an_image_twice_can_be_evaluated_with_a_warning(
     assert twins in caplog.text
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[1]", b'{"seed": 0}', b'{"bundle_root": 5}'])
+def test_a_damaged_config_of_a_run_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    message = rf"expected {tmp_path}/config.json to be the config that a training has written of"
+    with pytest.raises(RejectedError, match=message):
+        evaluate_run(tmp_path)
+
+
 # --- resume ---------------------------------------------------------------------------------------
 
 
@@ -340,7 +350,7 @@ def points(tmp_path_factory):
         ({"bounds": [-9, 10]}, "objective#bounds#0 as in {}, -10, got -9"),
         ({"optimizer#weight_decay": 0.1}, "optimizer#weight_decay as in {}, None, got 0.1"),
         ({"train#trainer#amp": True}, "train#trainer#amp as in {}, None, got True"),
-        ({"delta": 0.01}, "delta as in {}, 0.09999999999999999, got 0.01"),
+        ({"delta": 0.01}, "objective#margins#delta as in {}, 0.09999999999999999, got 0.01"),
     ],
     ids=str,
 )
@@ -388,7 +398,8 @@ def test_a_run_with_its_own_delta_is_made_longer_without_giving_it_again(tmp_pat
     run(tmp_path / "config.json", resume=True, max_epochs=2)
     run(MOONS / "train.json", **settings | {"max_epochs": 3}, resume=True)
     checkpoint = load(tmp_path / "checkpoint.pt")
-    assert (checkpoint["epoch"], checkpoint["identity"]["delta"]) == (3, 0.02)
+    delta = checkpoint["identity"]["objective"]["margins"]["delta"]
+    assert (checkpoint["epoch"], delta) == (3, 0.02)
 
 
 def test_another_setting_that_depends_on_the_epochs_is_kept_as_well(tmp_path, caplog):
@@ -434,7 +445,7 @@ def test_the_checkpoint_of_an_older_version_is_resumed_with_a_warning(points, tm
     folder = shutil.copytree(points, tmp_path / "run")
     (folder / "run.json").unlink()
     checkpoint = load(folder / "checkpoint.pt")
-    old = ("norm", "seed", "delta", "batch_size", "training_data")
+    old = ("norm", "seed", "batch_size", "training_data")
     checkpoint["identity"] = {name: checkpoint["identity"][name] for name in old}
     del checkpoint["handlers"]
     torch.save(checkpoint, folder / "checkpoint.pt")

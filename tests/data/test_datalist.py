@@ -377,12 +377,12 @@ BAD_INPUT = {
     "a class too few for the split": (
         lambda folder: [p.unlink() for n in "567" for p in (folder / "B").glob(f"B-{n}-*")],
         {},
-        r"every class in the section validation, got none of B; give more patients .*another seed",
+        r"every class in the section validation, got none of B from \S+; give more patients .*another seed",
     ),
     "section without a class": (
         csv_of(lambda rows: rows.pop(13) and rows.pop(12)),  # patient 6, B's only one in validation
         {"datalist": "list.csv"},
-        r"every class in the section validation, got none of B; give more patients",
+        r"every class in the section validation, got none of B from \S+list.csv; give more patients",
     ),
     "missing columns": (
         csv_of(lambda rows: drop(rows, "patient")),
@@ -402,12 +402,12 @@ BAD_INPUT = {
     "missing image": (
         csv_of(lambda rows: set_in(rows, 3, path="A/A-2-9.png")),
         {"datalist": "list.csv"},
-        r"every listed image .*got 1 missing, like A/A-2-9.png; paths are relative",
+        r"every image listed in \S+list.csv to be in .*got 1 missing, like A/A-2-9.png; paths are relative",
     ),
     "duplicate": (
         csv_of(lambda rows: set_in(rows, 1, path="./A/A-1-1.png")),
         {"datalist": "list.csv"},
-        r"listed once, got 1 more often, like A/A-1-1.png; remove",
+        r"listed once in \S+list.csv, got 1 more often, like A/A-1-1.png; remove",
     ),
     "patient on two sides": (
         csv_of(lambda rows: set_in(rows, 0, split="test")),

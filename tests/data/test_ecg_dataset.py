@@ -137,6 +137,14 @@ def test_other_settings_or_records_are_refused(records, tmp_path, change):
     assert contents(tmp_path / "beats") == before
 
 
+def test_settings_that_are_no_text_are_named(records, tmp_path):
+    write_ecg_beats(records, tmp_path / "beats")
+    (tmp_path / "beats" / "ecg_beats.json").write_bytes(b"{\xff}")
+
+    with pytest.raises(ValueError, match=r"got \{.\} in ecg_beats.json: choose another folder"):
+        write_ecg_beats(records, tmp_path / "beats")
+
+
 def test_nothing_is_left_half_written(records, tmp_path):
     (records / "202.dat").write_bytes(b"123")
 

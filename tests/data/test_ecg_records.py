@@ -45,14 +45,18 @@ def test_without_mlii_it_is_lead_two_or_the_first(tmp_path, leads, chosen):
 
 
 def test_an_absent_lead_is_named_with_those_there_are(folder):
-    with pytest.raises(ValueError, match=r"lead V6 in record 202, got V5, MLII, V1; choose one"):
+    with pytest.raises(
+        ValueError, match=r"lead V6 in record 202, got V5, MLII, V1 in \S+202.hea; choose one"
+    ):
         read_record(folder, "202", "V6")
 
 
 def test_a_record_without_signals_is_named(folder):
     (folder / "202.hea").write_text("202 0 360 2880\n")
 
-    with pytest.raises(ValueError, match=r"lead MLII in record 202, got none; choose"):
+    with pytest.raises(
+        ValueError, match=r"lead MLII in record 202, got none in \S+202.hea; choose"
+    ):
         read_record(folder, "202")
 
 
@@ -193,7 +197,18 @@ def test_a_header_may_leave_out_the_converter(folder):
 
     record = read_record(folder, "202")
 
+    assert (
+        record.lead == "signal 1"
+    )  # named by its number, lest what is written of it be unreadable
     assert record.limits[0] < record.signal.min() < record.signal.max() < record.limits[1]
+
+
+def test_a_format_that_there_is_not_is_named(folder):
+    header = folder / "202.hea"
+    header.write_text(header.read_text().replace(".dat 212 ", ".dat 2 "))
+
+    with pytest.raises(ValueError, match=r"header 202.hea .* got: signals in the format 2, not in"):
+        read_record(folder, "202")
 
 
 def test_no_mutation_of_a_header_ends_in_other_words(folder):

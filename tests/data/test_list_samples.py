@@ -371,7 +371,7 @@ BAD_INPUT = {
     "a file twice": (
         listing((1, {"image": "./B/B-2-1.png"})),
         {},
-        r"listed once, got 1 more often, like B/B-2-1.png",
+        r"listed once in \S+list.json, got 1 more often, like B/B-2-1.png",
     ),
     "mixed channels": (
         listing((1, {"image": "A/rgb.png"})),

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import math
 import re
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from monai_ima.cli.main import main
+from monai_ima.errors import RejectedError
 from monai_ima.evaluation import compare, read_evaluation
 from monai_ima.evaluation.comparison_report import comparison_figure
 from monai_ima.handlers.run_record import RunRecord, Section
@@ -534,7 +536,10 @@ def changed_row(run, **values):
         (without_samples, "there is no {run}/samples.csv; expected {run} to be the output folder"),
         (no_rows, "there is no sample in {run}/samples.csv"),
         (cut_short, "expected sample 4 of {run}/samples.csv to have the columns of the heading"),
-        (not_json, "{run}/robustness.json cannot be read (Expecting"),
+        (
+            not_json,
+            "expected {run}/robustness.json to be the report of an evaluation, got a damaged file: Expecting",
+        ),
         (without_curves, "there is no 'curves' in them; run the evaluation again"),
         (without_column, "there is no 'broke_at_linf' in them"),
         (of_a_training, "cannot be read (list indices"),
@@ -628,3 +633,22 @@ def test_bad_arguments_are_rejected_with_a_message(rejection, tmp_path, argument
         write_evaluation(tmp_path / name, [0.3])
 
     assert words in rejection(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace(b"DME", b"CNV", 1), "to be as the evaluation wrote it, got a"),
+        (lambda text: text.replace(b"DME", b"\xff", 1), "samples.csv cannot be read ('utf-8'"),
+    ],
+)
+def test_a_table_that_was_changed_after_the_evaluation_is_rejected(tmp_path, change, message):
+    folder = Path(write_evaluation(tmp_path / "run", [0.05, 0.3]))
+    table, report = folder / "samples.csv", folder / "robustness.json"
+    digests = {"samples.csv": hashlib.sha256(table.read_bytes()).hexdigest()}
+    report.write_text(json.dumps(json.loads(report.read_text()) | {"digests": digests}))
+    assert read_evaluation(folder, "a").labels == {"image 000": "DME", "image 001": "DME"}
+
+    table.write_bytes(change(table.read_bytes()))
+    with pytest.raises(RejectedError, match=re.escape(message)):
+        read_evaluation(folder, "a")

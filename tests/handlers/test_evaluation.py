@@ -21,7 +21,7 @@ from torch import nn
 import monai_ima.robustness.checks as checks_module
 import monai_ima.robustness.measure as measure_module
 from monai_ima.bundle import evaluation_summary
-from monai_ima.handlers import RobustnessEvaluation, evaluation
+from monai_ima.handlers import RobustnessEvaluation, evaluation, evaluation_checks
 from monai_ima.handlers.evaluation_progress import Progress
 from monai_ima.handlers.record_file import RecordFile
 from monai_ima.robustness import BlackBox, Paper, Screen
@@ -219,7 +219,7 @@ def test_the_report_as_json(finished):
 
     assert list(report) == [
         "settings", "warning", "clean_findings", "versions", "attack", "classes", "n", "patients",
-        "class_counts", "curves", "checks",
+        "class_counts", "curves", "checks", "digests", "sha256",
     ]  # fmt: skip
     assert report["settings"] == {"model": "a.pt"}
     assert report["clean_findings"] == []
@@ -378,9 +378,9 @@ def few_checks(monkeypatch):
 
         return counting
 
-    checks = {name: evaluation.ON_SUBSET[name] for name in ("large_eps", "strong")}
+    checks = {name: checks_module.ON_SUBSET[name] for name in ("large_eps", "strong")}
     counting = {name: counted(check) for name, check in checks.items()}
-    for module in (evaluation, checks_module):
+    for module in (evaluation_checks, checks_module):
         monkeypatch.setattr(module, "ON_SUBSET", counting)
     return made
 

@@ -14,7 +14,6 @@ from linear import exact_distance, linear_model
 from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from monai.transforms import RandGaussianNoised
-from same import same
 from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -34,6 +33,8 @@ from monai_ima.handlers import (
 from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import write_whole
 from monai_ima.margins import MarginStore
+from monai_ima.networks import load_classifier
+from monai_ima.networks.sealed_file import is_as_sealed
 from monai_ima.objectives import IMA, CrossEntropy
 from monai_ima.robustness import Paper, closest_errors
 
@@ -125,6 +126,13 @@ def test_margin_metrics_by_hand():
     (name, histogram, epoch), _ = writer.add_histogram.call_args
     assert (name, epoch) == ("margin/histogram", 1)
     torch.testing.assert_close(histogram, expected)
+
+
+def test_margins_that_no_objective_measures_are_not_updated():
+    engine = Engine(lambda *_: None)
+    MarginUpdateHandler(CrossEntropy(), [{"not": "read"}]).attach(engine)
+    engine.run([0])
+    assert not engine.state.metrics
 
 
 def test_a_margin_interval_below_one_is_refused():
@@ -420,22 +428,36 @@ def test_the_last_good_weights_are_named(tmp_path):
         Run(tmp_path, resume=True).to(3)
 
 
-def test_a_flipped_bit_in_a_checkpoint_changes_nothing(tmp_path):
-    """Wherever it is, the file is rejected, or what is read is as it was."""
+@pytest.mark.parametrize("name", ["checkpoint.pt", "model.pt"])
+def test_of_a_thousand_flipped_bits_in_the_files_of_a_run_none_is_loaded(tmp_path, name):
     Run(tmp_path).to(1)
-    path = tmp_path / "checkpoint.pt"
-    content, expected = path.read_bytes(), read_run_checkpoint(tmp_path)
-    number, rejected = random.Random(0), 0
-    for place in number.sample(range(len(content)), 40):
+    path = tmp_path / name
+    content = path.read_bytes()
+
+    def read():
+        if name == "model.pt":
+            return load_classifier(linear_model(SHAPE, classes=3), checkpoint=path)
+        return read_run_checkpoint(tmp_path)
+
+    assert read()
+    number = random.Random(0)
+    for place in number.choices(range(len(content)), k=500):
         flipped = content[place] ^ 1 << number.randrange(8)
         path.write_bytes(content[:place] + bytes([flipped]) + content[place + 1 :])
-        try:
-            found = read_run_checkpoint(tmp_path)
-        except ValueError:
-            rejected += 1
-        else:
-            assert same(found, expected)
-    assert 0 < rejected < 40  # some are in padding
+        with pytest.raises(ValueError, match=rf"{name}\b.*(damaged|cut short|another kind)"):
+            read()
+
+
+def test_what_is_sealed_is_read_by_torch_alone_and_what_is_not_sealed_by_its_checksums(tmp_path):
+    Run(tmp_path).to(1)
+    path = tmp_path / "model.pt"
+    weights = load(path)
+    assert is_as_sealed(path) is True
+    torch.save(weights, path)
+    assert is_as_sealed(path) is None  # as of earlier versions, or of others
+    assert_same(
+        load_classifier(linear_model(SHAPE, classes=3), checkpoint=path).state_dict(), weights
+    )
 
 
 @pytest.mark.parametrize("old", [b"whole", None])

@@ -75,7 +75,7 @@ def test_what_a_kill_leaves_is_not_taken_for_weights(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.torch, "save", killed)
+    monkeypatch.setattr(module, "save_sealed", killed)
     monkeypatch.setattr("pathlib.Path.unlink", lambda self, missing_ok: None)  # nor tidied up
     with pytest.raises(KeyboardInterrupt):
         WeightsKeeper(network, tmp_path, 1)(trainer(network, [], epochs=1, first=2))

@@ -18,7 +18,7 @@ from monai_ima.report import (
     robustness_figure,
     white_noise_figure,
 )
-from monai_ima.report.figures import as_png, as_svg
+from monai_ima.report.drawing import as_png, as_svg
 
 FIVE = ("N", "S", "V", "F", "Q")
 

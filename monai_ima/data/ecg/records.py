@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PREFERRED_LEADS = ("MLII", "II")  # the modified limb lead II of an ambulatory recorder, and lead II
 SAME_SUBJECT = {"202": "201"}  # in the MIT-BIH Arrhythmia Database, by its own directory
 _BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5}  # a sample
+_FORMATS = (*_BYTES, "310", "311", "508", "516", "524")  # of the last five the sizes differ
 _RATES = (20, 100_000)  # samples per second that a recorder may have
 PARTS = {".hea": "header", ".dat": "signal", ".atr": "annotations"}
 
@@ -30,7 +31,7 @@ class Record:
     Attributes:
         name: the record's, like ``"100"``.
         patient: the record's name, or that of another record of the same subject.
-        lead: the name of the lead.
+        lead: the name of the lead; ``signal 1`` and so on where the header has none.
         rate: samples per second.
         signal: ``(T,)``, in steps of the converter; NaN where a sample is missing.
         limits: the smallest and the largest value that the converter can give.
@@ -102,18 +103,18 @@ def read_record(folder: Path, name: str, lead: str | None = None) -> Record:
     with _naming(f"the header {name}.hea", folder):
         header = wfdb.rdheader(path)
         _check_header(header)
-    names = list(header.sig_name or ())
+    names = [name or f"signal {n}" for n, name in enumerate(header.sig_name or (), start=1)]
     if lead is None:
         choice = [*PREFERRED_LEADS, *names]
         lead = next((known for known in choice if known in names), PREFERRED_LEADS[0])
     if lead not in names:
         raise ValueError(
-            f"expected the lead {lead} in record {name}, got {', '.join(names) or 'none'}; choose "
-            f"one of these, or leave the lead to be chosen"
+            f"expected the lead {lead} in record {name}, got {', '.join(names) or 'none'} in "
+            f"{folder / name}.hea; choose one of these, or leave the lead to be chosen"
         )
     with _naming(f"the header {name}.hea", folder):
         _check_size(folder, name, header)
-    with _naming(f"the signal {name}.dat", folder):
+    with _naming(f"the signal {name}.dat, as the header {name}.hea describes it,", folder):
         signals = wfdb.rdrecord(path, channels=[names.index(lead)])
         millivolts = signals.p_signal[:, 0]
         zero, resolution = signals.adc_zero[0] or 0, signals.adc_res[0]  # 0 where there is none
@@ -162,6 +163,8 @@ def _check_header(header: Any) -> None:
         raise ValueError(
             f"a rate of {header.fs} samples per second, not from {_RATES[0]} to {_RATES[1]:,}"
         )
+    if unknown := [fmt for fmt in header.fmt or () if fmt not in _FORMATS]:
+        raise ValueError(f"signals in the format {unknown[0]}, not in one of {', '.join(_FORMATS)}")
     for lead, gain in zip(header.sig_name or (), header.adc_gain or (), strict=True):
         if gain is not None and not math.isfinite(gain):
             raise ValueError(f"{gain} steps per unit of the lead {lead}")

@@ -1,0 +1,53 @@
+"""The checks of an evaluation, one after another, so that each can be kept when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from typing import Any
+
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_ima.robustness.checks import (
+    ON_SUBSET,
+    Check,
+    Subset,
+    checked,
+    without_gradients,
+    zero_gradient,
+)
+
+
+def checks_left(
+    subset: Subset,
+    done: Container[str],
+    *,
+    zero_gradients: Tensor | None,
+    correct: Tensor,
+    outputs: str,
+) -> Iterator[dict[str, Any]]:
+    """Make the checks of a norm that are not made yet.
+
+    Args:
+        subset: the samples that the checks are made on.
+        done: names of the checks that are made already.
+        zero_gradients: ``(N,)`` whether the gradient vanishes, of all samples; ``None`` where the
+            protocol takes no gradients.
+        correct: ``(N,)`` whether the clean sample is classified correctly.
+        outputs: what the model returns.
+
+    Yields:
+        ``Check.to_dict()`` by name.
+    """
+    for name in tqdm(ON_SUBSET, desc=f"checking {subset.norm.name}", dynamic_ncols=True):
+        if name not in done:
+            found = without_gradients(name) if zero_gradients is None else checked(subset, name)
+            yield {name: found.to_dict()}
+    if "zero_gradient" not in done:
+        found = (
+            without_gradients("zero_gradient")
+            if zero_gradients is None
+            else zero_gradient(zero_gradients, correct)
+        )
+        is_logits = Check("logits", outputs == "logits", f"the model returns {outputs}")
+        yield {"zero_gradient": found.to_dict(), "logits": is_logits.to_dict()}

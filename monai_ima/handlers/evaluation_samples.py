@@ -1,0 +1,118 @@
+"""The samples of an evaluation: batches that fit the list of them, and their names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
+
+from monai_ima.attacks.base import checked_labels, checked_logits
+from monai_ima.logits import is_single_output, logits_of
+from monai_ima.robustness.statistics import numbered
+
+
+class Samples(NamedTuple):
+    """Some samples: ``(N, *)`` inputs, ``(N,)`` labels and places in the data set."""
+
+    inputs: Tensor
+    labels: Tensor
+    places: Tensor
+
+    @classmethod
+    def cat(cls, parts: Sequence[Samples]) -> Samples:
+        return cls(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+class SampleList:
+    """The samples in the order of the data loader, and what the report calls them.
+
+    Args:
+        samples: each with its ``label``; ``id`` (or else ``image``, where it is a path) and
+            ``patient``, where there are any, name them.
+        class_names: names of the classes, in the order of the logits.
+    """
+
+    def __init__(self, samples: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> None:
+        self.samples = samples
+        self.class_names = tuple(map(str, class_names))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def digest(self) -> str:
+        """The same for the same samples, with the same labels, in the same order."""
+        listed = [(self.name(index), s.get("label")) for index, s in enumerate(self.samples)]
+        return hashlib.sha256(repr(listed).encode()).hexdigest()
+
+    def name(self, index: int) -> str:
+        """What the report calls a sample."""
+        sample = self.samples[index]
+        if "id" in sample:
+            return str(sample["id"])
+        image = sample.get(Keys.IMAGE)
+        return str(image) if isinstance(image, str | Path) else str(index)
+
+    def patient(self, index: int) -> str:
+        """The patient of a sample, empty where it is not known."""
+        patient = self.samples[index].get("patient")
+        return "" if patient is None else str(patient)
+
+    def patients(self) -> Tensor | None:
+        """A number for the patient of each sample, where all are known."""
+        return numbered([self.patient(index) for index in range(len(self.samples))])
+
+    def batch(self, data: object, output: Mapping[Keys, Any], seen: int) -> tuple[Samples, Tensor]:
+        """The samples that are listed after those seen, and logits that fit the classes."""
+        inputs, labels, outputs = (output[key] for key in (Keys.IMAGE, Keys.LABEL, Keys.PRED))
+        if labels is None:
+            raise ValueError(
+                "expected every sample with its label, the index of its class, got none; "
+                "robustness is measured against the truth: add the labels to the list of samples"
+            )
+        labels, logits = checked_labels(labels), logits_of(outputs, len(labels))
+        if logits.shape[1] != len(self.class_names):
+            got = "one logit for two" if is_single_output(logits) else tuple(logits.shape)
+            raise ValueError(
+                f"expected the model to return logits of shape ({len(labels)}, "
+                f"{len(self.class_names)}), for the classes {', '.join(self.class_names)}, got "
+                f"{got}; correct network_def or the classes"
+            )
+        checked_logits(logits, labels)
+        listed = self.samples[seen : seen + len(labels)]
+        given = {"label": labels.tolist()}
+        if isinstance(data, Mapping) and "id" in data:
+            given["id"] = list(data["id"])
+        for key, values in given.items():
+            if values != [_only(s.get(key, value)) for s, value in zip(listed, values)]:  # noqa: B905
+                raise ValueError(
+                    f"expected the data loader to give the listed samples in their order, got "
+                    f"others from sample {seen} on; turn shuffling off"
+                )
+        places = torch.arange(seen, seen + len(labels), device=labels.device)
+        return Samples(*(plain(values) for values in (inputs, labels, places))), logits
+
+
+def plain(values: Tensor) -> Tensor:
+    """A plain tensor: a MetaTensor makes every small operation slower."""
+    return values.as_tensor() if hasattr(values, "as_tensor") else values
+
+
+def fingerprints(inputs: Tensor) -> Tensor:
+    """A number for each of ``(N, *)`` samples that no other sample is likely to have."""
+    rows = inputs.detach().cpu().contiguous().flatten(1).view(torch.uint8)
+    digests = (hashlib.sha256(row.numpy()).digest() for row in rows)
+    return torch.tensor([int.from_bytes(digest[:8], "big", signed=True) for digest in digests])
+
+
+def _only(label: object) -> object:
+    """The label in a list of one."""
+    match label:
+        case [only]:
+            return only
+    return label

@@ -1,0 +1,51 @@
+"""What all figures share: their width, names in them, and the files that they become."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+NORM_NAMES = {"linf": "L∞", "l2": "L2"}
+WIDTH = 5.2  # inches: text drawn at 10 points can still be read on a phone
+
+
+def literal(text: str) -> str:
+    """Text as it is: no formula between dollars, and no leading underscore, which hides a line."""
+    short = text if len(text) <= 28 else f"{text[:27]}…"
+    return short.lstrip("_").replace("$", r"\$") or "_"
+
+
+def as_image(figure: Figure) -> NDArray[np.uint8]:
+    """The figure as ``(H, W, 3)`` pixels, for TensorBoard."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def as_svg(figure: Figure) -> bytes:
+    """The figure as an SVG file, the same bytes for the same figure."""
+    file = BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "monai_ima"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def as_png(figure: Figure, *, grey: bool) -> bytes:
+    """The figure as a PNG file, the same bytes for the same figure.
+
+    Args:
+        figure: what to draw.
+        grey: it shows grey pictures, for which a palette of 256 colors, half the bytes, is enough.
+    """
+    image = Image.fromarray(as_image(figure))
+    if grey:
+        image = image.quantize(method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    file = BytesIO()
+    image.save(file, format="png", optimize=True)
+    return file.getvalue()

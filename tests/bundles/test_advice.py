@@ -1,0 +1,480 @@
+"""Who does what a message advises gets on: the settings are read from the message and given."""
+
+import csv
+import re
+import shutil
+import sys
+from ast import literal_eval
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from bundle_run import ROOT
+from monai.bundle import ConfigWorkflow
+from PIL import Image
+from torch import nn
+
+from monai_ima.errors import RejectedError
+from monai_ima.evaluate_run import evaluate_run
+from monai_ima.networks import small_cnn
+from monai_ima.selection import Trained
+
+BUNDLES = ROOT / "bundles"
+OCT, MOONS = (BUNDLES / name / "train.json" for name in ("oct_ima", "moons_ima"))
+ANY = BUNDLES / "robustness_evaluation" / "evaluate.json"
+CLASSES = ("CNV", "DME", "NORMAL")
+IMAGES = {"num_classes": 3, "image_size": [16, 16], "fractions": [0.5, 0.25, 0.25]}
+NETWORK = {"_target_": "monai_ima.networks.small_cnn", "num_classes": 3}
+POINTS = {
+    "training_samples": 20,
+    "batch_size": 5,
+    "attack_steps": 1,
+    "margin_steps": 1,
+    "eval_steps": 1,
+    "protocol": "screen",
+    "plane": None,
+    "max_epochs": 1,
+}
+
+
+@pytest.fixture(autouse=True)
+def as_a_command(monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
+    monkeypatch.chdir(ROOT)
+
+
+def started(files, settings):
+    """The command, to where the first iteration would be."""
+    workflow = ConfigWorkflow([str(f) for f in files], logging_file=False, **settings)
+    workflow.initialize()
+    return workflow
+
+
+def refusal(call, *arguments, **settings):
+    """What is said of a command that should not start."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011  MONAI's, of which the cause is looked at
+        call(*arguments, **settings)
+    error = caught.value
+    while error.__cause__ is not None and not (
+        isinstance(error, ValueError | OSError) and str(error).startswith("expected")
+    ):
+        error = error.__cause__
+    return str(error)
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+
+def png(path, size=(16, 16)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((np.arange(size[0] * size[1]) % 256).astype(np.uint8).reshape(size)).save(path)
+
+
+def class_folders(folder, names="{name}-{patient}-1.png", size=(16, 16)):
+    for name in CLASSES:
+        for patient in range(4):
+            png(folder / name / names.format(name=name, patient=patient), size)
+    return folder
+
+
+def table(folder, columns, rows=None):
+    """The images of class folders in a CSV file, in these columns."""
+    class_folders(folder)
+    with (folder.parent / "list.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for name in CLASSES:
+            for patient in range(4):
+                path = f"{name}/{name}-{patient}-1.png"
+                held = {"path": path, "class": name, "patient": f"p{patient}"}
+                writer.writerow(
+                    (rows or list)([held[kind] for kind in ("path", "class", "patient")])
+                )
+    return folder, folder.parent / "list.csv"
+
+
+def nifti(folder, value):
+    for name in CLASSES:
+        for patient in range(4):
+            path = folder / name / f"{name}-{patient}-1.nii"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values = np.arange(64, dtype=np.float32).reshape(8, 8)
+            values[0, 0] = value
+            nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+    return folder
+
+
+def advised(said, *names):
+    """Whether a message names these settings, behind what it found."""
+    advice = said[said.rindex(", got") :]
+    for name in names:
+        assert re.search(rf"\b{name}\b", advice), said
+
+
+# --- training on images ---------------------------------------------------------------------------
+
+
+def other_names(folder):
+    def act(said):
+        (pattern,) = re.findall(r"another patient, '([^']+)'", said)
+        advised(said, "patient_pattern")
+        return {"patient_pattern": pattern}
+
+    return {"dataset_dir": class_folders(folder, "{patient}.png")}, act
+
+
+def patients_in_folders(folder):
+    """The same message's second advice."""
+
+    def act(said):
+        assert "a folder for each patient" in said
+        for path in list(folder.rglob("*.png")):
+            png(path.parent / path.stem / path.name)
+            path.unlink()
+        return {}
+
+    return {"dataset_dir": class_folders(folder, "{patient}.png")}, act
+
+
+def listed_in_a_file(folder):
+    """The third."""
+
+    def act(said):
+        advised(said, "datalist_file")
+        shutil.rmtree(folder)
+        return {"datalist_file": table(folder, ("path", "class", "patient"))[1]}
+
+    return {"dataset_dir": class_folders(folder, "{patient}.png")}, act
+
+
+def no_class_folders(folder):
+    png(folder / "a.png")
+
+    def act(said):
+        advised(said, "datalist_file")
+        return {"datalist_file": table(folder, ("path", "class", "patient"))[1]}
+
+    return {"dataset_dir": folder}, act
+
+
+def other_columns(folder):
+    root, file = table(folder, ("Bild", "Klasse", "Fall"))
+
+    def act(said):
+        names = ["path_column", "class_column", "patient_column"]
+        advised(said, *names)
+        (columns,) = re.findall(r"which of its columns \(([^)]+)\)", said)
+        return dict(zip(names, columns.split(", "), strict=True))
+
+    return {"dataset_dir": root, "datalist_file": file}, act
+
+
+def two_columns_of_paths(folder):
+    root, file = table(folder, ("file", "class", "patient", "image"), lambda row: [*row, "x"])
+
+    def act(said):
+        (columns,) = re.findall(r"got the columns ([^;]+);", said)
+        (name,) = re.findall(r"with (\w+_column)", said)
+        (of_files,) = set(columns.split(", ")) & {"file"}
+        return {name: of_files}
+
+    return {"dataset_dir": root, "datalist_file": file}, act
+
+
+def paths_that_leave(folder):
+    _, file = table(folder / "a", ("path", "class", "patient"))
+    (folder / "b").mkdir()
+
+    def leaving(text):
+        return re.sub(r"^(?=[A-Z])", "../a/", text, flags=re.MULTILINE)
+
+    file.write_text(leaving(file.read_text()))
+
+    def act(said):
+        return settings_in(said)
+
+    return {"dataset_dir": folder / "b", "datalist_file": file}, act
+
+
+def settings_in(said):
+    """All ``--NAME VALUE`` of a message."""
+    found = dict(re.findall(r"--(\w+) (true|false|\w+)\b", said))
+    assert found, said
+    return found
+
+
+def thin_images(folder):
+    return {"dataset_dir": class_folders(folder, size=(4, 60))}, settings_in
+
+
+def missing_values(folder):
+    def act(said):
+        advised(said, "nan_value")
+        assert "from 0 (black) to 1" in said
+        return {"nan_value": 0}
+
+    return {"dataset_dir": nifti(folder, np.nan), "num_classes": 3}, act
+
+
+def another_number_of_classes(folder):
+    def act(said):
+        advised(said, "num_classes")
+        (number,) = re.findall(r", got (\d+):", said)
+        return {"num_classes": int(number)}
+
+    return {"dataset_dir": class_folders(folder), "num_classes": 4}, act
+
+
+def the_folder_above(folder):
+    class_folders(folder / "data" / "CNV")
+
+    def act(said):
+        assert "give as dataset_dir the folder whose folders are the classes, or the right" in said
+        return {"dataset_dir": folder / "data" / "CNV"}
+
+    return {"dataset_dir": folder / "data", "patient_pattern": "(?P<patient>.+)"}, act
+
+
+def a_file_for_a_folder(folder):
+    class_folders(folder)
+    (folder.parent / "taken").touch()
+
+    def act(said):
+        assert "choose another with --output_dir" in said
+        return {"output_dir": folder.parent / "free"}
+
+    return {"dataset_dir": folder, "output_dir": folder.parent / "taken"}, act
+
+
+def near_name(folder):
+    def act(said):
+        (name,) = re.findall(r"did you mean (\w+)\?", said)
+        return {name: 4, "batch_sise": ...}
+
+    return {"dataset_dir": class_folders(folder), "batch_sise": 4}, act
+
+
+def near_word(folder):
+    def act(said):
+        return {"protocol": re.findall(r"did you mean (\w+)\?", said)[0]}
+
+    return {"dataset_dir": class_folders(folder), "protocol": "papr"}, act
+
+
+def whole_number(folder):
+    def act(said):
+        return {"max_epochs": int(re.findall(r"; write (\d+)", said)[0])}
+
+    return {"dataset_dir": class_folders(folder), "max_epochs": 3.0}, act
+
+
+def restarts_without_random_starts(folder):
+    def act(said):
+        return {"protocol": re.findall(r"choose the protocol (\w+)", said)[0]}
+
+    return {"dataset_dir": class_folders(folder), "eval_restarts": 2}, act
+
+
+def levels_beyond_the_bounds(folder):
+    def act(said):
+        (most,) = re.findall(
+            r"where ([\d.]+) reaches every valid input; correct noise_levels", said
+        )
+        return {"noise_levels": [0, float(most) / 2]}
+
+    return {"dataset_dir": class_folders(folder), "noise_levels": [0, 2.0]}, act
+
+
+def a_method_by_its_name(folder):
+    def act(said):
+        (file,) = re.findall(r"add (\S+) to --config_file", said)
+        return {"files": [ROOT / file]}
+
+    return {"dataset_dir": class_folders(folder), "method": "trades"}, act
+
+
+TRAINING = (
+    *(other_names, patients_in_folders, listed_in_a_file, no_class_folders, other_columns),
+    *(two_columns_of_paths, paths_that_leave, thin_images, missing_values),
+    *(another_number_of_classes, the_folder_above, a_file_for_a_folder, near_name, near_word),
+    *(whole_number, restarts_without_random_starts, levels_beyond_the_bounds),
+    a_method_by_its_name,
+)
+
+
+@pytest.mark.parametrize("case", TRAINING, ids=lambda case: case.__name__)
+def test_a_training_on_images_starts_as_advised(case, tmp_path):
+    does_as_advised(case, tmp_path, [OCT], IMAGES)
+
+
+def does_as_advised(case, tmp_path, files, common):
+    wrong, act = case(tmp_path / "data")
+    settings = common | {"device": "cpu", "output_dir": tmp_path / "run"} | wrong
+    said = refusal(started, files, {k: plain(v) for k, v in settings.items()})
+    advice = settings | act(said)
+    files = [*files, *advice.pop("files", [])]
+    advice = {k: plain(v) for k, v in advice.items() if v is not ...}
+    assert started(files, advice)
+
+
+def plain(value):
+    return str(value) if hasattr(value, "parts") else value
+
+
+# --- evaluating any classifier --------------------------------------------------------------------
+
+
+def given(folder, content=None, **settings):
+    """The settings of an evaluation that would work but for these."""
+    class_folders(folder)
+    file = folder.parent / "model.pt"
+    torch.save(small_cnn(num_classes=3).state_dict() if content is None else content, file)
+    return {"dataset_dir": folder, "checkpoint": file} | settings
+
+
+def two_sets_of_weights(folder):
+    states = {
+        "raw": small_cnn(num_classes=3).state_dict(),
+        "ema": small_cnn(num_classes=3).state_dict(),
+    }
+
+    def act(said):
+        advised(said, "raw", "ema")
+        (name,) = re.findall(r"setting (checkpoint_key)", said)
+        return {name: "ema"}
+
+    return given(folder, states), act
+
+
+def weights_of_a_part(folder):
+    whole = nn.ModuleDict({"eye": small_cnn(num_classes=3), "ear": nn.Linear(2, 2)})
+
+    def act(said):
+        (prefix,) = re.findall(r"below '([^']+)' fit", said)
+        (name,) = re.findall(r"setting (checkpoint_prefix)", said)
+        return {name: prefix}
+
+    return given(folder, whole.state_dict()), act
+
+
+def no_data(folder):
+    def act(said):
+        assert "add --dataset_dir ..., or a file that has it to --config_file" in said
+        return {"dataset_dir": folder}
+
+    settings = given(folder)
+    del settings["dataset_dir"]
+    return settings, act
+
+
+def one_class_alone(folder):
+    def act(said):
+        advised(said, "classes")
+        return {"classes": list(CLASSES)}
+
+    settings = given(folder)
+    for name in CLASSES[1:]:
+        shutil.rmtree(folder / name)
+    return settings, act
+
+
+def bounds_that_are_none(folder):
+    def act(said):
+        assert "'$None'" in said
+        return {"bounds": "$None"}
+
+    return given(folder, bounds="None"), act
+
+
+def no_such_section(folder):
+    for section in ("train", "val"):
+        class_folders(folder / section)
+
+    def act(said):
+        (names,) = re.findall(r"those in \S+, ([\w, ]+), got", said)
+        return {"section": names.split(", ")[-1]}
+
+    settings = given(folder)
+    for name in CLASSES:
+        shutil.rmtree(folder / name)
+    return settings | {"section": "test"}, act
+
+
+def numbers_that_are_no_class(folder):
+    settings = given(folder)
+    file = table(folder, ("path", "class", "patient"), lambda row: [row[0], "7", row[2]])[1]
+
+    def act(said):
+        advised(said, "num_classes")
+        return {"classes": ["5", "6", "7"]}
+
+    return settings | {"datalist_file": file, "num_classes": 3}, act
+
+
+def a_number_for_a_prefix(folder):
+    states = {f"0.{name}": value for name, value in small_cnn(num_classes=3).state_dict().items()}
+
+    def act(said):
+        (word,) = re.findall(r'--checkpoint_prefix "(\'[^"]+\')"', said)
+        return {"checkpoint_prefix": literal_eval(word)}
+
+    return given(folder, states, checkpoint_prefix=0.0), act
+
+
+EVALUATION = (
+    *(two_sets_of_weights, weights_of_a_part, no_data, one_class_alone, bounds_that_are_none),
+    *(no_such_section, numbers_that_are_no_class, a_number_for_a_prefix),
+)
+
+
+@pytest.mark.parametrize("case", EVALUATION, ids=lambda case: case.__name__)
+def test_an_evaluation_of_any_classifier_starts_as_advised(case, tmp_path):
+    own = {"network_def": NETWORK, "image_size": [16, 16]}
+    does_as_advised(case, tmp_path, [ANY], own)
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of points, and what started it."""
+    settings = POINTS | {"device": "cpu", "output_dir": str(tmp_path / "run")}
+    started([MOONS], settings).run()
+    return SimpleNamespace(folder=tmp_path / "run", settings=settings)
+
+
+def test_nothing_to_resume_from(tmp_path):
+    settings = POINTS | {"device": "cpu", "output_dir": str(tmp_path / "run"), "resume": True}
+    workflow = started([MOONS], settings)
+    said = refusal(workflow.run)
+    assert "set output_dir to the folder of the run, or leave resume out" in said
+    del settings["resume"]
+    started([MOONS], settings).run()
+    started([MOONS], settings | {"resume": True, "max_epochs": 2}).run()
+
+
+def test_an_evaluation_takes_the_settings_of_its_run(run, tmp_path):
+    other = {"device": "cpu", "checkpoint": str(run.folder / "model.pt"), "training_samples": 20}
+    other |= {"output_dir": str(tmp_path / "e"), "network_def#act": "tanh"}
+    said = refusal(started, [MOONS, BUNDLES / "moons_ima" / "evaluate.json"], other)
+    (files,) = re.findall(r'--config_file "(\[[^"]+\])"', said)
+    assert started(literal_eval(files), {"device": "cpu"})
+
+
+def test_a_bundle_that_was_moved(run):
+    said = refusal(evaluate_run, run.folder, bundle_root="nowhere")
+    assert "add --bundle_root FOLDER" in said
+    moved = shutil.copytree(BUNDLES / "moons_ima", run.folder.parent / "moved")
+    cheap = {"check_samples": 0, "noise_draws": 0, "auroc_steps": 0, "eval_steps": 2}
+    assert evaluate_run(run.folder, bundle_root=str(moved), **cheap).is_dir()
+
+
+def test_a_choice_among_no_epochs(run):
+    with pytest.raises(RejectedError) as caught:
+        Trained.read(run.folder)
+    (name,) = re.findall(r"--(keep_interval) 1 or more", str(caught.value))
+    started([MOONS], run.settings | {name: 1}).run()
+    assert Trained.read(run.folder).weights
