@@ -13,7 +13,7 @@ from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
 from monai.networks import eval_mode
 from monai.utils.enums import CommonKeys as Keys
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from monai_ima import __version__
@@ -138,6 +138,7 @@ class RobustnessEvaluation:
         self._progress = Progress(self._progress_path, identity={})
         self._outputs = "logits"
         self._findings: list[Finding] = []
+        self._looked_at = torch.zeros(0, dtype=torch.int64)
         self._seen = 0
         self._chunk: list[Samples] = []
         self._subset: list[Samples] = []
@@ -157,7 +158,7 @@ class RobustnessEvaluation:
 
     def _look(self, engine: SupervisedEvaluator) -> list[Finding]:
         """What speaks against the answers to clean samples, from one pass over the data."""
-        seen, predictions, labels, ends = 0, [], [], []
+        seen, predictions, labels, ends, looked_at = 0, [], [], [], []
         for data in tqdm(engine.state.dataloader, desc="clean samples", dynamic_ncols=True):
             inputs, given, *more = engine.prepare_batch(
                 data, engine.state.device, engine.non_blocking, **engine.to_kwargs
@@ -171,11 +172,13 @@ class RobustnessEvaluation:
             predictions.append(plain(logits).argmax(dim=1).cpu())
             labels.append(samples.labels.cpu())
             ends += [end.item() for end in samples.inputs.aminmax()]
+            looked_at.append(fingerprints(samples.inputs))
         if seen != len(self._listed):
             raise ValueError(
                 f"expected the data loader to give all {len(self._listed)} listed samples, got "
                 f"{seen}; does it drop the last batch?"
             )
+        self._looked_at = torch.cat(looked_at)
         return clean_findings(
             torch.cat(predictions),
             torch.cat(labels),
@@ -186,6 +189,7 @@ class RobustnessEvaluation:
     def batch_seen(self, engine: SupervisedEvaluator) -> None:
         """Keep the batch until there are enough samples to attack."""
         batch, logits = self._listed.batch(engine.state.batch, engine.state.output, self._seen)
+        self._check_same(batch, self._looked_at, "its first pass over the data gave")
         if self._seen == 0:
             self._outputs = output_kind(logits)
             self._take_up(self._identity(engine.network, batch))
@@ -194,7 +198,12 @@ class RobustnessEvaluation:
         if checked:
             self._subset.append(Samples(*(values[checked] for values in batch)))
         finished = batch.places < self._progress.finished
-        self._check_same(Samples(*(values[finished] for values in batch)))
+        if finished.any():
+            self._check_same(
+                Samples(*(values[finished] for values in batch)),
+                self._progress.answers["fingerprints"],
+                f"{self._progress_path} has begun",
+            )
         if not finished.all():
             self._chunk.append(Samples(*(values[~finished] for values in batch)))
         if sum(len(part.labels) for part in self._chunk) >= self.chunk_size:
@@ -231,17 +240,15 @@ class RobustnessEvaluation:
             dynamic_ncols=True,
         )
 
-    def _check_same(self, finished: Samples) -> None:
-        """The samples that need no attack any more are those that were attacked."""
-        if len(finished.places) == 0:
-            return
-        known = self._progress.answers["fingerprints"][finished.places.cpu()]
-        changed = finished.places.cpu()[known != fingerprints(finished.inputs)]
+    def _check_same(self, batch: Samples, known: Tensor, source: str) -> None:
+        """The samples are those that they were when their fingerprints were taken."""
+        places = batch.places.cpu()
+        changed = places[known[places] != fingerprints(batch.inputs)]
         if len(changed):
             raise ValueError(
-                f"expected the samples of the evaluation that {self._progress_path} has begun, got "
-                f"another image {self._listed.name(int(changed[0]))}; leave randomness out of the "
-                "transforms, or, if the data have changed, choose another folder"
+                f"expected the samples of the evaluation that {source}, got another image "
+                f"{self._listed.name(int(changed[0]))}; leave randomness out of the transforms, turn "
+                "shuffling off, or, if the data have changed, choose another folder"
             )
 
     def _attack(self, network: nn.Module) -> None:

@@ -823,6 +823,26 @@ def test_data_that_do_not_fit_are_refused(tmp_path, problem, case):
     assert not {path.name for path in tmp_path.iterdir()} - {"progress.records"}
 
 
+@pytest.mark.parametrize("case", ["random transform", "shuffled"])
+def test_samples_that_change_from_pass_to_pass_are_refused(tmp_path, problem, attacked, case):
+    """No order of labels shows it where there is one class only, or a sample is changed in place."""
+    model, samples = problem
+    label = samples[-1]["label"]
+    samples = [{"image": s["image"], "label": label} for s in samples if s["label"] == label]
+    draws = random.Random(0)
+    noisy = Lambdad("image", lambda image: image * draws.uniform(0.9, 1))
+    data, loader = {
+        "random transform": (Dataset(samples, noisy), {}),
+        "shuffled": (samples, {"shuffle": True}),
+    }[case]
+    torch.manual_seed(0)
+    message = r"first pass over the data gave, got another image 0; .*transforms, turn shuffling"
+    with pytest.raises(ValueError, match=message):
+        run(model, data, handler(tmp_path, samples), **loader)
+    assert attacked.places == []
+    assert tree(tmp_path) == {}
+
+
 def test_what_is_refused_moves_nothing(tmp_path, problem, written, caplog):
     model, samples = problem
     run(model, samples, handler(tmp_path, samples))
