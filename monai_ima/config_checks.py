@@ -458,7 +458,7 @@ def _written(annotation: object) -> str:
 
 def _hints(component: Any) -> dict[str, Any]:
     """The types of arguments that are relied on: all of this package's, few of MONAI's engines'."""
-    if component is SummaryWriter:
+    if isinstance(component, type) and issubclass(component, SummaryWriter):
         return _OF_WRITER
     ours = component.__module__.startswith("monai_ima")
     if not ours and not component.__module__.startswith("monai.engines"):

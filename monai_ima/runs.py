@@ -24,6 +24,8 @@ _logger = logging.getLogger(__name__)
 
 # Of these a network is made, or its inputs are: another network or another input otherwise.
 _PARTS = ("network_def", "network", "optimizer", "objective", "preprocessing", "augmentation")
+# What a start is told, and not what the run is, however often it was cut off.
+_OF_A_START = ("resume", "resuming")
 
 
 def keep_own_settings(output_dir: str | Path, *, resume: bool) -> None:
@@ -78,7 +80,8 @@ def describe_run(datalist: Any, output_dir: str | Path) -> RunDescription:
         name: value for name, value in trainer.items() if isinstance(value, bool | int | float)
     }
     parts["bounds"] = [float(end) for end in _training_bounds(config)]
-    record = RunRecord.of(config.settings(), parts, datalist)
+    settings = {name: v for name, v in config.settings().items() if name not in _OF_A_START}
+    record = RunRecord.of(settings, parts, datalist)
     return RunDescription(record, _of_its_own(config.as_json(), Path(output_dir)))
 
 

@@ -7,6 +7,7 @@ from monai_ima.handlers.margin_update import MarginUpdateHandler
 from monai_ima.handlers.plane import PlaneHandler
 from monai_ima.handlers.progress import ProgressHandler
 from monai_ima.handlers.robustness_curve import RobustnessCurveHandler, RobustnessReport
+from monai_ima.handlers.run_writer import RunWriter
 from monai_ima.handlers.seed import EpochSeedHandler
 from monai_ima.handlers.slot import HandlerSlot
 from monai_ima.handlers.weights_keeper import WeightsKeeper, kept_weights
@@ -21,6 +22,7 @@ __all__ = [
     "RobustnessEvaluation",
     "RobustnessReport",
     "RunCheckpoint",
+    "RunWriter",
     "ValidateAtEnd",
     "WeightsKeeper",
     "kept_weights",

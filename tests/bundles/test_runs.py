@@ -61,6 +61,12 @@ def refused(*configs, **settings):
     return str(cause)
 
 
+def tree(folder):
+    """All files but the lock, which this process has until it ends."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
 def load(path):
     return torch.load(path, weights_only=True)
 
@@ -356,11 +362,11 @@ def points(tmp_path_factory):
 )
 def test_a_resume_with_other_settings_is_refused_naming_both(points, tmp_path, change, message):
     folder = shutil.copytree(points, tmp_path / "run")
-    before = {path.name: path.read_bytes() for path in folder.glob("*.[jp][st]*")}
+    before = tree(folder)
     settings = POINTS | {"output_dir": str(folder), "resume": True, "max_epochs": 4}
     said = refused(MOONS / "train.json", **settings | change)
     assert f"expected the same {message.format(folder / 'checkpoint.pt')}" in said
-    assert {path.name: path.read_bytes() for path in folder.glob("*.[jp][st]*")} == before
+    assert tree(folder) == before
 
 
 def test_a_resume_with_other_pixels_under_the_same_names_is_refused(trained, images, tmp_path):
@@ -390,6 +396,9 @@ def test_a_run_made_longer_is_the_one_that_was_longer_from_the_start(points, tmp
     config = ConfigParser.load_config_file(longer / "config.json")
     assert (config["max_epochs"], config["delta"]) == (6, delta)
     assert read_record(longer).settings["delta"] == delta
+    assert read_record(longer).settings == read_record(straight).settings | {
+        "output_dir": str(longer)
+    }
 
 
 def test_a_run_with_its_own_delta_is_made_longer_without_giving_it_again(tmp_path):
@@ -435,10 +444,12 @@ def test_the_schedule_of_a_learning_rate_goes_on(tmp_path):
         (group,) = end["objects"]["optimizer"]["param_groups"]
         assert group["lr"] == pytest.approx(0.01 * 0.5**3)
         assert end["handlers"]["LrScheduleHandler.lr_scheduler"]["last_epoch"] == 3
+    before = tree(broken)
     said = refused(
         MOONS / "train.json", **settings | {"max_epochs": 4}, output_dir=str(broken), resume=True
     )
     assert "LrScheduleHandler.lr_scheduler, got none; resume with the handlers" in said
+    assert tree(broken) == before
 
 
 def test_the_checkpoint_of_an_older_version_is_resumed_with_a_warning(points, tmp_path, caplog):

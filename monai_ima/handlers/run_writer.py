@@ -1,0 +1,40 @@
+"""TensorBoard's events of a run, from the first thing that the run logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.writer import FileWriter
+
+
+class RunWriter(SummaryWriter):
+    """A ``SummaryWriter`` whose file is made when something is logged, not when it is constructed.
+
+    A run that is refused when it starts has logged nothing, and leaves no file. A layout of the
+    custom scalars waits as well, and is not written again where a run goes on.
+
+    Args:
+        log_dir: folder of the file.
+        purge_step: where the run goes on: what it has logged from there on is dropped.
+    """
+
+    def __init__(self, log_dir: str, purge_step: int | None = None) -> None:
+        self._layout: dict[str, Any] | None = None
+        self._is_constructed = False
+        super().__init__(log_dir, purge_step=purge_step)
+        self._is_constructed = True
+
+    def add_custom_scalars(self, layout: dict[str, Any]) -> None:
+        """Lay out the charts of a run that begins."""
+        if self.purge_step is None:
+            self._layout = layout
+
+    def _get_file_writer(self) -> FileWriter | None:
+        if not self._is_constructed:  # the constructor asks for it
+            return None
+        writer: FileWriter = super()._get_file_writer()  # type: ignore[no-untyped-call]  # torch's
+        if self._layout is not None:
+            layout, self._layout = self._layout, None
+            super().add_custom_scalars(layout)  # asks again
+        return writer

@@ -1,0 +1,196 @@
+"""Killed anywhere, a training or an evaluation ends as one that was left alone, to the last bit."""
+
+import logging
+import random
+import shutil
+
+import pytest
+import torch
+from bundle_run import ROOT
+from killable import Commands, Point, bundle_words
+from same import same
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+_logger = logging.getLogger(__name__)
+TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
+TRAINING = {
+    "training_samples": 60,
+    "batch_size": 20,
+    "max_epochs": 4,
+    "plane_interval": 2,
+    "keep_interval": 2,
+    "robust_interval": 2,
+    "attack_steps": 2,
+    "margin_steps": 2,
+    "eval_steps": 2,
+    "device": "cpu",
+}
+EVALUATION = {
+    "section": "training",  # of 60 samples
+    "protocol": "screen",
+    "evaluation_levels": "{'linf': [0.1, 0.2], 'l2': [0.1, 0.3]}",
+    "chunk_size": 20,
+    "evaluation_batch_size": 20,
+    "check_samples": 10,
+    "noise_draws": 1,
+    "auroc_steps": 1,
+}
+
+
+class Command:
+    """A command in a folder: left alone once, then killed at other times.
+
+    Args:
+        commands: run it.
+        folder: of what it leaves.
+        words: of the command line.
+        resumed: further words when it goes on from ``checkpoint.pt``.
+    """
+
+    def __init__(self, commands, folder, words, resumed=()):
+        self.commands, self.folder, self.words, self.resumed = commands, folder, words, resumed
+        self.finish()
+        self.alone = left(folder)
+        shutil.rmtree(folder)
+
+    def start(self, kill=None):
+        more = self.resumed if (self.folder / "checkpoint.pt").exists() else ()
+        return self.commands.run(*self.words, *more, kill=kill)
+
+    def finish(self):
+        code, _ = self.start()
+        assert code == 0, self.commands.log.read_text()[-3000:]
+
+    def kill(self, point):
+        """Kill it at a point; whether it was within the call, for one of these points."""
+        code, is_within = self.start(point)
+        assert code == -9, (point, self.commands.log.read_text()[-3000:])
+        return is_within
+
+    def check_end(self):
+        """Let it end, and compare what it leaves."""
+        self.finish()
+        killed = left(self.folder)
+        shutil.rmtree(self.folder)
+        assert killed.keys() == self.alone.keys()
+        different = [name for name in killed if not same(killed[name], self.alone[name])]
+        assert different == []
+
+
+def left(folder):
+    """All that a command has left in a folder: the content of each file, and of all events.
+
+    But for what it has set aside: killed before its first checkpoint, it starts anew.
+    """
+    files = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not path.relative_to(folder).parts[0].startswith("previous-")
+    ]
+    events = [path for path in files if path.name.startswith("events.out.tfevents.")]
+    found = {
+        str(path.relative_to(folder)): (
+            # the archive holds the name that the file had while it was written
+            torch.load(path, weights_only=True) if path.suffix == ".pt" else path.read_bytes()
+        )
+        for path in files
+        if path not in events
+    }
+    return found | {"events": logged(folder)}
+
+
+def logged(folder):
+    """By kind and tag, the steps and values that TensorBoard shows."""
+    log = EventAccumulator(str(folder), {"scalars": 0, "images": 0, "tensors": 0, "histograms": 0})
+    log.Reload()
+    read = {
+        "scalars": log.Scalars,
+        "images": log.Images,
+        "histograms": log.Histograms,
+        "tensors": log.Tensors,
+    }
+    return {
+        f"{kind} {tag}": [vars(event) | {"wall_time": None} for event in events(tag)]
+        for kind, events in read.items()
+        for tag in sorted(log.Tags()[kind])
+    }
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    with Commands(ROOT, tmp_path_factory.mktemp("log") / "log") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def training(commands, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training") / "run"
+    words = bundle_words(TRAIN, **TRAINING, output_dir=folder)
+    return Command(commands, folder, ["monai.bundle", *words], ["--resume", "true"])
+
+
+@pytest.fixture(scope="module")
+def evaluation(commands, tmp_path_factory):
+    run = tmp_path_factory.mktemp("evaluation") / "run"
+    words = bundle_words(TRAIN, **TRAINING | {"max_epochs": 1}, output_dir=run)
+    assert commands.run("monai.bundle", *words)[0] == 0
+    flags = [text for name, value in EVALUATION.items() for text in (f"--{name}", str(value))]
+    return Command(commands, run / "evaluation", ["monai_ima", "evaluate", run, *flags])
+
+
+CHECKPOINT = ".checkpoint.pt."
+IN_TRAINING = {
+    "in an iteration": Point("torch.optim.Adam.step", call=8),
+    "in the margin pass": Point("monai_ima.margins.MarginStore.update", call=3),
+    "the checkpoint is not on the disk": Point("os.fsync", call=2, of=CHECKPOINT),
+    "the checkpoint is not renamed": Point("pathlib.Path.replace", call=3, of=CHECKPOINT),
+    "the folder is not on the disk": Point(
+        "pathlib.Path.replace", call=3, of=CHECKPOINT, when="after"
+    ),
+    "the curve is newer than the checkpoint": Point(
+        "pathlib.Path.replace", call=2, of=".model.pt."
+    ),
+}
+IN_EVALUATION = {
+    "between two chunks": Point(
+        "monai_ima.handlers.evaluation_progress.Progress.add", call=2, when="after"
+    ),
+    "in a record": Point("os.fsync", call=2, of="progress.records", when="torn"),
+    "in the report": Point("pathlib.Path.replace", of=".robustness.json."),
+}
+
+
+@pytest.mark.parametrize("place", IN_TRAINING)
+def test_a_training_that_was_killed_ends_as_if_it_was_not(training, place):
+    training.kill(IN_TRAINING[place])
+    training.check_end()
+
+
+@pytest.mark.parametrize("place", IN_EVALUATION)
+def test_an_evaluation_that_was_killed_ends_as_if_it_was_not(evaluation, place):
+    evaluation.kill(IN_EVALUATION[place])
+    evaluation.check_end()
+
+
+# --- at any time ----------------------------------------------------------------------------------
+
+# Where a phase begins, its calls in a start, and about how many seconds each takes.
+PHASES = {
+    "training": ("monai_ima.engines.RobustTrainer._iteration", 4, 0.02),
+    "margin pass": ("monai_ima.handlers.MarginUpdateHandler.__call__", 2, 0.02),
+    "checkpoint": ("monai_ima.handlers.RunCheckpoint.save", 2, 0.03),
+    "evaluation": ("monai_ima.handlers.RobustnessEvaluation.batch_seen", 3, 0.5),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(4))
+@pytest.mark.parametrize("phase", PHASES)
+def test_killed_twice_at_random_it_ends_as_if_it_was_not(training, evaluation, phase, trial):
+    command = evaluation if phase == "evaluation" else training
+    name, calls, seconds = PHASES[phase]
+    draws = random.Random(f"{phase} {trial}")
+    for _ in range(2):
+        point = Point(name, draws.randint(1, calls), when="within", delay=draws.uniform(0, seconds))
+        _logger.info("killed %s %s", "within" if command.kill(point) else "after", point)
+    command.check_end()
