@@ -1,0 +1,24 @@
+"""What a bundle's config asks for before and after a run, so that no Python stands in a bundle."""
+
+from monai_ima.bundle.checks import build, check_network, check_settings, check_single_process
+from monai_ima.bundle.config_values import flag, given
+from monai_ima.bundle.last_words import say_errors_last
+from monai_ima.bundle.run_folder import claim_folder, first_epoch, prepare_output_dir
+from monai_ima.bundle.summaries import evaluation_summary, summary
+from monai_ima.bundle.tensorboard_layout import add_layout
+
+__all__ = [
+    "add_layout",
+    "build",
+    "check_network",
+    "check_settings",
+    "check_single_process",
+    "claim_folder",
+    "evaluation_summary",
+    "first_epoch",
+    "flag",
+    "given",
+    "prepare_output_dir",
+    "say_errors_last",
+    "summary",
+]

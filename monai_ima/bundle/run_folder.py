@@ -1,0 +1,92 @@
+"""The folder of a run: claimed, cleared of an earlier run, or gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monai_ima.handlers.checkpoint import read_run_checkpoint
+from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
+from monai_ima.handlers.folder_lock import lock_folder
+from monai_ima.handlers.run_record import CONFIG, OF_THE_BUNDLE, RECORD
+from monai_ima.handlers.weights_keeper import KEPT
+
+_RUN_FILES = (
+    "checkpoint.pt",
+    CONFIG,
+    *OF_THE_BUNDLE,
+    RECORD,
+    "model.pt",
+    "margins.gif",
+    "model_best.pt",
+    "model_selected.pt",
+    KEPT,
+    "plane",
+    "robustness.csv",
+    "robustness.json",
+    "robustness.png",
+    "selection",
+    "selection.json",
+    "selection.png",
+    "events.out.tfevents.*",
+)
+
+
+def claim_folder(folder: str | Path, setting: str = "output_dir") -> None:
+    """Make a folder, and keep other commands out of it until this one ends.
+
+    To be called by an expression in the config's ``initialize``: before hours are spent, and before
+    anything is read or written there.
+
+    Args:
+        folder: of a run or an evaluation. An evaluation in a folder below a training's is another.
+        setting: that names it.
+
+    Raises:
+        FolderInUseError: if another command is in it, naming its host and process.
+        OSError: if it cannot be written to.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock_folder(folder, f"--{setting}")
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            f"expected {setting} to be a folder that can be written to, got {folder}: {error}; "
+            f"choose another with --{setting}"
+        ) from error
+
+
+def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
+    """Move the files of an earlier run in the folder of a new one out of the way.
+
+    What an earlier run that was killed had not finished is removed, and what it had half moved is
+    moved back.
+
+    A new run in the same folder would overwrite the earlier one's results and draw its curves
+    through that one's events in TensorBoard; its files go to ``previous-1``, ``previous-2``, ...
+    below the folder.
+
+    Args:
+        output_dir: folder of the run.
+        resume: the run goes on with what lies there.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    put_back(folder)
+    remove_unfinished(folder, folder / KEPT, folder / "plane")
+    if not resume:
+        set_aside(folder, _RUN_FILES)
+    return folder
+
+
+def first_epoch(run_dir: Path, *, resume: bool) -> int | None:
+    """The epoch with which a resumed run goes on: TensorBoard drops what it logged from there on."""
+    if not resume or not (run_dir / "checkpoint.pt").exists():
+        return None
+    return int(read_run_checkpoint(run_dir)["epoch"]) + 1

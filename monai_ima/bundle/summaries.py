@@ -1,0 +1,113 @@
+"""What a training and an evaluation say at their end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from monai_ima.handlers.weights_keeper import KEPT, kept_weights
+
+
+def evaluation_summary(output_dir: str | Path) -> str:
+    """The end of an evaluation in words: each curve, whether to believe it, where the report is.
+
+    Args:
+        output_dir: folder of the evaluation.
+    """
+    folder = Path(output_dir)
+    report = json.loads((folder / "robustness.json").read_text())
+    lines = [
+        *_finding_lines(report),
+        "",
+        f"{report['attack']['protocol']}: {report['attack']['description']}",
+    ]
+    for curve in report["curves"]:
+        lines += ["", *_curve_lines(curve)]
+        median = curve["median_margin"]
+        lines.append(
+            f"{'median':>12}  "
+            + ("margin above all levels" if median is None else f"margin {median:.4g}")
+        )
+    lines += ["", *_check_lines(report["checks"])]
+    if warning := report.get("warning"):
+        lines.append(f"WARNING: {warning}")
+    lines.append(f"{folder / 'report.html'}  the report; samples.csv has a row for each sample")
+    lines.append(f"tensorboard --logdir {folder}")
+    return "\n".join(lines)
+
+
+def _finding_lines(report: dict[str, Any]) -> list[str]:
+    """What speaks against the clean answers, before anything that is built on them."""
+    findings = report.get("clean_findings", [])
+    lines = [f"  {finding['verdict']}. {finding['advice']}." for finding in findings]
+    return (
+        ["", "CLEAN ACCURACY FIRST: the classifier or its data are in doubt", *lines]
+        if lines
+        else []
+    )
+
+
+def _check_lines(checks: list[dict[str, Any]]) -> list[str]:
+    """How many checks passed, failed and were not run, and what the latter two say."""
+    if not checks:
+        return ["no checks were made"]
+    passed, failed, skipped = (
+        [check for check in checks if check["passed"] is result] for result in (True, False, None)
+    )
+    others = f"{len(passed)} passed, {len(skipped)} not run"
+    if failed:
+        count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
+        head = f"DO NOT TRUST THIS CURVE: {count} failed, {others}"
+    elif not passed:
+        head = f"NO CHECK WAS RUN, of {len(skipped)}: nothing says whether to believe the curve"
+    elif len(passed) <= len(skipped):
+        head = f"ONLY {len(passed)} of {len(checks)} checks were run: none failed, {others}"
+    else:
+        head = f"checks: none failed, {others}"
+    lines = [f"  {check['norm']} {check['name']}: {check['verdict']}" for check in failed]
+    reasons: dict[str, list[str]] = {}
+    for check in skipped:
+        reasons.setdefault(check["verdict"], []).append(f"{check['norm']} {check['name']}")
+    lines += [f"  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return [head, *lines]
+
+
+def _curve_lines(curve: dict[str, Any]) -> list[str]:
+    columns = (curve[name] for name in ("eps", "accuracy", "low", "high"))
+    epoch = f", epoch {curve['epoch']}" if "epoch" in curve else ""
+    return [
+        f"{'eps (' + curve['norm'] + ')':>12}  accuracy  95 % interval",
+        *(
+            f"{eps:12g}  {accuracy:8.3f}  {low:.3f} to {high:.3f}"
+            for eps, accuracy, low, high in zip(*columns, strict=True)
+        ),
+        f"{'area':>12}  {curve['auc']:8.3f}  (n = {curve['n']}{epoch})",
+    ]
+
+
+def summary(output_dir: str | Path) -> str:
+    """The end of a run in words: its last curve as a table, and where everything was written.
+
+    Args:
+        output_dir: folder of the run.
+    """
+    folder = Path(output_dir)
+    report = json.loads((folder / "robustness.json").read_text())
+    lines = [*_finding_lines(report), "", *_curve_lines(report["curves"][-1])]
+    if warning := report.get("settings", {}).get("warning"):
+        lines += ["", f"WARNING: {warning}"]
+    lines.append("")
+    lines.extend(
+        f"{folder / name}  {what}"
+        for name, what in {
+            "model.pt": "weights after the last epoch, whose curve this is",
+            "model_best.pt": "weights of the best epoch on the validation set",
+            "checkpoint.pt": "everything that --resume true needs",
+            "robustness.csv": "the curve; .json with classes and settings, .png the figure",
+        }.items()
+    )
+    if kept := kept_weights(folder):
+        lines.append(f"{folder / KEPT}  weights of {len(kept)} epochs, for monai-ima select")
+    lines.append(f"tensorboard --logdir {folder}")
+    return "\n".join(lines)
