@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from monai.bundle.reference_resolver import ReferenceResolver
+from monai.engines import SupervisedTrainer
 from monai.networks.utils import eval_mode
 from torch import nn
 from torch.utils.data import Dataset
@@ -21,7 +22,7 @@ from monai_ima.config_checks import complaints, needed, waiting_for, wrong_parts
 from monai_ima.data import TensorSamples
 from monai_ima.effective_config import current_resolver
 from monai_ima.handlers import RobustnessCurveHandler
-from monai_ima.handlers.checkpoint import read_run_checkpoint
+from monai_ima.handlers.checkpoint import RunCheckpoint, read_run_checkpoint
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.folder_lock import lock_folder
 from monai_ima.handlers.run_record import CONFIG, OF_THE_BUNDLE, RECORD
@@ -169,7 +170,7 @@ def build(id_: str, *, before: str) -> None:
     """Build all that a part of the config needs, but for what needs a certain other part.
 
     To be called by an expression in the config's ``initialize``: what cannot be built is refused
-    before that other part, which makes way for a new run, is.
+    before that other part, which opens the folder of the run, is.
 
     Args:
         id_: of the part, which is itself built only if it does not need ``before``.
@@ -304,13 +305,52 @@ def claim_folder(folder: str | Path, setting: str = "output_dir") -> None:
         ) from error
 
 
+def open_folder(output_dir: str | Path) -> Path:
+    """Make the folder of a run, or tidy up in it.
+
+    What an earlier run that was killed had not finished is removed, and what it had half moved is
+    moved back. Everything else there stays as it is.
+
+    Args:
+        output_dir: folder of the run.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    put_back(folder)
+    remove_unfinished(folder, folder / KEPT, folder / "plane")
+    return folder
+
+
+def begin_run(
+    output_dir: str | Path, trainer: SupervisedTrainer, checkpoint: object, *, resume: bool
+) -> None:
+    """Move an earlier run out of the way of a new one that is about to start.
+
+    To be called by an expression at the end of the config's ``initialize``: the trainer and all
+    its handlers are built, and a run that cannot be built or kept is refused with the earlier one
+    where it was.
+
+    Args:
+        output_dir: folder of the run.
+        trainer: of the run, not started yet.
+        checkpoint: what keeps the run, checked if it is a :class:`~monai_ima.handlers.RunCheckpoint`.
+        resume: the run goes on with what is in the folder, of which nothing is moved.
+
+    Raises:
+        TypeError: if a handler has a state that no checkpoint can hold.
+    """
+    if isinstance(checkpoint, RunCheckpoint):
+        checkpoint.check_handlers(trainer)
+    prepare_output_dir(output_dir, resume=resume)
+
+
 def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     """Move the files of an earlier run in the folder of a new one out of the way.
 
-    What an earlier run that was killed had not finished is removed, and what it had half moved is
-    moved back.
-
-    A new run in the same folder would overwrite the earlier one's results and draw its curves
+    The folder is opened as by :func:`open_folder` before that. A new run in the same folder would overwrite the earlier one's results and draw its curves
     through that one's events in TensorBoard; its files go to ``previous-1``, ``previous-2``, ...
     below the folder.
 
@@ -321,10 +361,7 @@ def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     Returns:
         The folder.
     """
-    folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    put_back(folder)
-    remove_unfinished(folder, folder / KEPT, folder / "plane")
+    folder = open_folder(output_dir)
     if not resume:
         set_aside(folder, _RUN_FILES)
     return folder

@@ -51,7 +51,7 @@ _TAKEN_FROM_PARTS = (
     *("optimizer", "objective", "margins", "params", "inferer", "evaluator", "validator"),
     *("handler", "curve_handler", "summary_writer", "key_train_metric", "key_val_metric"),
 )
-# Of a class that has no types of its own, and is built when an earlier run has made way for it.
+# Of a class that has no types of its own, and is built when the folder of the run is open.
 _OF_WRITER: dict[str, Any] = {
     "purge_step": Annotated[
         int | None, Field(ge=0, lt=2**63, description="a whole number from 0 on, or None")
