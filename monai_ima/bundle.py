@@ -350,9 +350,9 @@ def begin_run(
 def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     """Move the files of an earlier run in the folder of a new one out of the way.
 
-    The folder is opened as by :func:`open_folder` before that. A new run in the same folder would overwrite the earlier one's results and draw its curves
-    through that one's events in TensorBoard; its files go to ``previous-1``, ``previous-2``, ...
-    below the folder.
+    The folder is opened as by :func:`open_folder` before that. A new run in the same folder would
+    overwrite the earlier one's results and draw its curves through that one's events in
+    TensorBoard; its files go to ``previous-1``, ``previous-2``, ... below the folder.
 
     Args:
         output_dir: folder of the run.
