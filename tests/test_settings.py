@@ -162,6 +162,7 @@ def test_what_is_refused_leaves_an_earlier_run_and_its_folder_alone(tmp_path):
     for said in ("batch_size to be", "got 1000.0; write 1000", "noisy samples, got 7"):
         assert said in last
     wrong = {"optimizer#weight_decayy": 1, "network_def#num_clases": 3, "network": "@batch_size"}
+    wrong |= {"writer#_target_": "torch.utils.tensorboard.SummaryWriter"}
     wrong |= {"writer#purge_step": "x", "writer#filename_suffix": "../x"}
     ended = run(tmp_path / "new", **wrong)
     last = ended.stderr.rstrip().splitlines()[-1]

@@ -3,12 +3,19 @@
 from monai_ima.bundle.checks import build, check_network, check_settings, check_single_process
 from monai_ima.bundle.config_values import flag, given
 from monai_ima.bundle.last_words import say_errors_last
-from monai_ima.bundle.run_folder import claim_folder, first_epoch, prepare_output_dir
+from monai_ima.bundle.run_folder import (
+    begin_run,
+    claim_folder,
+    first_epoch,
+    open_folder,
+    prepare_output_dir,
+)
 from monai_ima.bundle.summaries import evaluation_summary, summary
 from monai_ima.bundle.tensorboard_layout import add_layout
 
 __all__ = [
     "add_layout",
+    "begin_run",
     "build",
     "check_network",
     "check_settings",
@@ -18,6 +25,7 @@ __all__ = [
     "first_epoch",
     "flag",
     "given",
+    "open_folder",
     "prepare_output_dir",
     "say_errors_last",
     "summary",

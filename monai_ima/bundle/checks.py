@@ -62,7 +62,7 @@ def build(id_: str, *, before: str) -> None:
     """Build all that a part of the config needs, but for what needs a certain other part.
 
     To be called by an expression in the config's ``initialize``: what cannot be built is refused
-    before that other part, which makes way for a new run, is.
+    before that other part, which opens the folder of the run, is.
 
     Args:
         id_: of the part, which is itself built only if it does not need ``before``.

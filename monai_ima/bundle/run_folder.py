@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from monai_ima.handlers.checkpoint import read_run_checkpoint
+from monai.engines import SupervisedTrainer
+
+from monai_ima.handlers.checkpoint import RunCheckpoint, read_run_checkpoint
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.folder_lock import lock_folder
 from monai_ima.handlers.run_record import CONFIG, OF_THE_BUNDLE, RECORD
@@ -59,19 +61,14 @@ def claim_folder(folder: str | Path, setting: str = "output_dir") -> None:
         ) from error
 
 
-def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
-    """Move the files of an earlier run in the folder of a new one out of the way.
+def open_folder(output_dir: str | Path) -> Path:
+    """Make the folder of a run, or tidy up in it.
 
     What an earlier run that was killed had not finished is removed, and what it had half moved is
-    moved back.
-
-    A new run in the same folder would overwrite the earlier one's results and draw its curves
-    through that one's events in TensorBoard; its files go to ``previous-1``, ``previous-2``, ...
-    below the folder.
+    moved back. Everything else there stays as it is.
 
     Args:
         output_dir: folder of the run.
-        resume: the run goes on with what lies there.
 
     Returns:
         The folder.
@@ -80,6 +77,47 @@ def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     put_back(folder)
     remove_unfinished(folder, folder / KEPT, folder / "plane")
+    return folder
+
+
+def begin_run(
+    output_dir: str | Path, trainer: SupervisedTrainer, checkpoint: object, *, resume: bool
+) -> None:
+    """Move an earlier run out of the way of a new one that is about to start.
+
+    To be called by an expression at the end of the config's ``initialize``: the trainer and all
+    its handlers are built, and a run that cannot be built or kept is refused with the earlier one
+    where it was.
+
+    Args:
+        output_dir: folder of the run.
+        trainer: of the run, not started yet.
+        checkpoint: what keeps the run, checked if it is a :class:`~monai_ima.handlers.RunCheckpoint`.
+        resume: the run goes on with what is in the folder, of which nothing is moved.
+
+    Raises:
+        TypeError: if a handler has a state that no checkpoint can hold.
+    """
+    if isinstance(checkpoint, RunCheckpoint):
+        checkpoint.check_handlers(trainer)
+    prepare_output_dir(output_dir, resume=resume)
+
+
+def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
+    """Move the files of an earlier run in the folder of a new one out of the way.
+
+    The folder is opened as by :func:`open_folder` before that. A new run in the same folder would
+    overwrite the earlier one's results and draw its curves through that one's events in
+    TensorBoard; its files go to ``previous-1``, ``previous-2``, ... below the folder.
+
+    Args:
+        output_dir: folder of the run.
+        resume: the run goes on with what lies there.
+
+    Returns:
+        The folder.
+    """
+    folder = open_folder(output_dir)
     if not resume:
         set_aside(folder, _RUN_FILES)
     return folder

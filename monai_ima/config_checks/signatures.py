@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from torch.utils.tensorboard import SummaryWriter
 
-# Of a class that has no types of its own, and is built when an earlier run has made way for it.
+# Of a class that has no types of its own, and is built when the folder of the run is open.
 _OF_WRITER: dict[str, Any] = {
     "purge_step": Annotated[
         int | None, Field(ge=0, lt=2**63, description="a whole number from 0 on, or None")

@@ -77,9 +77,17 @@ class RunCheckpoint:
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.started)
 
+    def check_handlers(self, engine: SupervisedTrainer) -> None:
+        """Find what the handlers remember, which needs the folder for nothing.
+
+        Raises:
+            TypeError: if a handler has a state that no checkpoint can hold.
+        """
+        self.handlers = states_of_handlers((engine, self.evaluator), self.objects.values())
+
     def started(self, engine: SupervisedTrainer) -> None:
         """Resume, and from here on save after every other handler."""
-        self.handlers = states_of_handlers((engine, self.evaluator), self.objects.values())
+        self.check_handlers(engine)
         if self.resume:
             self.load(engine)
         if self.description is not None:

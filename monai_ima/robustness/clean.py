@@ -82,7 +82,7 @@ def clean_findings(
     order = f"classes in another order than in training (here {in_order(classes)})"
     any_of_them = f"Likely causes: {inputs}; {order}; the weights of another network"
     untrained = f"Likely causes: {inputs}; weights that were not loaded; a training that collapsed"
-    untaught = f"Likely causes: {order}; a training with almost no sample of it"
+    untaught = f"Likely causes: {order}; {inputs}; a training with almost no sample of it"
     nothing, one = _nothing_correct(counts, any_of_them), _one_class(counts, classes, untrained)
     if one:
         return nothing + one

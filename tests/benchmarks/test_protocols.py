@@ -48,7 +48,7 @@ def test_no_protocol_misses_what_others_find():
             for level in case["levels"]:
                 where = (case["data"], case["method"], case["norm"], level["eps"])
                 found = dict(level["missed"])
-                assert found.pop("paper, by plain from other starts") <= 0.025 * case["n"], where
+                assert found.pop("paper, by plain from other starts") <= 0.03 * case["n"], where
                 assert max(found.values()) <= max(1, 0.005 * case["n"]), where
                 missed.update(found)
                 samples += case["n"]

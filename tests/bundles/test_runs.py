@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Events
 from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 from same import same
@@ -487,3 +488,60 @@ def test_a_cheap_attack_in_training_is_none_of_the_evaluation(bundle):
     assert parser["protocol"] == "minimum_norm"
     assert parser["eval_steps"] is None
     assert parser["eval_restarts"] is None
+
+
+class Follows:
+    """A handler whose own state no checkpoint can hold, and which needs the folder of the run."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def attach(self, engine):
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine):
+        raise AssertionError
+
+    def state_dict(self):
+        return {"folder": self.folder}
+
+    def load_state_dict(self, state):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        {"_target_": "MetricLogger", "loss_transform": "$lambda output: 0.0"},
+        {"_target_": "MetricLogger", "evaluator": "@validate::evaluator"},
+        {"_target_": f"{__name__}.Follows", "folder": "@run_dir"},
+    ],
+    ids=["built early", "built with the evaluator", "built with the folder"],
+)
+def test_a_handler_that_cannot_be_kept_is_refused_with_the_earlier_run_where_it_was(
+    points, tmp_path, handler
+):
+    folder = shutil.copytree(points, tmp_path / "run")
+    before = tree(folder)
+    override = tmp_path / "override.json"
+    override.write_text(json.dumps({"+train::handlers": [handler]}))
+    with pytest.raises(Exception) as error:  # noqa: PT011  MONAI's, of which the cause is looked at
+        run(MOONS / "train.json", override, **POINTS, output_dir=str(folder))
+    cause = error.value.__cause__
+    assert isinstance(cause, TypeError)
+    name = handler["_target_"].rpartition(".")[2]
+    assert f"expected the state of the handler {name} to be tensors and plain values" in str(cause)
+    assert tree(folder) == before
+
+
+def test_a_handler_that_cannot_be_built_in_the_folder_is_refused_with_the_earlier_run_where_it_was(
+    points, tmp_path
+):
+    folder = shutil.copytree(points, tmp_path / "run")
+    before = tree(folder)
+    override = tmp_path / "override.json"
+    handler = {"_target_": "CheckpointSaver", "save_dir": "@run_dir", "save_dict": 5}
+    override.write_text(json.dumps({"+train::handlers": [handler]}))
+    with pytest.raises(Exception, match="CheckpointSaver"):
+        run(MOONS / "train.json", override, **POINTS, output_dir=str(folder))
+    assert tree(folder) == before

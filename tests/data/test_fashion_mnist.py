@@ -3,6 +3,7 @@
 import gzip
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,19 @@ def more_than_it_says(folder):
     with gzip.open(file, "ab") as stream:  # of which no more than one byte is to be unpacked
         for _ in range(20):
             stream.write(bytes(10**6))
+
+
+@pytest.mark.parametrize("spoil", [bomb, more_than_it_says])
+def test_no_more_is_unpacked_than_the_header_says(folder, spoil):
+    """Of 20 MB behind the values, and of none where the header says more than there may be."""
+    spoil(folder)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="train-images"):
+            load_fashion_mnist(folder)
+        assert tracemalloc.get_traced_memory()[1] < 900_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -405,7 +405,7 @@ def config(folder):
     parser = workflow.parser
     return (
         weights_fingerprint(parser.get_parsed_content("network")),
-        [sample["id"] for sample in parser.get_parsed_content("evaluation").samples],
+        [sample["id"] for sample in parser.get_parsed_content("samples").samples],
     )
 
 

@@ -119,6 +119,7 @@ def test_a_class_of_which_none_is_recognised():
     assert finding.verdict == "not one sample is recognised of DRUSEN (0 of 5)"
     assert finding.figures == {"classes": ["DRUSEN"]}
     assert "0: CNV, 1: DME, 2: DRUSEN, 3: NORMAL" in finding.advice
+    assert "values from 0 to 1 were seen" in finding.advice  # as 255 times too large ones
 
 
 # The order of the classes

@@ -96,6 +96,46 @@ def test_margins_of_a_linear_model(protocol, norm, shape):
     assert 1 - 1e-9 < (margins[fell] / distance[fell]).median() < 1.02
 
 
+@names
+@pytest.mark.parametrize("classes", [3, 10, 100])
+def test_margins_of_a_linear_model_of_many_classes(norm, classes):
+    """Of 99 boundaries, the nine nearest of the linearised network hold the nearest one."""
+    model = linear_model((1, 5, 6), classes=classes).double()
+    inputs = 0.2 + 0.6 * torch.rand(40, 1, 5, 6, dtype=torch.float64)
+    labels = model(inputs).argmax(dim=1)
+    distance = exact_distance(model, inputs, labels, norm)
+    eps = distance.quantile(torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64))
+    errors = closest_errors(model, inputs, labels, eps=eps, norm=norm, bounds=WIDE)
+    assert (errors.margins >= distance * (1 - 1e-9)).all()
+    assert (errors.margins <= distance * 1.03).all()
+
+
+@names
+@pytest.mark.parametrize("protocol", [MinimumNorm(), Strong()], ids=lambda p: p.name)
+def test_margins_inside_a_polytope(protocol, norm):
+    """A network of pieces: the nearest of forty faces, of one slope each, is the boundary."""
+    faces = F.normalize(torch.randn(40, 12, dtype=torch.float64), dim=1)
+
+    def beyond(inputs):
+        return (inputs.flatten(1) - 0.5) @ faces.T - 0.5
+
+    def model(inputs):
+        return F.pad(beyond(inputs).amax(dim=1, keepdim=True), (1, 0))
+
+    inputs = 0.5 + 0.1 * torch.randn(60, 1, 12, dtype=torch.float64)
+    inputs = inputs[beyond(inputs).amax(dim=1) < 0]
+    slopes = torch.linalg.vector_norm(faces, ord={"linf": 1, "l2": 2}[norm], dim=1)
+    distance = (-beyond(inputs) / slopes).amin(dim=1)
+    eps = distance.quantile(torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64))
+    labels = torch.zeros(len(inputs), dtype=torch.long)
+    settings = {"eps": eps, "norm": norm, "protocol": protocol, "bounds": None}
+    margins = closest_errors(model, inputs, labels, **settings).margins
+    assert len(inputs) > 50
+    assert (margins >= distance * (1 - 1e-9)).all()
+    too_many = robust(margins, eps) & (distance[:, None] <= noise_levels(eps))
+    assert too_many.sum(dim=0).max() <= 0.05 * len(inputs)
+
+
 def last_iterate_pgd(model, inputs, labels, eps, norm, loss, steps, index, restart):
     """PGD as a textbook has it, from the start that ours takes: what is misclassified at its end?"""
     geometry, radius = get_norm(norm), inputs.new_full((len(inputs),), eps)
