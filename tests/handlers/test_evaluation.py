@@ -1,6 +1,7 @@
 """The whole evaluation on models whose decision boundaries are known."""
 
 import csv
+import errno
 import json
 import logging
 import math
@@ -25,7 +26,13 @@ from torch import nn
 import monai_ima.robustness.checks as checks_module
 import monai_ima.robustness.measure as measure_module
 from monai_ima.bundle import claim_folder, evaluation_summary
-from monai_ima.handlers import RobustnessEvaluation, evaluation, evaluation_checks, folder_lock
+from monai_ima.handlers import (
+    RobustnessEvaluation,
+    evaluation,
+    evaluation_checks,
+    files,
+    folder_lock,
+)
 from monai_ima.handlers.evaluation_progress import Progress
 from monai_ima.handlers.folder_lock import FolderInUseError
 from monai_ima.handlers.record_file import RecordFile
@@ -1144,3 +1151,30 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_any_attack(tmp_path, 
     ):
         run(problem[0], problem[1], handler(tmp_path / "file", problem[1]))
     assert attacked.places == []
+
+
+@pytest.mark.parametrize("name", ["samples.csv", "report.html", "robustness.json"])
+def test_on_a_full_disk_the_file_is_named_and_the_next_call_goes_on(
+    tmp_path, problem, attacked, monkeypatch, name
+):
+    flush = files._flush
+
+    def full(path):
+        if name in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_flush", full)
+        with pytest.raises(
+            OSError,
+            match=rf"to write {tmp_path / name}, got: .*No space left on device; \d+ MB are free .*"
+            "with the same command if it is an evaluation$",
+        ):
+            run(*problem, handler(tmp_path, problem[1]))
+    assert {path.name for path in tmp_path.iterdir()}.isdisjoint({name, ".lock"})
+    assert not list(tmp_path.glob(".*"))
+    done = len(attacked.places)
+    run(*problem, handler(tmp_path, problem[1]))
+    assert len(attacked.places) == done
+    assert len(rows_in(tmp_path)) == len(problem[1]) == report_in(tmp_path)["curves"][0]["n"]
