@@ -8,7 +8,7 @@ from monai.engines import SupervisedTrainer
 
 from monai_ima.handlers.checkpoint import RunCheckpoint, read_run_checkpoint
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
-from monai_ima.handlers.folder_lock import lock_folder
+from monai_ima.handlers.folder_lock import make_and_lock
 from monai_ima.handlers.run_record import CONFIG, OF_THE_BUNDLE, RECORD
 from monai_ima.handlers.weights_keeper import KEPT
 
@@ -47,18 +47,7 @@ def claim_folder(folder: str | Path, setting: str = "output_dir") -> None:
         FolderInUseError: if another command is in it, naming its host and process.
         OSError: if it cannot be written to.
     """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock_folder(folder, f"--{setting}")
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OSError(
-            f"expected {setting} to be a folder that can be written to, got {folder}: {error}; "
-            f"choose another with --{setting}"
-        ) from error
+    make_and_lock(folder, f"--{setting}")
 
 
 def open_folder(output_dir: str | Path) -> Path:

@@ -25,6 +25,7 @@ from monai_ima.handlers.evaluation_progress import Examples, Progress
 from monai_ima.handlers.evaluation_report import report_content, sample_rows, shown_examples
 from monai_ima.handlers.evaluation_samples import SampleList, Samples, fingerprints, plain
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
+from monai_ima.handlers.folder_lock import free_folder, make_and_lock
 from monai_ima.handlers.model_outputs import check_mask, check_single_output, output_kind
 from monai_ima.networks import weights_fingerprint
 from monai_ima.robustness import Protocol, get_protocol
@@ -59,7 +60,8 @@ class RobustnessEvaluation:
     all samples pass through the network once, and what speaks against its clean answers, see
     :func:`~monai_ima.robustness.clean_findings`, is logged as a warning. What is finished is kept
     in ``progress.records`` after every ``chunk_size`` samples and every check: a second call with the
-    same model, data and settings goes on from there.
+    same model, data and settings goes on from there. While it runs, other commands are kept out of
+    ``output_dir``.
 
     Args:
         noise_levels: levels, increasing, for each norm (``"linf"``, ``"l2"``), in units of the
@@ -85,6 +87,8 @@ class RobustnessEvaluation:
 
     Raises:
         ValueError: if an argument does not fit; on running, if model or data do not.
+        FolderInUseError: on running, if another command is in ``output_dir``.
+        OSError: on running, if it cannot be written to.
     """
 
     def __init__(
@@ -139,6 +143,7 @@ class RobustnessEvaluation:
         self._outputs = "logits"
         self._findings: list[Finding] = []
         self._looked_at = torch.zeros(0, dtype=torch.int64)
+        self._has_locked = False
         self._seen = 0
         self._chunk: list[Samples] = []
         self._subset: list[Samples] = []
@@ -147,9 +152,26 @@ class RobustnessEvaluation:
         engine.add_event_handler(Events.EPOCH_STARTED, self.started)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.batch_seen)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed)
+        engine.add_event_handler(Events.COMPLETED | Events.TERMINATE, self._leave)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
+        # first: those of MONAI raise the error again, after which no other is called
+        failing = engine._event_handlers[Events.EXCEPTION_RAISED]
+        failing.insert(0, failing.pop())
+
+    def _leave(self) -> None:
+        """Let others into the folder, unless whoever runs the evaluation keeps them out."""
+        if self._has_locked:
+            self._has_locked = False
+            free_folder(self.output_dir)
+
+    def _failed(self, engine: Engine, error: BaseException) -> None:
+        self._leave()
+        if len(engine._event_handlers[Events.EXCEPTION_RAISED]) == 1:
+            raise error  # as the engine does where no handler is
 
     def started(self, engine: SupervisedEvaluator) -> None:
         """Forget the samples of an earlier run, and look at the clean ones before any is attacked."""
+        self._has_locked = make_and_lock(self.output_dir, "output_dir") or self._has_locked
         self._seen, self._chunk, self._subset = 0, [], []
         _logger.info("classes, in the order of the logits: %s", in_order(self._listed.class_names))
         self._findings = self._look(engine)

@@ -24,10 +24,14 @@ _without: set[Path] = set()
 
 
 class _Held(NamedTuple):
-    """A lock, and the number of its file: the folder may be removed meanwhile, and made anew."""
+    """A lock, and the number of its file: the folder may be removed meanwhile, and made anew.
+
+    It is that of one process: another one that was forked from it leaves it alone.
+    """
 
     lock: BaseFileLock
     inode: int
+    pid: int
 
     @property
     def is_there(self) -> bool:
@@ -44,8 +48,39 @@ class FolderInUseError(RejectedError):
     """Another command is in the folder: says which, and what to do."""
 
 
-def lock_folder(folder: str | Path, setting: str) -> None:
+def make_and_lock(folder: str | Path, setting: str) -> bool:
+    """Make a folder if need be, see that it can be written to, and :func:`lock_folder`.
+
+    Args:
+        folder: where files are to be written.
+        setting: what names the folder, as the user writes it, for the message.
+
+    Returns:
+        Whether this call has locked it.
+
+    Raises:
+        FolderInUseError: if another process has it.
+        OSError: if it cannot be written to.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        locked = lock_folder(folder, setting)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            f"expected {setting.lstrip('-')} to be a folder that can be written to, got {folder}: "
+            f"{error}; choose another with {setting}"
+        ) from error
+    return locked
+
+
+def lock_folder(folder: str | Path, setting: str) -> bool:
     """Keep other commands out of a folder until this process ends, in whatever way.
+
+    Or until :func:`free_folder`, by who has locked it.
 
     The operating system holds the lock, and frees it when the process ends or is killed or the
     machine goes down. On a file system without such locks a file takes the place of one, which is known to
@@ -56,6 +91,9 @@ def lock_folder(folder: str | Path, setting: str) -> None:
         folder: an existing folder. Further calls of this process do nothing.
         setting: what names the folder on the command line, for the message.
 
+    Returns:
+        Whether this call has locked it: not if it was locked, or cannot be.
+
     Raises:
         FolderInUseError: if another process has it.
         OSError: if the folder cannot be written to.
@@ -63,7 +101,7 @@ def lock_folder(folder: str | Path, setting: str) -> None:
     folder = Path(folder).resolve()
     held = _held.get(folder)
     if folder in _without or (held and held.is_there):
-        return
+        return False
     try:
         _held[folder] = _locked(folder)
     except Timeout as timeout:
@@ -78,6 +116,31 @@ def lock_folder(folder: str | Path, setting: str) -> None:
             folder,
             error.strerror,
         )
+        return False
+    return True
+
+
+def free_folder(folder: str | Path) -> None:
+    """Let other commands into a folder that :func:`lock_folder` has locked.
+
+    Args:
+        folder: may be gone meanwhile.
+    """
+    folder = Path(folder).resolve()
+    held = _held.get(folder)
+    if held is None or held.pid != os.getpid():
+        return
+    with contextlib.suppress(OSError):
+        if isinstance(held.lock, FileLock) and held.is_there:
+            Path(held.lock.lock_file).unlink()  # whoever waits for it sees that, and makes another
+        held.lock.release()
+    del _held[folder]
+
+
+@atexit.register
+def _free_all() -> None:
+    for folder in list(_held):
+        free_folder(folder)
 
 
 def _locked(folder: Path) -> _Held:
@@ -100,25 +163,13 @@ def _locked(folder: Path) -> _Held:
             path.unlink()
         lock = SoftFileLock(folder / _SOFT_LOCK, timeout=_PATIENCE, thread_local=False)
         lock.acquire()
-    held = _Held(lock, Path(lock.lock_file).stat().st_ino)
-    atexit.register(_leave, held, os.getpid())
-    return held
+    return _Held(lock, Path(lock.lock_file).stat().st_ino, os.getpid())
 
 
 def _sign(descriptor: int) -> None:
     """Write who holds the lock, in the form of filelock's own soft locks."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n{socket.gethostname()}\n".encode(), 0)
-
-
-def _leave(held: _Held, pid: int) -> None:
-    """Free the folder at the end, but not that of a process from which this one was forked."""
-    if pid != os.getpid():
-        return
-    with contextlib.suppress(OSError):
-        if isinstance(held.lock, FileLock) and held.is_there:
-            Path(held.lock.lock_file).unlink()  # whoever waits for it sees that, and makes another
-        held.lock.release()
 
 
 def _in_use(folder: Path, lock: Path, setting: str) -> str:

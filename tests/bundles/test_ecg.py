@@ -152,4 +152,8 @@ def test_every_setting_is_in_the_page_of_the_bundle():
     own = {"imports", "bundle_root", "method", "network", "initialize", "run", "resuming"}
     for config in (TRAIN, EVALUATE):
         settings = re.findall(r'^  "(\w+)": [^{]', config.read_text(), re.MULTILINE)
-        assert {s for s in settings if f"`{s}`" not in page} <= own | {"dataset", "samples", "handlers"}
+        assert {s for s in settings if f"`{s}`" not in page} <= own | {
+            "dataset",
+            "samples",
+            "handlers",
+        }

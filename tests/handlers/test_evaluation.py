@@ -1,15 +1,20 @@
 """The whole evaluation on models whose decision boundaries are known."""
 
 import csv
+import errno
 import json
 import logging
 import math
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from ignite.engine import Events
 from linear import exact_distance, linear_model
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
@@ -20,9 +25,16 @@ from torch import nn
 
 import monai_ima.robustness.checks as checks_module
 import monai_ima.robustness.measure as measure_module
-from monai_ima.bundle import evaluation_summary
-from monai_ima.handlers import RobustnessEvaluation, evaluation, evaluation_checks
+from monai_ima.bundle import claim_folder, evaluation_summary
+from monai_ima.handlers import (
+    RobustnessEvaluation,
+    evaluation,
+    evaluation_checks,
+    files,
+    folder_lock,
+)
 from monai_ima.handlers.evaluation_progress import Progress
+from monai_ima.handlers.folder_lock import FolderInUseError
 from monai_ima.handlers.record_file import RecordFile
 from monai_ima.robustness import BlackBox, Paper, Screen
 from monai_ima.robustness.measure import Measure
@@ -1017,3 +1029,152 @@ def test_of_a_model_that_works_nothing_is_said(tmp_path, balanced, written, capl
 def test_bounds_that_are_no_two_numbers_are_refused(tmp_path, problem, bounds):
     with pytest.raises(ValueError, match="expected bounds to be two numbers, low and high"):
         handler(tmp_path, problem[1], bounds=bounds)
+
+
+# --- one evaluation at a time ---------------------------------------------------------------------
+
+# Says whether the folder can be locked by another process.
+ASK = """
+import runpy, sys
+lock = runpy.run_path(sys.argv[1])
+try:
+    lock["lock_folder"](sys.argv[2], "output_dir")
+except lock["FolderInUseError"] as error:
+    print(error)
+else:
+    print("free")
+"""
+
+
+def asked_by_another(folder):
+    command = [sys.executable, "-c", ASK, folder_lock.__file__, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """What another process is told of the folder while the samples are attacked."""
+    measure = Measure.__call__
+
+    def asked(self, *arguments):
+        found.append(asked_by_another(found.folder))
+        return measure(self, *arguments)
+
+    class Answers(list):
+        folder = None
+
+    found = Answers()
+    monkeypatch.setattr(Measure, "__call__", asked)
+    return found
+
+
+def test_others_are_kept_out_of_the_folder_while_it_runs(tmp_path, problem, answers, written):
+    answers.folder = tmp_path / "new"
+    evaluation = handler(answers.folder, problem[1], chunk_size=100)
+    for _ in range(2):
+        run(problem[0], problem[1], evaluation)
+        assert asked_by_another(answers.folder) == "free"
+        assert not (answers.folder / ".lock").exists()
+    (said,) = answers
+    assert said.startswith(
+        f"expected no other command in {answers.folder}, got process {os.getpid()} on "
+    )
+    assert said.endswith("or choose another folder with output_dir")
+
+
+@pytest.mark.parametrize("swallowed", [False, True])
+@pytest.mark.parametrize("place", ["before", "after", None])
+def test_a_folder_is_free_after_an_error_that_goes_where_it_would_have_gone(
+    tmp_path, problem, attacked, place, swallowed
+):
+    attacked.until = 0
+    evaluation = handler(tmp_path, problem[1])
+    evaluator = SupervisedEvaluator(
+        device=CPU, val_data_loader=DataLoader(problem[1], batch_size=4), network=problem[0]
+    )
+    seen = []
+
+    def hears(_, error):
+        seen.append(asked_by_another(tmp_path))
+        if not swallowed:
+            raise error
+
+    if place == "before":
+        evaluator.add_event_handler(Events.EXCEPTION_RAISED, hears)
+    evaluation.attach(evaluator)
+    if place == "after":
+        evaluator.add_event_handler(Events.EXCEPTION_RAISED, hears)
+    if place and swallowed:
+        evaluator.run()
+    else:
+        with pytest.raises(Interrupted):
+            evaluator.run()
+    assert set(seen) == ({"free"} if place else set())
+    assert asked_by_another(tmp_path) == "free"
+
+
+def test_a_folder_that_was_locked_before_stays_locked(tmp_path, problem, attacked, written):
+    claim_folder(tmp_path)
+    run(problem[0], problem[1], handler(tmp_path, problem[1]))
+    assert f"got process {os.getpid()} on" in asked_by_another(tmp_path)
+    attacked.until = len(attacked.places)
+    with pytest.raises(Interrupted):
+        run(problem[0], problem[1], handler(tmp_path, problem[1], chunk_size=7))
+    assert f"got process {os.getpid()} on" in asked_by_another(tmp_path)
+
+
+def test_a_second_evaluation_in_the_folder_is_rejected(tmp_path, problem, attacked):
+    hold = "lock_folder(sys.argv[2], 'output_dir'); print('locked', flush=True); input()"
+    command = f"import runpy, sys; lock_folder = runpy.run_path(sys.argv[1])['lock_folder']; {hold}"
+    other = subprocess.Popen(
+        [sys.executable, "-c", command, folder_lock.__file__, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "locked\n"
+    before = tree(tmp_path)
+    with pytest.raises(
+        FolderInUseError,
+        match=rf"in {tmp_path}, got process {other.pid} on .* another folder with output_dir$",
+    ):
+        run(problem[0], problem[1], handler(tmp_path, problem[1]))
+    assert tree(tmp_path) == before
+    assert attacked.places == []
+    other.communicate("go\n")
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_any_attack(tmp_path, problem, attacked):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(
+        OSError, match=r"expected output_dir to be a folder .*another with output_d"
+    ):
+        run(problem[0], problem[1], handler(tmp_path / "file", problem[1]))
+    assert attacked.places == []
+
+
+@pytest.mark.parametrize("name", ["samples.csv", "report.html", "robustness.json"])
+def test_on_a_full_disk_the_file_is_named_and_the_next_call_goes_on(
+    tmp_path, problem, attacked, monkeypatch, name
+):
+    flush = files._flush
+
+    def full(path):
+        if name in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_flush", full)
+        with pytest.raises(
+            OSError,
+            match=rf"to write {tmp_path / name}, got: .*No space left on device; \d+ MB are free .*"
+            "with the same command if it is an evaluation$",
+        ):
+            run(*problem, handler(tmp_path, problem[1]))
+    assert {path.name for path in tmp_path.iterdir()}.isdisjoint({name, ".lock"})
+    assert not list(tmp_path.glob(".*"))
+    done = len(attacked.places)
+    run(*problem, handler(tmp_path, problem[1]))
+    assert len(attacked.places) == done
+    assert len(rows_in(tmp_path)) == len(problem[1]) == report_in(tmp_path)["curves"][0]["n"]
