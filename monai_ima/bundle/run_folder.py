@@ -6,6 +6,7 @@ from pathlib import Path
 
 from monai.engines import SupervisedTrainer
 
+from monai_ima.bundle.config_values import flag
 from monai_ima.handlers.checkpoint import RunCheckpoint, read_run_checkpoint
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.folder_lock import make_and_lock
@@ -86,10 +87,11 @@ def begin_run(
 
     Raises:
         TypeError: if a handler has a state that no checkpoint can hold.
+        ValueError: if ``resume``, the config's ``resuming``, is neither true nor false.
     """
     if isinstance(checkpoint, RunCheckpoint):
         checkpoint.check_handlers(trainer)
-    prepare_output_dir(output_dir, resume=resume)
+    prepare_output_dir(output_dir, resume=flag("resuming", resume))
 
 
 def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
