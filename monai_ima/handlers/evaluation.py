@@ -11,8 +11,6 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
-from monai.networks import eval_mode
-from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -20,17 +18,18 @@ from monai_ima import __version__
 from monai_ima.attacks import get_norm
 from monai_ima.attacks.base import checked_count
 from monai_ima.handlers.evaluation_checks import checks_left
+from monai_ima.handlers.evaluation_clean import clean_pass
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
 from monai_ima.handlers.evaluation_progress import Examples, Progress
 from monai_ima.handlers.evaluation_report import report_content, sample_rows, shown_examples
-from monai_ima.handlers.evaluation_samples import SampleList, Samples, fingerprints, plain
+from monai_ima.handlers.evaluation_samples import SampleList, Samples, fingerprints
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.folder_lock import free_folder, make_and_lock
 from monai_ima.handlers.model_outputs import check_mask, check_single_output, output_kind
 from monai_ima.networks import weights_fingerprint
 from monai_ima.robustness import Protocol, get_protocol
 from monai_ima.robustness.checks import Subset
-from monai_ima.robustness.clean import Finding, clean_findings, in_order
+from monai_ima.robustness.clean import Finding, in_order
 from monai_ima.robustness.curve import noise_levels as checked_levels
 from monai_ima.robustness.measure import Measure, batched, eval_logits
 from monai_ima.robustness.seeds import seeded
@@ -174,39 +173,9 @@ class RobustnessEvaluation:
         self._has_locked = make_and_lock(self.output_dir, "output_dir") or self._has_locked
         self._seen, self._chunk, self._subset = 0, [], []
         _logger.info("classes, in the order of the logits: %s", in_order(self._listed.class_names))
-        self._findings = self._look(engine)
+        self._findings, self._looked_at = clean_pass(engine, self._listed)
         for finding in self._findings:
             _logger.warning("CLEAN ACCURACY FIRST: %s. %s.", finding.verdict, finding.advice)
-
-    def _look(self, engine: SupervisedEvaluator) -> list[Finding]:
-        """What speaks against the answers to clean samples, from one pass over the data."""
-        seen, predictions, labels, ends, looked_at = 0, [], [], [], []
-        for data in tqdm(engine.state.dataloader, desc="clean samples", dynamic_ncols=True):
-            inputs, given, *more = engine.prepare_batch(
-                data, engine.state.device, engine.non_blocking, **engine.to_kwargs
-            )
-            args, kwargs = more or ((), {})
-            with eval_mode(engine.network):
-                answers = engine.inferer(inputs, engine.network, *args, **kwargs)
-            output = {Keys.IMAGE: inputs, Keys.LABEL: given, Keys.PRED: answers}
-            samples, logits = self._listed.batch(data, output, seen)
-            seen += len(samples.labels)
-            predictions.append(plain(logits).argmax(dim=1).cpu())
-            labels.append(samples.labels.cpu())
-            ends += [end.item() for end in samples.inputs.aminmax()]
-            looked_at.append(fingerprints(samples.inputs))
-        if seen != len(self._listed):
-            raise ValueError(
-                f"expected the data loader to give all {len(self._listed)} listed samples, got "
-                f"{seen}; does it drop the last batch?"
-            )
-        self._looked_at = torch.cat(looked_at)
-        return clean_findings(
-            torch.cat(predictions),
-            torch.cat(labels),
-            self._listed.class_names,
-            (min(ends), max(ends)),
-        )
 
     def batch_seen(self, engine: SupervisedEvaluator) -> None:
         """Keep the batch until there are enough samples to attack."""
