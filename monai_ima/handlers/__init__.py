@@ -2,6 +2,7 @@
 
 from monai_ima.handlers.checkpoint import RunCheckpoint
 from monai_ima.handlers.evaluation import RobustnessEvaluation
+from monai_ima.handlers.folder_lock import FolderInUseError
 from monai_ima.handlers.interval import ValidateAtEnd
 from monai_ima.handlers.margin_update import MarginUpdateHandler
 from monai_ima.handlers.plane import PlaneHandler
@@ -14,6 +15,7 @@ from monai_ima.handlers.weights_keeper import WeightsKeeper, kept_weights
 
 __all__ = [
     "EpochSeedHandler",
+    "FolderInUseError",
     "HandlerSlot",
     "MarginUpdateHandler",
     "PlaneHandler",
