@@ -154,7 +154,7 @@ def test_the_probability_of_a_class_is_no_logit(tmp_path, written):
                 classes=2,
                 **settings,
             )
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_single_logit_is_for_two_classes(tmp_path):
