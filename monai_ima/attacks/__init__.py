@@ -6,6 +6,7 @@ from monai_ima.attacks.bpgd_attack import Segment, Side, bpgd
 from monai_ima.attacks.ddn_attack import ddn
 from monai_ima.attacks.fmn_attack import fmn
 from monai_ima.attacks.fmn_targeted_attack import fmn_targeted
+from monai_ima.attacks.forms import loop_form
 from monai_ima.attacks.norms import L2, Linf, Norm, get_norm
 from monai_ima.attacks.pgd_attack import pgd
 from monai_ima.attacks.result import AttackResult
@@ -25,6 +26,7 @@ __all__ = [
     "fmn",
     "fmn_targeted",
     "get_norm",
+    "loop_form",
     "misclassified",
     "pgd",
     "square",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,14 +16,16 @@ from monai_ima.attacks.base import (
     Classify,
     Model,
     checked_count,
+    checked_index,
     checked_inputs,
     checked_radius,
-    finite_logits,
-    search_correct,
 )
+from monai_ima.attacks.draws import SampleDraws, drawn_seed
+from monai_ima.attacks.forms import clean_pass, search
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
 from monai_ima.attacks.result import AttackResult
+from monai_ima.attacks.rows import Rows
 from monai_ima.losses import logit_scale, soft_margin, targeted_dlr
 
 _MOMENTUM = 0.75
@@ -40,6 +43,7 @@ def apgd(
     restarts: int = 1,
     start: Tensor | None = None,
     bounds: Bounds | None = (0.0, 1.0),
+    index: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> AttackResult:
     """Search the ball around each sample for a misclassified point, by APGD on cross-entropy.
@@ -60,7 +64,9 @@ def apgd(
         restarts: number of starts, each drawn uniformly from the ball.
         start: ``(N, *)`` points of the balls that the one restart starts at, instead of random ones.
         bounds: range of valid inputs, kept by every iterate, or ``None``.
-        generator: source of the random starts; the global one of torch by default.
+        index: ``(N,)`` numbers of the samples, on which the random starts depend; by default their
+            places in the batch.
+        generator: source of the random starts' seed; torch's global one on the CPU by default.
 
     Returns:
         For each sample the first misclassified iterate, or the highest one of the last restart where
@@ -85,9 +91,11 @@ def apgd(
         norm=norm,
         steps=steps,
         bounds=bounds,
+        index=index,
         generator=generator,
-        loss=lambda logits, labels, _: soft_margin(logits, labels),
-        aims=lambda _, labels: labels.expand(restarts, -1),
+        loss=_untargeted,
+        aims=_nowhere,
+        rounds=restarts,
     )
 
 
@@ -101,6 +109,7 @@ def apgd_targeted(
     steps: int = 100,
     targets: int = 9,
     bounds: Bounds | None = (0.0, 1.0),
+    index: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> AttackResult:
     """Search the ball around each sample for a misclassified point, by APGD towards one class each.
@@ -120,7 +129,9 @@ def apgd_targeted(
         steps: gradient steps towards a class; ``steps + 1`` iterates are looked at.
         targets: number of classes aimed at, of those that there are beside the label.
         bounds: range of valid inputs, kept by every iterate, or ``None``.
-        generator: source of the random starts; the global one of torch by default.
+        index: ``(N,)`` numbers of the samples, on which the random starts depend; by default their
+            places in the batch.
+        generator: source of the random starts' seed; torch's global one on the CPU by default.
 
     Returns:
         For each sample the first misclassified iterate, or the one closest to the last class where
@@ -135,10 +146,6 @@ def apgd_targeted(
     """
     checked_count("targets", targets, at_least=1)
 
-    def aims(logits: Tensor, labels: Tensor) -> Tensor:
-        others = logits.scatter(1, labels[:, None], -torch.inf)
-        return others.topk(min(targets, logits.shape[1] - 1), dim=1).indices.T
-
     return _in_rounds(
         model,
         inputs,
@@ -148,10 +155,25 @@ def apgd_targeted(
         norm=norm,
         steps=steps,
         bounds=bounds,
+        index=index,
         generator=generator,
         loss=targeted_dlr,
-        aims=aims,
+        aims=_likeliest,
+        rounds=targets,
     )
+
+
+def _untargeted(logits: Tensor, labels: Tensor, _: Tensor) -> Tensor:
+    return soft_margin(logits, labels)
+
+
+def _nowhere(_: Tensor, labels: Tensor, rounds: int) -> Tensor:
+    return labels.expand(rounds, -1)
+
+
+def _likeliest(logits: Tensor, labels: Tensor, rounds: int) -> Tensor:
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return others.topk(min(rounds, logits.shape[1] - 1), dim=1).indices.T
 
 
 def _in_rounds(
@@ -164,9 +186,11 @@ def _in_rounds(
     norm: Norm | str,
     steps: int,
     bounds: Bounds | None,
+    index: Tensor | None,
     generator: torch.Generator | None,
     loss: Callable[[Tensor, Tensor, Tensor], Tensor],
-    aims: Callable[[Tensor, Tensor], Tensor],
+    aims: Callable[[Tensor, Tensor, int], Tensor],
+    rounds: int,
 ) -> AttackResult:
     """A round for each of ``aims(logits, labels)``, ``(rounds, N)``, on what is still robust."""
     checked_count("steps", steps, at_least=1)
@@ -177,38 +201,59 @@ def _in_rounds(
         raise ValueError(
             f"expected start of the inputs' shape {tuple(inputs.shape)}, got {tuple(start.shape)}"
         )
+    function = partial(
+        _climb_again,
+        norm=geometry,
+        steps=steps,
+        bounds=bounds,
+        loss=loss,
+        aims=aims,
+        rounds=rounds,
+    )
+    seed = torch.tensor(drawn_seed(generator) if start is None else 0, device=inputs.device)
+    starts = () if start is None else (start,)
+    known = radius, checked_index(index, inputs), seed, *starts
+    return search(model, geometry, function, inputs, labels, *known)
 
-    def search(classify: Classify, correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        found, labels_left = inputs[correct], labels[correct]
-        clean, scale = found.clone(), logit_scale(logits[correct])
-        crossed = torch.zeros_like(labels_left, dtype=torch.bool)
-        for aim in aims(logits[correct], labels_left):
-            left = ~crossed
-            if not left.any():
-                break
-            found[left], crossed[left] = _climb(
-                classify,
-                clean[left],
-                labels_left[left],
-                aim[left],
-                scale[left],
-                start=None if start is None else start[correct][left],
-                eps=radius[correct][left],
-                norm=geometry,
-                steps=steps,
-                bounds=bounds,
-                generator=generator,
-                loss=loss,
-            )
-        return found, crossed
 
-    return search_correct(model, inputs, labels, geometry, search)
+def _climb_again(
+    classify: Classify,
+    rows: Rows,
+    inputs: Tensor,
+    labels: Tensor,
+    eps: Tensor,
+    index: Tensor,
+    seed: Tensor,
+    start: Tensor | None = None,
+    *,
+    norm: Norm,
+    bounds: Bounds | None,
+    aims: Callable[[Tensor, Tensor, int], Tensor],
+    rounds: int,
+    **settings: Any,
+) -> tuple[Tensor, Tensor]:
+    found = inputs.clone()
+    correct, labels, logits = clean_pass(classify, rows, inputs, labels)
+    crossed, scale = ~correct, logit_scale(logits)
+    for number, aim in enumerate(aims(logits, labels, rounds)):
+        left = rows.of(~crossed)
+        if not left.any():
+            break
+        batch = (inputs, labels, aim, scale, eps, index)
+        clean, own, aim_left, scale_left, eps_left, index_left = map(left.read, batch)
+        if start is None:
+            delta = norm.uniform(clean, eps_left, SampleDraws(seed, index_left, number))
+            begin = clipped(clean + delta, bounds)
+        else:
+            begin = left.read(start)
+        climbers = _Climbers.starting(begin, clean, own, aim_left, scale_left, eps_left)
+        _climb(classify, left, climbers, found, crossed, norm=norm, bounds=bounds, **settings)
+    return found, crossed
 
 
 class _Climbers(NamedTuple):
-    """What the ascent knows of the samples that are still climbing; each ``(N, ...)``."""
+    """What the ascent knows of the samples that are still climbing; each ``(M, ...)``."""
 
-    places: Tensor  # in the batch
     clean: Tensor
     labels: Tensor
     aims: Tensor
@@ -225,56 +270,55 @@ class _Climbers(NamedTuple):
     last_best: Tensor  # best value at the last checkpoint
     last_halved: Tensor  # whether the step was halved there
 
+    @classmethod
+    def starting(
+        cls, start: Tensor, clean: Tensor, labels: Tensor, aims: Tensor, scale: Tensor, eps: Tensor
+    ) -> _Climbers:
+        """Before the first gradient."""
+        lowest, none = torch.full_like(eps, -torch.inf), torch.zeros_like(start)
+        return cls(
+            clean=clean,
+            labels=labels,
+            aims=aims,
+            scale=scale,
+            eps=eps,
+            step=2 * eps,
+            iterate=start,
+            previous=start,
+            value=-lowest,  # the start does not count as a rise
+            gradient=none,
+            best_value=lowest,
+            best_gradient=none,
+            rises=torch.zeros_like(labels),
+            last_best=lowest,
+            last_halved=torch.zeros_like(labels, dtype=torch.bool),
+        )
+
 
 def _climb(
     classify: Classify,
-    clean: Tensor,
-    labels: Tensor,
-    aims: Tensor,
-    scale: Tensor,
+    rows: Rows,
+    now: _Climbers,
+    found: Tensor,
+    crossed: Tensor,
     *,
-    start: Tensor | None,
-    eps: Tensor,
     norm: Norm,
     steps: int,
     bounds: Bounds | None,
-    generator: torch.Generator | None,
     loss: Callable[[Tensor, Tensor, Tensor], Tensor],
-) -> tuple[Tensor, Tensor]:
-    """One ascent: the points found, and which of them are misclassified."""
+) -> None:
+    """One ascent, which writes the points found, and which of them are misclassified."""
     windows = checkpoint_windows(steps)
-    if start is None:
-        start = clipped(clean + norm.uniform(clean, eps, generator), bounds)
-    found, crossed = start.clone(), torch.zeros_like(labels, dtype=torch.bool)
-    lowest, none = torch.full_like(eps, -torch.inf), torch.zeros_like(start)
-    now = _Climbers(
-        places=torch.arange(len(clean), device=clean.device),
-        clean=clean,
-        labels=labels,
-        aims=aims,
-        scale=scale,
-        eps=eps,
-        step=2 * eps,
-        iterate=start,
-        previous=start,
-        value=-lowest,  # the start does not count as a rise
-        gradient=none,
-        best_value=lowest,
-        best_gradient=none,
-        rises=torch.zeros_like(labels),
-        last_best=lowest,
-        last_halved=crossed,
-    )
+    rows.write(found, now.iterate)
     for iteration in range(steps + 1):
         leaf = now.iterate.detach().requires_grad_(iteration < steps)
-        logits = finite_logits(classify(leaf))
+        logits = rows.finite(classify(leaf))
         values = loss(now.scale[:, None] * logits, now.labels, now.aims)
         correct = logits.argmax(dim=1) == now.labels
         best = values > now.best_value
-        kept = best | ~correct
-        found[now.places[kept]] = now.iterate[kept]
-        crossed[now.places[~correct]] = True
-        if iteration == steps or not correct.any():
+        rows.write(found, now.iterate, where=best | ~correct)
+        rows.mark(crossed, ~correct)
+        if iteration == steps or not rows.any(correct):
             break
         gradient = input_gradient(values, leaf)
         values = values.detach()
@@ -285,12 +329,10 @@ def _climb(
             best_gradient=torch.where(per_sample(best, gradient), gradient, now.best_gradient),
             rises=now.rises + (values > now.value),
         )
-        if not correct.all():
-            now = _Climbers(*(part[correct] for part in now))
+        now = _Climbers(*rows.keep(correct, *now))
         if iteration in windows:
-            now = _at_checkpoint(now, found[now.places], windows[iteration])
+            now = _at_checkpoint(now, rows.read(found), windows[iteration])
         now = _moved(now, _MOMENTUM if iteration > 0 else 1.0, norm, bounds)
-    return found, crossed
 
 
 def _moved(now: _Climbers, weight: float, norm: Norm, bounds: Bounds | None) -> _Climbers:

@@ -10,14 +10,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from monai_ima.attacks.norms import Norm
-from monai_ima.attacks.result import AttackResult
 from monai_ima.logits import logits_of
 
 Model: TypeAlias = Callable[[Tensor], object]  # what logits_of takes
 Classify: TypeAlias = Callable[[Tensor], Tensor]  # logits (N, C)
 Bounds: TypeAlias = tuple[float, float]
-Search: TypeAlias = Callable[[Classify, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def classifying(model: Callable[..., object]) -> Callable[..., Tensor]:
@@ -145,6 +142,22 @@ def checked_radius(name: str, radius: float | Tensor, inputs: Tensor) -> Tensor:
     return values.expand(len(inputs))
 
 
+def checked_index(index: Tensor | None, inputs: Tensor) -> Tensor:
+    """Numbers of the samples ``(N,)``, by default their places.
+
+    Raises:
+        ValueError: if they have another shape.
+    """
+    if index is None:
+        return torch.arange(len(inputs), device=inputs.device)
+    if index.shape != inputs.shape[:1]:
+        raise ValueError(
+            f"expected index, a number of each sample, of shape ({len(inputs)},), "
+            f"got shape {tuple(index.shape)}"
+        )
+    return index.to(inputs.device)
+
+
 def checked_count(name: str, value: int, at_least: int) -> int:
     """Hand back a whole number of at least ``at_least``, or raise ``ValueError``."""
     if type(value) is not int or value < at_least:
@@ -167,12 +180,18 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: if a label is not below ``C``, or the logits are not finite.
     """
+    fitting_labels(labels, logits)
+    return finite_logits(logits)
+
+
+def fitting_labels(labels: Tensor, logits: Tensor) -> Tensor:
+    """Hand back labels ``(N,)`` that name classes of ``(N, C)`` logits, or raise ``ValueError``."""
     if len(labels) and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
         raise ValueError(
             f"expected labels from 0 to {logits.shape[1] - 1}, "
             f"got {labels.min().item()} to {labels.max().item()}"
         )
-    return finite_logits(logits)
+    return labels
 
 
 def finite_logits(logits: Tensor) -> Tensor:
@@ -191,32 +210,6 @@ def finite_logits(logits: Tensor) -> Tensor:
             "that diverged: lower the learning rate, or look for extreme values in the weights"
         )
     return logits
-
-
-def search_correct(
-    model: Model, inputs: Tensor, labels: Tensor, norm: Norm, search: Search
-) -> AttackResult:
-    """Attack the correctly classified samples; a misclassified one is an adversarial sample itself.
-
-    Args:
-        model: callable, inputs ``(N, *)`` to logits ``(N, C)``, left as found.
-        inputs: ``(N, *)`` checked samples.
-        labels: ``(N,)`` class indices.
-        norm: what the distance is measured in.
-        search: from the model as :func:`attacking` yields it, which samples are correct, ``(N,)``
-            bool, and the logits of all ``(N, C)`` to the points found for the correct ones, and
-            where these are misclassified.
-    """
-    with attacking(model, inputs) as classify:
-        found, success = inputs.clone(), torch.zeros_like(labels, dtype=torch.bool)
-        if len(inputs) > 0:  # some layers refuse an empty batch
-            with torch.no_grad():
-                logits = checked_logits(classify(inputs), labels)
-            success = logits.argmax(dim=1) != labels
-            correct = ~success
-            if correct.any():
-                found[correct], success[correct] = search(classify, correct, logits)
-    return AttackResult(found, success, norm.length(found - inputs))
 
 
 def misclassified(model: Model, inputs: Tensor, labels: Tensor) -> Tensor:

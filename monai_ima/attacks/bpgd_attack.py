@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias, get_args
+from functools import partial
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -12,13 +13,14 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    attacking,
     checked_count,
     checked_inputs,
 )
+from monai_ima.attacks.forms import search
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
-from monai_ima.attacks.pgd_attack import ascend
+from monai_ima.attacks.pgd_attack import ascend, ascent_arguments
 from monai_ima.attacks.result import AttackResult
+from monai_ima.attacks.rows import Rows
 from monai_ima.losses import soft_margin
 
 Segment: TypeAlias = Literal["crossing", "ray"]
@@ -40,7 +42,9 @@ def bpgd(
     side: Side = "on",
     bounds: Bounds | None = (0.0, 1.0),
     loss: Callable[[Tensor, Tensor], Tensor] = soft_margin,
+    index: Tensor | None = None,
     generator: torch.Generator | None = None,
+    where: Tensor | None = None,
 ) -> AttackResult:
     """Run PGD inside each sample's margin; where it crosses the decision boundary, bisect onto it.
 
@@ -71,7 +75,10 @@ def bpgd(
             more.
         bounds: range of valid inputs, kept by every iterate, or ``None``.
         loss: what is climbed, logits and labels to ``(N,)`` values.
-        generator: source of the random start; the global one of torch by default.
+        index: ``(N,)`` numbers of the samples, on which the random starts depend; by default their
+            places in the batch.
+        generator: source of the random starts' seed; torch's global one on the CPU by default.
+        where: ``(N,)`` bool, the samples to attack; the others are handed back as they are.
 
     Returns:
         Case 1, ``success``: the point on the boundary. Case 0: the last iterate of PGD.
@@ -89,26 +96,41 @@ def bpgd(
     checked_count("bisections", bisections, at_least=0)
     geometry = get_norm(norm)
     inputs, labels = checked_inputs(inputs, labels, bounds)
-    with attacking(model, inputs) as classify:
-        previous, found, crossed = ascend(
-            classify,
-            inputs,
-            labels,
-            eps=eps,
-            norm=geometry,
-            steps=steps,
-            step_size=step_size,
-            random_start=random_start,
-            bounds=bounds,
-            loss=loss,
-            generator=generator,
-        )
-        if crossed.any():
-            inside = (previous if segment == "crossing" else inputs)[crossed]
-            found[crossed] = bisect(
-                classify, inside, found[crossed], labels[crossed], bisections=bisections, side=side
-            )
-        return AttackResult(found, crossed, geometry.length(found - inputs))
+    function = partial(
+        _bpgd,
+        bisections=bisections,
+        segment=segment,
+        side=side,
+        norm=geometry,
+        steps=steps,
+        random_start=random_start,
+        bounds=bounds,
+        loss=loss,
+    )
+    known = ascent_arguments(
+        inputs, eps, step_size, index, steps=steps, random_start=random_start, generator=generator
+    )
+    return search(model, geometry, function, inputs, labels, *known, where=where)
+
+
+def _bpgd(
+    classify: Classify,
+    rows: Rows,
+    inputs: Tensor,
+    labels: Tensor,
+    *known: Tensor,
+    bisections: int,
+    segment: Segment,
+    side: Side,
+    **settings: Any,
+) -> tuple[Tensor, Tensor]:
+    previous, found, crossed = ascend(classify, rows, inputs, labels, *known, **settings)
+    rows = rows.of(crossed)
+    if rows.any():
+        inside = previous if segment == "crossing" else inputs
+        ends = (rows.read(part) for part in (inside, found, labels))
+        rows.write(found, bisect(classify, *ends, bisections=bisections, side=side))
+    return found, crossed
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,13 +14,15 @@ from monai_ima.attacks.base import (
     Model,
     checked_count,
     checked_inputs,
-    finite_logits,
-    search_correct,
 )
-from monai_ima.attacks.norms import L2, Norm, per_sample
+from monai_ima.attacks.forms import clean_pass, search
+from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import clipped, input_gradient
 from monai_ima.attacks.result import AttackResult
+from monai_ima.attacks.rows import Rows
 from monai_ima.losses import hard_margin, logit_scale, soft_margin
+
+_L2 = get_norm("l2")
 
 
 def ddn(
@@ -70,71 +73,85 @@ def ddn(
     checked_count("steps", steps, at_least=1)
     checked_gamma(gamma)
     inputs, labels = checked_inputs(inputs, labels, bounds)
-    norm = L2()
+    return search(
+        model, _L2, partial(_ddn, steps=steps, gamma=gamma, bounds=bounds), inputs, labels
+    )
 
-    def search(classify: Classify, correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        nearest = Nearest(classify, inputs[correct], labels[correct], logits[correct], norm, bounds)
-        iterate, eps = nearest.clean, torch.zeros_like(nearest.distance)
-        for step in range(steps):
-            gradient, misclassified, linear = nearest.look_at(iterate)
-            grown = torch.where(nearest.found, (1 + gamma) * eps, linear.maximum((1 + gamma) * eps))
-            eps = torch.where(misclassified, (1 - gamma) * eps, grown)
-            length = per_sample(eps * annealed(1, 0.01, step / steps), gradient)
-            delta = iterate - nearest.clean + length * norm.direction(gradient)
-            on_sphere = per_sample(eps, delta) * norm.direction(delta)
-            iterate = clipped(nearest.clean + on_sphere, bounds)
-        nearest.look_at_last(iterate)
-        return nearest.inputs, nearest.found
 
-    return search_correct(model, inputs, labels, norm, search)
+def _ddn(
+    classify: Classify,
+    rows: Rows,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    steps: int,
+    gamma: float,
+    bounds: Bounds | None,
+) -> tuple[Tensor, Tensor]:
+    nearest = Nearest(classify, rows, inputs, labels, _L2, bounds)
+    iterate, eps = nearest.clean, torch.zeros_like(nearest.distance)
+    for step in range(steps if nearest.rows.any() else 0):
+        gradient, misclassified, linear = nearest.look_at(iterate)
+        grown = torch.where(nearest.found, (1 + gamma) * eps, linear.maximum((1 + gamma) * eps))
+        eps = torch.where(misclassified, (1 - gamma) * eps, grown)
+        length = per_sample(eps * annealed(1, 0.01, step / steps), gradient)
+        delta = iterate - nearest.clean + length * _L2.direction(gradient)
+        on_sphere = per_sample(eps, delta) * _L2.direction(delta)
+        iterate = clipped(nearest.clean + on_sphere, bounds)
+    return nearest.at_last(iterate)
 
 
 class Nearest:
-    """The nearest misclassified point seen so far, for each of some correctly classified samples.
+    """The nearest misclassified point seen so far, for each correctly classified sample.
 
     Args:
         classify: inputs ``(N, *)`` to logits ``(N, C)``.
-        clean: ``(N, *)`` samples.
-        labels: ``(N,)`` class indices, those that the model gives.
-        logits: ``(N, C)`` of the clean samples.
+        rows: the samples to work on; of these, the correctly classified ones get a row.
+        inputs: ``(N, *)`` samples.
+        labels: ``(N,)`` class indices.
         norm: what is near.
         bounds: range of valid inputs, or ``None``.
 
     Attributes:
-        inputs: ``(N, *)`` the nearest point, the clean sample where there is none.
-        distance: ``(N,)`` its distance, infinite where there is none.
+        rows: which samples have one.
+        clean: ``(M, *)`` samples.
+        distance: ``(M,)`` of the nearest point, infinite where there is none.
     """
 
     def __init__(
         self,
         classify: Classify,
-        clean: Tensor,
+        rows: Rows,
+        inputs: Tensor,
         labels: Tensor,
-        logits: Tensor,
         norm: Norm,
         bounds: Bounds | None,
     ) -> None:
-        self.classify, self.clean, self.labels, self.norm = classify, clean, labels, norm
-        self.inputs = clean
-        self.distance = torch.full_like(logits[:, 0], torch.inf, dtype=clean.dtype)
+        self.classify, self.norm, self._batch = classify, norm, inputs
+        correct, labels, logits = clean_pass(classify, rows, inputs, labels)
+        self._misclassified = ~correct
+        self.rows = rows.of(correct)
+        self.clean, self.labels, logits = map(self.rows.read, (inputs, labels, logits))
+        self._inputs = self.clean
+        self.distance = torch.full_like(logits[:, 0], torch.inf, dtype=inputs.dtype)
         self._scale = logit_scale(logits)[:, None]
-        self._reach = norm.length(farthest(clean, bounds))
+        self._reach = norm.length(farthest(self.clean, bounds))
 
     @property
     def found(self) -> Tensor:
-        """Where there is one, ``(N,)`` bool."""
+        """Where there is one, ``(M,)`` bool."""
         return self.distance < torch.inf
 
     def look_at(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Keep the nearer of these points and learn from one gradient where to go.
 
         Returns:
-            ``(N, *)`` gradient of the soft margin, ``(N,)`` which points are misclassified, and
-            ``(N,)`` the distance from the clean sample at which a linear network with this gradient
+            ``(M, *)`` gradient of the soft margin, ``(M,)`` which points are misclassified, and
+            ``(M,)`` the distance from the clean sample at which a linear network with this gradient
             would have its boundary, between a millionth of what the bounds permit and all of it.
         """
         leaf = points.detach().requires_grad_()
-        logits = finite_logits(self.classify(leaf))
+        logits = self.rows.finite(self.classify(leaf))
         scaled = self._scale * logits
         gradient = input_gradient(soft_margin(scaled, self.labels), leaf)
         misclassified = self._keep(points, logits)
@@ -145,16 +162,26 @@ class Nearest:
         return gradient, misclassified, linear.clamp(1e-6 * self._reach, self._reach)
 
     @torch.no_grad()
-    def look_at_last(self, points: Tensor) -> None:
-        """Keep the nearer of these points, without a gradient."""
-        self._keep(points, finite_logits(self.classify(points)))
+    def at_last(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep the nearer of these points as well, without a gradient, and hand all back.
+
+        Returns:
+            ``(N, *)`` the nearest points, the clean samples where there is none, and ``(N,)`` where there
+            is one. A misclassified sample is its own.
+        """
+        found, success = self._batch.clone(), self._misclassified.clone()
+        if self.rows.any():
+            self._keep(points, self.rows.finite(self.classify(points)))
+            self.rows.write(found, self._inputs)
+            self.rows.mark(success, self.found)
+        return found, success
 
     def _keep(self, points: Tensor, logits: Tensor) -> Tensor:
-        """Keep the points that are misclassified and nearer; which are misclassified, ``(N,)``."""
+        """Keep the points that are misclassified and nearer; which are misclassified, ``(M,)``."""
         misclassified = logits.argmax(dim=1) != self.labels
         distance = self.norm.length(points - self.clean)
         nearer = misclassified & (distance < self.distance)
-        self.inputs = torch.where(per_sample(nearer, points), points, self.inputs)
+        self._inputs = torch.where(per_sample(nearer, points), points, self._inputs)
         self.distance = torch.where(nearer, distance, self.distance)
         return misclassified
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -11,12 +13,13 @@ from monai_ima.attacks.base import (
     Model,
     checked_count,
     checked_inputs,
-    search_correct,
 )
 from monai_ima.attacks.ddn_attack import Nearest, annealed, checked_gamma
+from monai_ima.attacks.forms import search
 from monai_ima.attacks.norms import Norm, get_norm
 from monai_ima.attacks.pgd_attack import advanced
 from monai_ima.attacks.result import AttackResult
+from monai_ima.attacks.rows import Rows
 
 
 def fmn(
@@ -81,25 +84,36 @@ def fmn(
             raise ValueError(
                 f"expected start of the inputs' shape {tuple(inputs.shape)}, got {tuple(start.shape)}"
             )
+    function = partial(_fmn, norm=geometry, steps=steps, gamma=gamma, bounds=bounds)
+    starts = () if start is None else (start,)
+    return search(model, geometry, function, inputs, labels, *starts)
+
+
+def _fmn(
+    classify: Classify,
+    rows: Rows,
+    inputs: Tensor,
+    labels: Tensor,
+    start: Tensor | None = None,
+    *,
+    norm: Norm,
+    steps: int,
+    gamma: float,
+    bounds: Bounds | None,
+) -> tuple[Tensor, Tensor]:
+    nearest = Nearest(classify, rows, inputs, labels, norm, bounds)
+    iterate = nearest.clean if start is None else nearest.rows.read(start)
     first_step = 2 if start is None else 1
-
-    def search(classify: Classify, correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        clean = inputs[correct]
-        nearest = Nearest(classify, clean, labels[correct], logits[correct], geometry, bounds)
-        iterate = clean if start is None else start[correct]
-        eps = geometry.length(iterate - clean)
-        for step in range(steps):
-            change = annealed(gamma, gamma / 500, step / steps)
-            gradient, misclassified, linear = nearest.look_at(iterate)
-            grown = (1 + change) * eps
-            grown = torch.where(nearest.found, grown, (1.25 * linear).maximum(grown))
-            shrunk = nearest.distance.minimum((1 - change) * eps)
-            eps = torch.where(misclassified, shrunk, grown)
-            length = eps * annealed(first_step, 0.02, step / steps)
-            iterate = advanced(
-                iterate, gradient, clean, step=length, eps=eps, norm=geometry, bounds=bounds
-            )
-        nearest.look_at_last(iterate)
-        return nearest.inputs, nearest.found
-
-    return search_correct(model, inputs, labels, geometry, search)
+    eps = norm.length(iterate - nearest.clean)
+    for step in range(steps if nearest.rows.any() else 0):
+        change = annealed(gamma, gamma / 500, step / steps)
+        gradient, misclassified, linear = nearest.look_at(iterate)
+        grown = (1 + change) * eps
+        grown = torch.where(nearest.found, grown, (1.25 * linear).maximum(grown))
+        shrunk = nearest.distance.minimum((1 - change) * eps)
+        eps = torch.where(misclassified, shrunk, grown)
+        length = eps * annealed(first_step, 0.02, step / steps)
+        iterate = advanced(
+            iterate, gradient, nearest.clean, step=length, eps=eps, norm=norm, bounds=bounds
+        )
+    return nearest.at_last(iterate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -12,13 +14,13 @@ from monai_ima.attacks.base import (
     checked_count,
     checked_inputs,
     checked_radius,
-    finite_logits,
-    search_correct,
 )
 from monai_ima.attacks.ddn_attack import annealed, farthest
+from monai_ima.attacks.forms import clean_pass, search
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import advanced, input_gradient
 from monai_ima.attacks.result import AttackResult
+from monai_ima.attacks.rows import Rows
 
 
 def fmn_targeted(
@@ -75,40 +77,59 @@ def fmn_targeted(
     finite = torch.as_tensor(known, dtype=inputs.dtype).clamp(max=torch.finfo(inputs.dtype).max)
     nearest = checked_radius("known", finite, inputs).minimum(reach)
 
-    def search(classify: Classify, correct: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        clean, own, best = inputs[correct], labels[correct], nearest[correct]
-        found, success = clean.clone(), torch.zeros_like(own, dtype=torch.bool)
-        for target in _targets(classify, clean, own, logits[correct], geometry, targets).unbind(
-            dim=1
-        ):
-            iterate, eps = clean, 0.9 * best
-            for step in range(steps + 1):
-                last = step == steps
-                leaf = iterate.detach().requires_grad_(not last)
-                logits = finite_logits(classify(leaf))
-                misclassified = logits.argmax(dim=1) != own
-                distance = geometry.length(iterate - clean)
-                nearer = misclassified & (distance < best)
-                found = torch.where(per_sample(nearer, iterate), iterate, found)
-                best, success = torch.where(nearer, distance, best), success | nearer
-                if last:
-                    break
-                gradient = input_gradient(_ahead(logits, own, target), leaf)
-                change = annealed(0.3, 0.02, step / steps)
-                shrunk = (1 - change) * eps.minimum(best)
-                eps = torch.where(misclassified, shrunk, (1 + change) * eps)
-                iterate = advanced(
-                    iterate,
-                    gradient,
-                    clean,
-                    step=annealed(1.4, 0.05, step / steps) * eps,
-                    eps=eps,
-                    norm=geometry,
-                    bounds=bounds,
-                )
-        return found, success
+    function = partial(_fmn_targeted, norm=geometry, steps=steps, targets=targets, bounds=bounds)
+    return search(model, geometry, function, inputs, labels, nearest)
 
-    return search_correct(model, inputs, labels, geometry, search)
+
+def _fmn_targeted(
+    classify: Classify,
+    rows: Rows,
+    inputs: Tensor,
+    labels: Tensor,
+    nearest: Tensor,
+    *,
+    norm: Norm,
+    steps: int,
+    targets: int,
+    bounds: Bounds | None,
+) -> tuple[Tensor, Tensor]:
+    found = inputs.clone()
+    correct, labels, logits = clean_pass(classify, rows, inputs, labels)
+    crossed = ~correct
+    rows = rows.of(correct)
+    if not rows.any():
+        return found, crossed
+    clean, own, best, logits = map(rows.read, (inputs, labels, nearest, logits))
+    closest, success = clean, torch.zeros_like(own, dtype=torch.bool)
+    for target in _targets(classify, clean, own, logits, norm, targets).unbind(dim=1):
+        iterate, eps = clean, 0.9 * best
+        for step in range(steps + 1):
+            last = step == steps
+            leaf = iterate.detach().requires_grad_(not last)
+            logits = rows.finite(classify(leaf))
+            misclassified = logits.argmax(dim=1) != own
+            distance = norm.length(iterate - clean)
+            nearer = misclassified & (distance < best)
+            closest = torch.where(per_sample(nearer, iterate), iterate, closest)
+            best, success = torch.where(nearer, distance, best), success | nearer
+            if last:
+                break
+            gradient = input_gradient(_ahead(logits, own, target), leaf)
+            change = annealed(0.3, 0.02, step / steps)
+            shrunk = (1 - change) * eps.minimum(best)
+            eps = torch.where(misclassified, shrunk, (1 + change) * eps)
+            iterate = advanced(
+                iterate,
+                gradient,
+                clean,
+                step=annealed(1.4, 0.05, step / steps) * eps,
+                eps=eps,
+                norm=norm,
+                bounds=bounds,
+            )
+    rows.write(found, closest)
+    rows.mark(crossed, success)
+    return found, crossed
 
 
 def _ahead(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from monai_ima.attacks.draws import SampleDraws
+
 
 class Norm(Protocol):
     """A norm on perturbations ``delta`` of shape ``(N, *)``; radii ``eps`` have shape ``(N,)``."""
@@ -26,7 +28,7 @@ class Norm(Protocol):
         """Closest perturbation inside the ball of radius ``eps``."""
         ...
 
-    def uniform(self, like: Tensor, eps: Tensor, generator: torch.Generator | None) -> Tensor:
+    def uniform(self, like: Tensor, eps: Tensor, draws: SampleDraws) -> Tensor:
         """Perturbation drawn uniformly from the ball of radius ``eps``, shaped ``like``."""
         ...
 
@@ -46,8 +48,8 @@ class Linf:
         eps = per_sample(eps, delta)
         return delta.clamp(-eps, eps)
 
-    def uniform(self, like: Tensor, eps: Tensor, generator: torch.Generator | None) -> Tensor:
-        return (2 * _rand(like, generator) - 1) * per_sample(eps, like)
+    def uniform(self, like: Tensor, eps: Tensor, draws: SampleDraws) -> Tensor:
+        return (2 * draws.uniform(like) - 1) * per_sample(eps, like)
 
 
 class L2:
@@ -72,12 +74,15 @@ class L2:
         shrink = torch.where(inside, 1, eps / torch.where(inside, 1, length))
         return delta * per_sample(shrink, delta)
 
-    def uniform(self, like: Tensor, eps: Tensor, generator: torch.Generator | None) -> Tensor:
+    def uniform(self, like: Tensor, eps: Tensor, draws: SampleDraws) -> Tensor:
         # The direction of a Gaussian is uniform; a radius u^(1/d) makes the volume uniform.
-        gaussian = torch.empty_like(like).normal_(generator=generator)
         dimensions = max(1, math.prod(like.shape[1:]))
-        radius = eps * _rand(eps, generator).pow_(1 / dimensions)
-        return self.direction(gaussian) * per_sample(radius, like)
+        shares = draws._replace(stream=draws.stream + 1).uniform(eps[:, None])[:, 0]
+        radius = eps * shares ** (1 / dimensions)
+        return self.direction(draws.normal(like)) * per_sample(radius, like)
+
+
+_NORMS: dict[str, Norm] = {"linf": Linf(), "l2": L2()}
 
 
 def get_norm(norm: Norm | str) -> Norm:
@@ -86,18 +91,13 @@ def get_norm(norm: Norm | str) -> Norm:
     Raises:
         ValueError: if no norm has that name.
     """
-    norms: dict[str, Norm] = {"linf": Linf(), "l2": L2()}
-    if isinstance(norm, str) and norm in norms:
-        return norms[norm]
+    if isinstance(norm, str) and norm in _NORMS:
+        return _NORMS[norm]
     if isinstance(norm, str) or not hasattr(norm, "project"):
-        raise ValueError(f"expected norm to be one of {sorted(norms)}, got {norm!r}")
+        raise ValueError(f"expected norm to be one of {sorted(_NORMS)}, got {norm!r}")
     return norm
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:
     """Shape ``(N,)`` values so that they broadcast over the trailing dimensions of ``like``."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))
-
-
-def _rand(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.empty_like(like).uniform_(generator=generator)

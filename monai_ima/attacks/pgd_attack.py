@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -12,15 +13,16 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    attacking,
     checked_count,
+    checked_index,
     checked_inputs,
-    checked_logits,
     checked_radius,
-    finite_logits,
 )
+from monai_ima.attacks.draws import SampleDraws, drawn_seed
+from monai_ima.attacks.forms import search
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.result import AttackResult
+from monai_ima.attacks.rows import Rows
 from monai_ima.losses import soft_margin
 
 Until: TypeAlias = Literal["crossing", "end"]
@@ -52,7 +54,9 @@ def pgd(
     until: Until = "crossing",
     bounds: Bounds | None = (0.0, 1.0),
     loss: Callable[[Tensor, Tensor], Tensor] = soft_margin,
+    index: Tensor | None = None,
     generator: torch.Generator | None = None,
+    where: Tensor | None = None,
 ) -> AttackResult:
     """Search the ball around each sample for a misclassified point, by projected gradient ascent.
 
@@ -75,7 +79,10 @@ def pgd(
         bounds: range of valid inputs, kept by every iterate, or ``None``.
         loss: what is climbed, logits and labels to ``(N,)`` values. The soft margin has
             cross-entropy's direction without its vanishing gradient.
-        generator: source of the random start; the global one of torch by default.
+        index: ``(N,)`` numbers of the samples, on which the random starts depend; by default their
+            places in the batch.
+        generator: source of the random starts' seed; torch's global one on the CPU by default.
+        where: ``(N,)`` bool, the samples to attack; the others are handed back as they are.
 
     Returns:
         For each sample the iterate where it stopped; ``success`` where any was misclassified.
@@ -90,80 +97,98 @@ def pgd(
         raise ValueError(f"expected until to be one of {get_args(Until)}, got {until!r}")
     geometry = get_norm(norm)
     inputs, labels = checked_inputs(inputs, labels, bounds)
-    with attacking(model, inputs) as classify:
-        ascent = ascend(
-            classify,
-            inputs,
-            labels,
-            eps=eps,
-            norm=geometry,
-            steps=steps,
-            step_size=step_size,
-            random_start=random_start,
-            until=until,
-            bounds=bounds,
-            loss=loss,
-            generator=generator,
-        )
-        distance = geometry.length(ascent.current - inputs)
-    return AttackResult(ascent.current, ascent.crossed, distance)
+    function = partial(
+        _pgd,
+        norm=geometry,
+        steps=steps,
+        random_start=random_start,
+        until=until,
+        bounds=bounds,
+        loss=loss,
+    )
+    known = ascent_arguments(
+        inputs, eps, step_size, index, steps=steps, random_start=random_start, generator=generator
+    )
+    return search(model, geometry, function, inputs, labels, *known, where=where)
+
+
+def _pgd(*batch: Any, **settings: Any) -> tuple[Tensor, Tensor]:
+    ascent = ascend(*batch, **settings)
+    return ascent.current, ascent.crossed
+
+
+def ascent_arguments(
+    inputs: Tensor,
+    eps: float | Tensor,
+    step_size: float | Tensor | None,
+    index: Tensor | None,
+    *,
+    steps: int,
+    random_start: bool,
+    generator: torch.Generator | None,
+) -> tuple[Tensor, ...]:
+    """Radius and length of a step ``(N,)``, number ``(N,)`` of each sample, and the starts' seed ``()``.
+
+    Arguments as in :func:`pgd`.
+    """
+    checked_count("steps", steps, at_least=1)
+    radius = checked_radius("eps", eps, inputs)
+    step = 4 * radius / steps if step_size is None else step_size
+    seed = drawn_seed(generator) if random_start else 0
+    return (
+        radius,
+        checked_radius("step_size", step, inputs),
+        checked_index(index, inputs),
+        torch.tensor(seed, device=inputs.device),
+    )
 
 
 def ascend(
     classify: Classify,
+    rows: Rows,
     inputs: Tensor,
     labels: Tensor,
+    eps: Tensor,
+    step: Tensor,
+    index: Tensor,
+    seed: Tensor,
     *,
-    eps: float | Tensor,
     norm: Norm,
     steps: int,
-    step_size: float | Tensor | None,
     random_start: bool,
     bounds: Bounds | None,
     loss: Callable[[Tensor, Tensor], Tensor],
-    generator: torch.Generator | None,
     until: Until = "crossing",
 ) -> Ascent:
     """Climb ``loss`` inside each sample's ball, by default until its first misclassified iterate.
 
-    Arguments as in :func:`pgd`, but the model, which is as :func:`attacking` yields it.
+    Arguments as in :func:`pgd`, but the model, which is as :func:`attacking` yields it, the rows to
+    work on, and what :func:`ascent_arguments` says of each sample.
     """
-    checked_count("steps", steps, at_least=1)
-    radius = checked_radius("eps", eps, inputs)
-    step = checked_radius(
-        "step_size", 4 * radius / steps if step_size is None else step_size, inputs
-    )
-    iterate = inputs.clone()
-    if random_start:
-        iterate = clipped(inputs + norm.uniform(inputs, radius, generator), bounds)
     previous, current = inputs.clone(), inputs.clone()
-    crossed = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
-    # The samples still climbing: their places in the batch, and what the loop needs of each.
-    active = torch.arange(len(inputs), device=inputs.device)
-    clean, targets = inputs, labels.clone()
-    if len(inputs) == 0:  # some layers refuse an empty batch
-        return Ascent(previous, current, crossed)
-
+    crossed = torch.zeros_like(labels, dtype=torch.bool)
+    start = inputs
+    if random_start:
+        start = clipped(inputs + norm.uniform(inputs, eps, SampleDraws(seed, index)), bounds)
+    iterate, clean, targets, eps, step = map(rows.read, (start, inputs, labels, eps, step))
     for iteration in range(steps + 1):
         more_steps = iteration < steps
         leaf = iterate.detach().requires_grad_(more_steps)
-        logits = classify(leaf)
-        logits = checked_logits(logits, targets) if iteration == 0 else finite_logits(logits)
+        logits = rows.finite(classify(leaf))
+        if iteration == 0:
+            targets = rows.fitting(targets, logits)
         correct = logits.argmax(dim=1) == targets
-        current[active] = iterate
-        crossed[active[~correct]] = True
+        rows.write(current, iterate)
+        rows.mark(crossed, ~correct)
         going_on = correct if until == "crossing" else torch.ones_like(correct)
-        if not more_steps or not going_on.any():
+        if not more_steps or not rows.any(going_on):
             break
         gradient = input_gradient(loss(logits, targets), leaf)
-        if not going_on.all():
-            active, clean, targets = active[going_on], clean[going_on], targets[going_on]
-            iterate, gradient = iterate[going_on], gradient[going_on]
-            radius, step = radius[going_on], step[going_on]
-        previous[active] = iterate
-        iterate = advanced(
-            iterate, gradient, clean, step=step, eps=radius, norm=norm, bounds=bounds
+        iterate, gradient, clean, targets, eps, step = rows.keep(
+            going_on, iterate, gradient, clean, targets, eps, step
         )
+        rows.write(previous, iterate)
+        iterate = advanced(iterate, gradient, clean, step=step, eps=eps, norm=norm, bounds=bounds)
     return Ascent(previous, current, crossed)
 
 

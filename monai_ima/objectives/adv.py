@@ -65,11 +65,11 @@ class StandardAdversarial(Objective):
         network: nn.Module,
         inputs: Tensor,
         labels: Tensor,
-        index: Tensor,  # noqa: ARG002  nothing is remembered about a sample
+        index: Tensor,
     ) -> ObjectiveResult:
         classify, labels = classifying(network), checked_labels(labels)
         logits = classify(inputs)
-        noisy = self._attack(network, inputs, labels).inputs
+        noisy = self._attack(network, inputs, labels, index=index).inputs
         loss_clean = F.cross_entropy(logits, labels)
         loss_noisy = F.cross_entropy(classify(noisy), labels)
         terms = {"loss_clean": loss_clean.detach(), "loss_noisy": loss_noisy.detach()}

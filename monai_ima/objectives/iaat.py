@@ -108,10 +108,10 @@ class IAAT(Objective):
         if self.seen < self.warmup * len(self.radii):
             radii = torch.where(correct, self.eps, torch.zeros_like(remembered))
         else:
-            target = self._largest_safe(network, inputs, labels, remembered, correct)
+            target = self._largest_safe(network, inputs, labels, remembered, index, correct)
             radii = (1 - self.beta) * remembered + self.beta * target
         self._remember(index, radii)
-        noisy = self._attack(network, inputs, labels, eps=radii, until="end").inputs
+        noisy = self._attack(network, inputs, labels, eps=radii, index=index, until="end").inputs
         loss = F.cross_entropy(classifying(network)(noisy), labels)
         terms = {
             "loss_clean": F.cross_entropy(logits, labels),
@@ -121,13 +121,19 @@ class IAAT(Objective):
         return ObjectiveResult(loss, logits, terms)
 
     def _largest_safe(
-        self, network: nn.Module, inputs: Tensor, labels: Tensor, radii: Tensor, correct: Tensor
+        self,
+        network: nn.Module,
+        inputs: Tensor,
+        labels: Tensor,
+        radii: Tensor,
+        index: Tensor,
+        correct: Tensor,
     ) -> Tensor:
         """The largest of three radii in which PGD finds no error, 0 for a misclassified sample."""
 
         def robust(radii: Tensor, among: Tensor) -> Tensor:
-            found = self._attack(network, inputs[among], labels[among], eps=radii[among])
-            return among.masked_scatter(among, ~found.success)
+            found = self._attack(network, inputs, labels, eps=radii, index=index, where=among)
+            return among & ~found.success
 
         larger, smaller = radii + self.gamma, (radii - self.gamma).clamp(min=0)
         in_larger = robust(larger, among=correct)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
-import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, Segment, Side, bpgd, get_norm, misclassified
@@ -129,12 +128,10 @@ class IMA(Objective):
         The whole batch goes through the network, a misclassified sample as it is: the statistics of
         a batch norm are those of a batch, however few samples are correct.
         """
-        eps = self.margins[index[correct]].to(inputs.device)
-        found = self._noise(network, inputs[correct], labels[correct], eps=eps)
-        noisy, crossed = inputs.clone(), torch.zeros_like(correct)
-        noisy[correct], crossed[correct] = found.inputs, found.success
-        losses = cross_entropy(classifying(network)(noisy), labels)
-        return losses, crossed if self.noisy == "crossed" else correct
+        eps = self.margins[index].to(inputs.device)
+        found = self._noise(network, inputs, labels, eps=eps, index=index, where=correct)
+        losses = cross_entropy(classifying(network)(found.inputs), labels)
+        return losses, found.success if self.noisy == "crossed" else correct
 
     def update_margins(
         self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor
@@ -152,14 +149,7 @@ class IMA(Objective):
         """
         labels = checked_labels(labels)
         correct = ~misclassified(network, inputs, labels)
-        found = self._boundary(
-            network,
-            inputs[correct],
-            labels[correct],
-            eps=self.margins[index[correct]].to(inputs.device),
-        )
-        crossed = torch.zeros_like(correct)
-        distance = torch.zeros(len(inputs), dtype=inputs.dtype, device=inputs.device)
-        crossed[correct], distance[correct] = found.success, found.distance
-        self.margins.update(index, correct=correct, crossed=crossed, distance=distance)
-        return crossed
+        eps = self.margins[index].to(inputs.device)
+        found = self._boundary(network, inputs, labels, eps=eps, index=index, where=correct)
+        self.margins.update(index, correct=correct, crossed=found.success, distance=found.distance)
+        return found.success

@@ -82,7 +82,11 @@ class MMA(Objective):
         logits = classify(inputs)
         correct = soft_margin(logits, labels) < 0
         found, distance = self._boundary(
-            network, inputs[correct], labels[correct], self.margins[index[correct]].to(inputs)
+            network,
+            inputs[correct],
+            labels[correct],
+            self.margins[index[correct]].to(inputs),
+            index[correct],
         )
         noisy, distances = inputs.clone(), inputs.new_zeros(len(inputs))
         noisy[correct], distances[correct] = found, distance
@@ -101,11 +105,13 @@ class MMA(Objective):
         return ObjectiveResult(_CLEAN * loss_clean + (1 - _CLEAN) * loss_noisy, logits, terms)
 
     def _boundary(
-        self, network: nn.Module, inputs: Tensor, labels: Tensor, radii: Tensor
+        self, network: nn.Module, inputs: Tensor, labels: Tensor, radii: Tensor, index: Tensor
     ) -> tuple[Tensor, Tensor]:
         """AN-PGD: the points found, and how far along their rays they lie, no further than searched."""
         step_size = 2.5 * radii / self.steps
-        attacked = self._attack(network, inputs, labels, eps=radii, step_size=step_size)
+        attacked = self._attack(
+            network, inputs, labels, eps=radii, step_size=step_size, index=index
+        )
         direction = attacked.inputs - inputs
         length = attacked.distance
         direction = direction / per_sample(torch.where(length == 0, 1, length), direction)

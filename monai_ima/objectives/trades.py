@@ -17,6 +17,7 @@ from monai_ima.attacks.base import (
     checked_radius,
     classifying,
 )
+from monai_ima.attacks.draws import SampleDraws, drawn_seed
 from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
 from monai_ima.losses import kl_divergence
 from monai_ima.objectives.base import Objective, ObjectiveResult
@@ -79,24 +80,25 @@ class TRADES(Objective):
         network: nn.Module,
         inputs: Tensor,
         labels: Tensor,
-        index: Tensor,  # noqa: ARG002  nothing is remembered about a sample
+        index: Tensor,
     ) -> ObjectiveResult:
         inputs, labels = checked_inputs(inputs, labels, self.bounds)
         classify = classifying(network)
         logits = classify(inputs)
-        noisy = self._furthest(network, inputs)
+        noisy = self._furthest(network, inputs, index)
         loss_clean = F.cross_entropy(logits, labels)
         loss_noisy = kl_divergence(logits, classify(noisy)).mean()
         terms = {"loss_clean": loss_clean.detach(), "loss_noisy": loss_noisy.detach()}
         return ObjectiveResult(loss_clean + self.beta * loss_noisy, logits, terms)
 
-    def _furthest(self, network: nn.Module, inputs: Tensor) -> Tensor:
+    def _furthest(self, network: nn.Module, inputs: Tensor, index: Tensor) -> Tensor:
         """Inputs in the ball whose prediction is far from the clean one's."""
         eps = checked_radius("eps", self.eps, inputs)
         with attacking(network, inputs) as classify:
             with torch.no_grad():
                 logits = classify(inputs)
-            noisy = clipped(inputs + _START * torch.randn_like(inputs), self.bounds)
+            draws = SampleDraws(drawn_seed(None), index.to(inputs.device))
+            noisy = clipped(inputs + _START * draws.normal(inputs), self.bounds)
             for _ in range(self.steps):
                 leaf = noisy.requires_grad_()
                 gradient = input_gradient(kl_divergence(logits, classify(leaf)), leaf)

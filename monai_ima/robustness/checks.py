@@ -190,7 +190,8 @@ def black_box(subset: Subset, *, queries: int = 1000) -> Check:
             norm=subset.norm,
             queries=queries,
             bounds=subset.bounds,
-            generator=seeded(subset.seed, "black box", device=subset.inputs.device),
+            index=subset.index[places],
+            generator=seeded(subset.seed, "black box"),
         )
         broken += int(result.success.sum())
     passed = broken <= few

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from monai_ima.attacks import Norm
 from monai_ima.attacks.base import Bounds, Model, attacking, checked_logits
+from monai_ima.attacks.draws import SampleDraws
 from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
-from monai_ima.robustness.seeds import seeded
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Order: TypeAlias = Literal["up", "down"]
@@ -78,12 +78,9 @@ def levelwise_pgd(
         return robust_at[samples] + 1 if order == "up" else broken_at[samples] - 1
 
     def starts(samples: Tensor) -> Tensor:
-        restart = attempt[samples] % restarts
-        draws = zip(index[samples].tolist(), restart.tolist(), strict=True)
-        names = [(seed, *draw) for draw in draws]
-        return random_starts(
-            inputs[samples], radii[level[samples]], norm=norm, bounds=bounds, names=names
-        )
+        draws = SampleDraws(seed, index[samples], attempt[samples] % restarts)
+        delta = norm.uniform(inputs[samples], radii[level[samples]], draws)
+        return clipped(inputs[samples] + delta, bounds)
 
     level = next_level(torch.arange(len(inputs), device=inputs.device))
     queue = priority.argsort(descending=True)
@@ -127,21 +124,3 @@ def levelwise_pgd(
             rows = torch.cat([rows[~over], starting])
             iterate = torch.cat([iterate[~over], starts(starting)])
     return broken_at, found
-
-
-def random_starts(
-    inputs: Tensor,
-    eps: Tensor,
-    *,
-    norm: Norm,
-    bounds: Bounds | None,
-    names: Sequence[tuple[object, ...]],
-) -> Tensor:
-    """A random point in each sample's ball, ``(N, *)``, that the sample's names alone determine."""
-    # Drawn on the CPU, for the same start on every device.
-    clean, radius = inputs.cpu(), eps.to(inputs).cpu()
-    delta = [
-        norm.uniform(clean[row : row + 1], radius[row : row + 1], seeded(*name))
-        for row, name in enumerate(names)
-    ]
-    return clipped(inputs + torch.cat([clean[:0], *delta]).to(inputs), bounds)

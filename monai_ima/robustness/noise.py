@@ -10,10 +10,11 @@ from torch import Tensor
 
 from monai_ima.attacks import Norm, misclassified
 from monai_ima.attacks.base import Bounds, Model
+from monai_ima.attacks.draws import SampleDraws
 from monai_ima.attacks.pgd_attack import clipped
-from monai_ima.robustness.seeds import seeded
 
 Noise: TypeAlias = Literal["uniform", "gaussian"]
+_STREAMS = {"uniform": 2, "gaussian": 4}  # other numbers than those of the attacks' starts
 
 
 def white_noise_errors(
@@ -56,21 +57,16 @@ def white_noise_errors(
     """
     errors = torch.zeros(len(inputs), len(eps), dtype=torch.long, device=inputs.device)
     for draw in range(draws):
-        units = [
-            _unit(noise, sample[None].cpu(), norm, seeded(seed, name, noise, draw))
-            for sample, name in zip(inputs, index.tolist(), strict=True)
-        ]
-        unit = torch.cat([inputs[:0].cpu(), *units]).to(inputs)
+        unit = _unit(noise, inputs, norm, SampleDraws(seed, index, draw, _STREAMS[noise]))
         for level, radius in enumerate(eps.to(inputs)):
             noisy = clipped(inputs + radius * unit, bounds)
             errors[:, level] += misclassified(model, noisy, labels)
     return errors
 
 
-def _unit(noise: Noise, like: Tensor, norm: Norm, generator: torch.Generator) -> Tensor:
+def _unit(noise: Noise, like: Tensor, norm: Norm, draws: SampleDraws) -> Tensor:
     """Noise of level 1."""
     if noise == "uniform":
-        return norm.uniform(like, like.new_ones(1), generator)
-    gaussian = torch.empty_like(like).normal_(generator=generator)
+        return norm.uniform(like, torch.ones_like(like.flatten(1)[:, 0]), draws)
     dimensions = math.prod(like.shape[1:]) if norm.name == "l2" else 1
-    return gaussian / math.sqrt(dimensions)
+    return draws.normal(like) / math.sqrt(dimensions)

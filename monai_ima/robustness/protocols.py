@@ -33,6 +33,7 @@ from monai_ima.robustness.search import (
     keep_closer,
     nothing_found,
 )
+from monai_ima.robustness.seeds import seeded
 
 _LOSSES = (soft_margin, hard_margin)  # what PGD climbs: cross-entropy's direction, then the margin
 # What is known lies within these multiples of a level where PGD, or targeted APGD, may find more.
@@ -255,7 +256,8 @@ class Strong(Protocol):
                 norm=task.norm,
                 steps=self.steps,
                 targets=self.targets,
-                generator=task.generator(rows, "targeted"),
+                index=task.index[rows],
+                generator=seeded(task.seed, "targeted"),
             )
 
         attacked_downwards(task, errors, [targeted], within=_NOT_FAR)
@@ -307,8 +309,15 @@ def _apgd(task: Task, steps: int, restart: int) -> Callable[[Tensor, Tensor], At
 
 def _square(task: Task, queries: int) -> Callable[[Tensor, Tensor], AttackResult]:
     def attack(rows: Tensor, eps: Tensor) -> AttackResult:
-        generator = task.generator(rows, "square")
-        return task.run(square, rows, eps=eps, norm=task.norm, queries=queries, generator=generator)
+        return task.run(
+            square,
+            rows,
+            eps=eps,
+            norm=task.norm,
+            queries=queries,
+            index=task.index[rows],
+            generator=seeded(task.seed, "square"),
+        )
 
     return attack
 

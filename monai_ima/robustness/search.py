@@ -12,9 +12,10 @@ from torch import Tensor
 from monai_ima.attacks import AttackResult, Norm, fmn
 from monai_ima.attacks.base import Bounds, Model, attacking
 from monai_ima.attacks.bpgd_attack import bisect
+from monai_ima.attacks.draws import SampleDraws
+from monai_ima.attacks.pgd_attack import clipped
 from monai_ima.losses import hard_margin, logit_scale
-from monai_ima.robustness.levelwise_pgd import Loss, Order, levelwise_pgd, random_starts
-from monai_ima.robustness.seeds import seeded
+from monai_ima.robustness.levelwise_pgd import Loss, Order, levelwise_pgd
 
 _BISECTIONS = 10
 
@@ -48,17 +49,10 @@ class Task:
 
     def starts(self, rows: Tensor, eps: Tensor, restart: int) -> Tensor:
         """A random point in the ball of radius ``eps`` around each of the samples ``rows``."""
-        return random_starts(
-            self.inputs[rows],
-            eps,
-            norm=self.norm,
-            bounds=self.bounds,
-            names=[(self.seed, name, restart) for name in self.index[rows].tolist()],
+        draws = SampleDraws(self.seed, self.index[rows], restart)
+        return clipped(
+            self.inputs[rows] + self.norm.uniform(self.inputs[rows], eps, draws), self.bounds
         )
-
-    def generator(self, rows: Tensor, *names: object) -> torch.Generator:
-        """A generator that the seed, the first of the samples ``rows`` and the names determine."""
-        return seeded(self.seed, int(self.index[rows[0]]), *names, device=self.inputs.device)
 
     def classes(self) -> int:
         """How many classes the model tells apart."""

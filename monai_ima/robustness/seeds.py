@@ -7,7 +7,7 @@ import hashlib
 import torch
 
 
-def seeded(*names: object, device: torch.device | str = "cpu") -> torch.Generator:
+def seeded(*names: object) -> torch.Generator:
     """A generator that these names determine, a seed and the number of a sample, say.
 
     What is drawn for a sample is then the same whatever batch it is in, and whether a run was
@@ -15,4 +15,4 @@ def seeded(*names: object, device: torch.device | str = "cpu") -> torch.Generato
     """
     # A hash, since torch's generator on the CPU takes only 32 bits of a seed.
     digest = hashlib.sha256("/".join(map(str, names)).encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:4], "big"))
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))

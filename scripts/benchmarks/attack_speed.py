@@ -39,6 +39,7 @@ from torch import Tensor, nn
 
 from monai_ima import __version__
 from monai_ima.attacks import bpgd, get_norm, misclassified, pgd
+from monai_ima.attacks.draws import SampleDraws
 from monai_ima.data import CenterSquareCropd, LoadGreyd, load_datalist, write_synthetic_oct
 from monai_ima.losses import soft_margin
 from monai_ima.networks import small_cnn
@@ -290,7 +291,9 @@ def our_pgd(model: nn.Module, inputs: Tensor, labels: Tensor, case: Case) -> Ten
 def handwritten_pgd(model: nn.Module, inputs: Tensor, labels: Tensor, case: Case) -> Tensor:
     """The usual loop: mean cross-entropy, ``backward`` through inputs and parameters alike."""
     norm, eps = get_norm(case.norm), torch.full((len(inputs),), case.eps)
-    perturbed = (inputs + norm.uniform(inputs, eps, None)).clamp(0, 1)
+    perturbed = (
+        inputs + norm.uniform(inputs, eps, SampleDraws(0, torch.arange(len(inputs))))
+    ).clamp(0, 1)
     for _ in range(PGD_STEPS):
         perturbed = perturbed.detach().requires_grad_()
         loss = F.cross_entropy(model(perturbed), labels)

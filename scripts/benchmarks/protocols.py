@@ -41,6 +41,7 @@ from torch import Tensor, nn
 
 from monai_ima import __version__
 from monai_ima.attacks import get_norm, misclassified
+from monai_ima.attacks.draws import SampleDraws
 from monai_ima.losses import cross_entropy, hard_margin
 from monai_ima.report import markdown_table
 from monai_ima.robustness import (
@@ -52,7 +53,6 @@ from monai_ima.robustness import (
     Strong,
     closest_errors,
 )
-from monai_ima.robustness.levelwise_pgd import random_starts
 
 try:
     import torchattacks
@@ -188,17 +188,12 @@ def plain(
     broken = []
     index = torch.arange(len(labels)) if index is None else index
     for rows in torch.arange(len(labels)).split(BATCH):
-        clean, targets, names = inputs[rows], labels[rows], index[rows].tolist()
+        clean, targets, names = inputs[rows], labels[rows], index[rows]
         radius = torch.full((len(clean),), eps)
         wrong = torch.zeros(len(clean), dtype=torch.bool)
         for restart in range(RESTARTS):
-            iterate = random_starts(
-                clean,
-                radius,
-                norm=geometry,
-                bounds=(0.0, 1.0),
-                names=[(seed, name, restart) for name in names],
-            )
+            draws = SampleDraws(seed, names, restart)
+            iterate = (clean + geometry.uniform(clean, radius, draws)).clamp(0, 1)
             for _ in range(STEPS):
                 leaf = iterate.detach().requires_grad_()
                 logits = model(leaf)

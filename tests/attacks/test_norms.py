@@ -6,6 +6,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from monai_ima.attacks import L2, Linf, get_norm
+from monai_ima.attacks.draws import SampleDraws
 
 NORMS = [Linf(), L2()]
 perturbations = array_shapes(min_dims=2, max_dims=4, max_side=5).flatmap(
@@ -50,7 +51,7 @@ def test_a_gradient_too_small_to_square_still_has_a_direction():
 @pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
 def test_uniform_fills_the_ball_of_each_sample(norm):
     eps = torch.tensor([0.5, 2.0]).repeat_interleave(20_000)
-    draws = norm.uniform(torch.empty(40_000, 2), eps, torch.Generator().manual_seed(0))
+    draws = norm.uniform(torch.empty(40_000, 2), eps, SampleDraws(0, torch.arange(40_000)))
     share = norm.length(draws) / eps
     assert share.max() <= 1
     # In the plane half of the ball's area lies within sqrt(1/2) of its radius.

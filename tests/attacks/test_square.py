@@ -78,7 +78,7 @@ def test_no_query_in_linf_repeats_the_best(shape):
 @pytest.mark.parametrize("side", [1, 2, 5])
 def test_windows_have_their_side_and_reach_every_corner(side):
     images = torch.zeros(3000, 2, 4, 5, 6)
-    window, ring = random_window(images, side, seeded())
+    window, ring = random_window(images, side, torch.rand(3000, 3, generator=seeded()))
     sides = [min(side, size) for size in (4, 5, 6)]
     assert window.shape == (3000, 1, 4, 5, 6)
     assert (window.flatten(1).sum(dim=1) == torch.tensor(sides).prod()).all()

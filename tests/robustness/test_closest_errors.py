@@ -9,6 +9,7 @@ from small_net import blobs, trained_mlp
 from torch import nn
 
 from monai_ima.attacks import L2, Linf, fmn_targeted, get_norm
+from monai_ima.attacks.draws import SampleDraws
 from monai_ima.losses import cross_entropy, hard_margin
 from monai_ima.robustness import (
     BlackBox,
@@ -22,7 +23,6 @@ from monai_ima.robustness import (
     noise_levels,
     protocols,
 )
-from monai_ima.robustness.seeds import seeded
 
 WIDE = (-100.0, 100.0)
 PROTOCOLS = [MinimumNorm(), Paper(), Screen(), Strong(), BlackBox(300)]
@@ -139,11 +139,8 @@ def test_margins_inside_a_polytope(protocol, norm):
 def last_iterate_pgd(model, inputs, labels, eps, norm, loss, steps, index, restart):
     """PGD as a textbook has it, from the start that ours takes: what is misclassified at its end?"""
     geometry, radius = get_norm(norm), inputs.new_full((len(inputs),), eps)
-    starts = [
-        geometry.uniform(sample[None], radius[:1], seeded(0, int(name), restart))
-        for sample, name in zip(inputs, index, strict=True)
-    ]
-    iterate = (inputs + torch.cat(starts)).clamp(0, 1)
+    draws = SampleDraws(0, index, restart)
+    iterate = (inputs + geometry.uniform(inputs, radius, draws)).clamp(0, 1)
     for _ in range(steps):
         leaf = iterate.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(loss(model(leaf), labels).sum(), leaf)
@@ -294,7 +291,7 @@ class Scripted(Linf):
     def __init__(self, *starts):
         self.starts = list(starts)
 
-    def uniform(self, like, eps, generator):
+    def uniform(self, like, eps, draws):
         return torch.full_like(like, self.starts.pop(0)) * eps[:, None]
 
 
@@ -362,7 +359,7 @@ def test_each_start_climbs_cross_entropy_and_the_logit_margin():
 class StillL2(L2):
     """L2 whose random start is the sample itself."""
 
-    def uniform(self, like, eps, generator):
+    def uniform(self, like, eps, draws):
         return torch.zeros_like(like)
 
 

@@ -1,0 +1,104 @@
+"""Functions that ask a network, captured as CUDA graphs: thousands of small kernels launched as one."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import cache
+from typing import Literal, TypeAlias
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
+
+_KEPT = 32  # functions of a network, of which each keeps its tensors
+
+
+class Capture:
+    """A function captured once, to be replayed.
+
+    It does not refer to the function, and so not to the network, which would live as long.
+
+    Args:
+        function: from tensors to tensors, without a question to the device, called before on
+            :func:`side_stream`. What else it reads, as the weights of a network, is read from where
+            it lies at each replay.
+        tensors: what it will be called with, in shape, type and device.
+
+    Raises:
+        RuntimeError: if it does what cannot be captured.
+    """
+
+    def __init__(self, function: Function, tensors: tuple[Tensor, ...]) -> None:
+        self._inputs = tuple(tensor.clone() for tensor in tensors)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, stream=side_stream(tensors[0].device)):
+            self._outputs = function(*self._inputs)
+
+    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """What the function makes of other tensors of the same shapes."""
+        for own, given in zip(self._inputs, tensors, strict=True):
+            own.copy_(given)
+        self._graph.replay()
+        return tuple(output.clone() for output in self._outputs)
+
+
+@cache
+def side_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream that everything is captured on, after a first call on it chose its kernels."""
+    return torch.cuda.Stream(device)
+
+
+# Of each network, by what they are for: "seen" where that was asked for once.
+_CAPTURES: WeakKeyDictionary[
+    nn.Module, OrderedDict[Hashable, Capture | Literal["seen", "impossible"]]
+] = WeakKeyDictionary()
+
+
+def replayed(
+    network: nn.Module, key: Hashable, function: Function, *tensors: Tensor
+) -> tuple[Tensor, ...]:
+    """Call a function that asks a network, from the second time on as a captured graph.
+
+    A capture is for one function, its shapes, and the memory that the weights and buffers lie in:
+    their values may change there, as in a training. What cannot be captured, as a network whose
+    forward pass asks the device, is called as it is, and a warning says so once.
+
+    Args:
+        network: what the function asks.
+        key: what the function depends on beside the tensors and the network.
+        function: from tensors to tensors, without a question to the device.
+        tensors: on a CUDA device.
+    """
+    lie = tuple(each.data_ptr() for each in (*network.parameters(), *network.buffers()))
+    key = (key, lie, *((each.shape, each.dtype, each.device) for each in tensors))
+    captures = _CAPTURES.setdefault(network, OrderedDict())
+    if captures.get(key) == "seen":
+        captures[key] = _captured(function, tensors)
+    capture = captures.setdefault(key, "seen")
+    captures.move_to_end(key)
+    if len(captures) > _KEPT:
+        captures.popitem(last=False)
+    if isinstance(capture, Capture):
+        return capture(*tensors)
+    current, side = torch.cuda.current_stream(tensors[0].device), side_stream(tensors[0].device)
+    side.wait_stream(current)
+    with torch.cuda.stream(side):
+        outputs = function(*tensors)
+    current.wait_stream(side)
+    return outputs
+
+
+def _captured(function: Function, tensors: tuple[Tensor, ...]) -> Capture | Literal["impossible"]:
+    try:
+        return Capture(function, tensors)
+    except RuntimeError as error:
+        warnings.warn(
+            "The network cannot be captured as a CUDA graph and is attacked step by step, which is "
+            f"slower: {error}",
+            stacklevel=2,
+        )
+        return "impossible"
