@@ -58,6 +58,11 @@ _CAPTURES: WeakKeyDictionary[
 ] = WeakKeyDictionary()
 
 
+def can_be_captured(inputs: Tensor) -> bool:
+    """Whether functions of such inputs can be."""
+    return inputs.is_cuda
+
+
 def replayed(
     network: nn.Module, key: Hashable, function: Function, *tensors: Tensor
 ) -> tuple[Tensor, ...]:
@@ -82,8 +87,12 @@ def replayed(
     captures.move_to_end(key)
     if len(captures) > _KEPT:
         captures.popitem(last=False)
-    if isinstance(capture, Capture):
-        return capture(*tensors)
+    if isinstance(capture, str):
+        return _on_side_stream(function, tensors)
+    return capture(*tensors)
+
+
+def _on_side_stream(function: Function, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     current, side = torch.cuda.current_stream(tensors[0].device), side_stream(tensors[0].device)
     side.wait_stream(current)
     with torch.cuda.stream(side):

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks.base import Classify, Model, attacking
-from monai_ima.attacks.capture import replayed
+from monai_ima.attacks.capture import can_be_captured, replayed
 from monai_ima.attacks.norms import Norm
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import FixedShape, Rows, Shrinking
 
 Form: TypeAlias = Literal["auto", "shrinking", "fixed"]
-# From the logits, the rows to work on, and what is known of each sample, the inputs first, to the
-# points found ``(N, *)`` and which of them are misclassified ``(N,)``.
-Search: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
+Results: TypeAlias = tuple[Tensor, ...]
 
 _chosen: list[Form] = ["auto"]
 
@@ -51,7 +48,7 @@ class loop_form:  # noqa: N801  as torch.set_grad_enabled
 def search(
     model: Model,
     norm: Norm,
-    function: partial[tuple[Tensor, Tensor]],
+    function: partial[Any],
     inputs: Tensor,
     labels: Tensor,
     *known: Tensor,
@@ -62,7 +59,8 @@ def search(
     Args:
         model: callable, inputs ``(N, *)`` to logits ``(N, C)``, left as found.
         norm: what the distance is measured in.
-        function: the attack, see :data:`Search`, with settings that are no tensors.
+        function: the attack, see :func:`in_form`, whose results are points ``(N, *)`` and which of
+            them are misclassified ``(N,)``.
         inputs: ``(N, *)`` checked samples.
         labels: ``(N,)`` class indices.
         known: further tensors for the function, of each sample ``(N, *)`` or of all ``()``.
@@ -74,22 +72,78 @@ def search(
     """
     if len(inputs) > 0:  # some layers refuse an empty batch
         with attacking(model, inputs) as classify:
-            # One that was made in inference mode takes part in no gradient.
-            inputs, labels, *rest = (
-                each.clone() if each.is_inference() else each for each in (inputs, labels, *known)
-            )
-            if _chosen[0] == "fixed" or (_chosen[0] == "auto" and inputs.is_cuda):
-                result, fault = _in_fixed_shape(
-                    model, classify, norm, function, inputs, labels, *rest, where=where
-                )
-                if not fault:  # the other form says which
-                    return result
-            rows = Shrinking(None if where is None else where.nonzero()[:, 0])
-            if rows.any():
-                found, success = function(classify, rows, inputs, labels, *rest)
-                return AttackResult(found, success, norm.length(found - inputs))
+            found = in_form(model, classify, function, inputs, labels, *known, where=where)
+        if found is not None:
+            points, success = found
+            return AttackResult(points, success, norm.length(points - inputs))
     nothing = torch.zeros_like(labels, dtype=torch.bool)
     return AttackResult(inputs.clone(), nothing, norm.length(torch.zeros_like(inputs)))
+
+
+def fixed_shape(inputs: Tensor) -> bool:
+    """Whether attacks on such inputs keep the shape of the batch."""
+    return _chosen[0] == "fixed" or (_chosen[0] == "auto" and inputs.is_cuda)
+
+
+def in_form(
+    model: Model,
+    classify: Classify,
+    function: partial[Any],
+    *batch: Tensor,
+    where: Tensor | None,
+) -> Results | None:
+    """Run a function of a batch in the form that is chosen.
+
+    Args:
+        model: what is attacked.
+        classify: the same, as :func:`~monai_ima.attacks.base.attacking` yields it.
+        function: from ``classify``, the rows to work on and the batch to results of each sample
+            ``(N, *)``, with settings that are no tensors.
+        batch: inputs ``(N, *)`` first, then what is known of each sample ``(N, *)`` or of all ``()``.
+        where: ``(N,)`` bool, the samples to work on, or ``None`` for all.
+
+    Returns:
+        The results, or ``None`` where there is nothing to work on.
+
+    Raises:
+        ValueError: what the function finds at fault.
+    """
+    # What was made in inference mode takes part in no gradient.
+    batch = tuple(each.clone() if each.is_inference() else each for each in batch)
+    if fixed_shape(batch[0]):
+        *results, fault = _in_fixed_shape(model, classify, function, batch, where)
+        if not fault:
+            return tuple(results)
+    # In the other form what is at fault is said.
+    rows = Shrinking(None if where is None else where.nonzero()[:, 0])
+    return function(classify, rows, *batch) if rows.any() else None
+
+
+def _in_fixed_shape(
+    model: Model,
+    classify: Classify,
+    function: partial[Any],
+    batch: tuple[Tensor, ...],
+    where: Tensor | None,
+) -> Results:
+    """The results, and whether something was at fault, a bool ``()``."""
+    inputs, count = batch[0], len(batch[0])
+    size = padded_size(count)
+    working = torch.arange(size, device=inputs.device) < count
+    if where is not None:
+        working[:count] &= where
+    whole = [_padded(tensor, size) for tensor in batch]
+
+    def run(working: Tensor, *whole: Tensor) -> Results:
+        rows = FixedShape(working)
+        return *function(classify, rows, *whole), rows.fault
+
+    if isinstance(model, nn.Module) and can_be_captured(inputs):
+        settings = (_hashable(item) for item in sorted(function.keywords.items()))
+        results = replayed(model, (function.func, *settings), run, working, *whole)
+    else:
+        results = run(working, *whole)
+    return *(result[:count] for result in results[:-1]), results[-1]
 
 
 @torch.no_grad()
@@ -103,45 +157,6 @@ def clean_pass(
     logits = rows.finite(classify(inputs))
     labels = rows.fitting(labels, logits)
     return logits.argmax(dim=1) == labels, labels, logits
-
-
-def _in_fixed_shape(
-    model: Model,
-    classify: Classify,
-    norm: Norm,
-    function: partial[tuple[Tensor, Tensor]],
-    inputs: Tensor,
-    *known: Tensor,
-    where: Tensor | None,
-) -> tuple[AttackResult, Tensor]:
-    """What is found, and whether something was at fault, a bool ``()``."""
-    count = len(inputs)
-    size = padded_size(count)
-    working = torch.arange(size, device=inputs.device) < count
-    if where is not None:
-        working[:count] &= where
-    whole = [_padded(tensor, size) for tensor in (inputs, *known)]
-    run = partial(_fixed, function, classify, norm)
-    if inputs.is_cuda and isinstance(model, nn.Module):
-        settings = (_hashable(item) for item in sorted(function.keywords.items()))
-        outputs = replayed(model, (function.func, norm, *settings), run, working, *whole)
-    else:
-        outputs = run(working, *whole)
-    found, success, distance, fault = outputs
-    return AttackResult(found[:count], success[:count], distance[:count]), fault
-
-
-def _fixed(
-    function: Search,
-    classify: Classify,
-    norm: Norm,
-    working: Tensor,
-    inputs: Tensor,
-    *known: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    rows = FixedShape(working)
-    found, success = function(classify, rows, inputs, *known)
-    return found, success, norm.length(found - inputs), rows.fault
 
 
 def padded_size(count: int) -> int:

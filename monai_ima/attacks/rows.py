@@ -106,12 +106,13 @@ class FixedShape:
     What goes wrong is written down in ``fault`` and can be asked for at the end.
     """
 
-    def __init__(self, working: Tensor, fault: Tensor | None = None) -> None:
-        self.working = working  # (N,) bool
-        self.fault = torch.zeros_like(working[0]) if fault is None else fault
+    def __init__(self, chosen: Tensor, fault: Tensor | None = None) -> None:
+        self.chosen = chosen  # (N,) bool
+        self.working = chosen  # (N,) bool, those that are not done
+        self.fault = torch.zeros_like(chosen[0]) if fault is None else fault
 
     def of(self, chosen: Tensor) -> FixedShape:
-        return FixedShape(self.working & chosen, self.fault)
+        return FixedShape(self.chosen & chosen, self.fault)
 
     def any(self, going_on: Tensor | None = None) -> bool:  # noqa: ARG002  nobody asks
         return True

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from monai_ima.attacks import Norm
-from monai_ima.attacks.base import Bounds, Model, attacking, checked_logits
+from monai_ima.attacks.base import Bounds, Classify, Model, attacking
 from monai_ima.attacks.draws import SampleDraws
+from monai_ima.attacks.forms import fixed_shape, in_form
+from monai_ima.attacks.norms import per_sample
 from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
+from monai_ima.attacks.rows import Rows
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Order: TypeAlias = Literal["up", "down"]
+
+_STEPS_OF_A_BLOCK = 10  # on a GPU, between two looks at who is done
 
 
 def levelwise_pgd(
@@ -70,57 +76,109 @@ def levelwise_pgd(
         ``(N,)`` lowest level with an error, ``L`` where none is, and ``(N, *)`` the iterates that are
         misclassified there (the clean sample where none was found).
     """
-    broken_at, found = broken_at.clone(), inputs.clone()
-    robust_at, attempt, step = (torch.zeros_like(broken_at) for _ in range(3))
-    radii = eps.to(inputs)
+    found, radii = inputs.clone(), eps.to(inputs)
+    # Who is where is kept on the CPU; only whole blocks of steps are waited for.
+    broken_at, index, device = broken_at.cpu().clone(), index.to(inputs.device), inputs.device
+    robust_at, attempt = torch.zeros_like(broken_at), torch.zeros_like(broken_at)
+    left = torch.full_like(broken_at, steps)
+    block = partial(
+        _block,
+        steps=_STEPS_OF_A_BLOCK if fixed_shape(inputs) else 1,
+        losses=tuple(losses),
+        norm=norm,
+        bounds=bounds,
+    )
 
     def next_level(samples: Tensor) -> Tensor:
         return robust_at[samples] + 1 if order == "up" else broken_at[samples] - 1
 
-    def starts(samples: Tensor) -> Tensor:
-        draws = SampleDraws(seed, index[samples], attempt[samples] % restarts)
-        delta = norm.uniform(inputs[samples], radii[level[samples]], draws)
-        return clipped(inputs[samples] + delta, bounds)
+    def radius(samples: Tensor) -> Tensor:
+        return radii[level[samples].to(device)]
 
-    level = next_level(torch.arange(len(inputs), device=inputs.device))
-    queue = priority.argsort(descending=True)
+    def starts(samples: Tensor) -> Tensor:
+        places, restart = samples.to(device), (attempt[samples] % restarts).to(device)
+        draws = SampleDraws(seed, index[places], restart)
+        delta = norm.uniform(inputs[places], radius(samples), draws)
+        return clipped(inputs[places] + delta, bounds)
+
+    level = next_level(torch.arange(len(inputs)))
+    queue = priority.cpu().argsort(descending=True)
     queue = queue[(broken_at - robust_at > 1)[queue]]
     rows, queue = queue[:batch_size], queue[batch_size:]
     iterate = starts(rows)
     with attacking(model, inputs) as classify:
         while len(rows):
-            targets, radius = labels[rows], radii[level[rows]]
-            leaf = iterate.detach().requires_grad_()
-            logits = checked_logits(classify(leaf), targets)
-            crossed = logits.argmax(dim=1) != targets
-            over = crossed | (step[rows] == steps)
-            if not over.all():
-                heights = torch.stack([loss(logits, targets) for loss in losses])
-                own_height = heights.gather(0, attempt[rows][None] // restarts)[0]
-                iterate = advanced(
-                    iterate,
-                    input_gradient(own_height, leaf),
-                    inputs[rows],
-                    step=radius / 10,
-                    eps=radius,
-                    norm=norm,
-                    bounds=bounds,
-                )
-            step[rows] += 1
+            places, which = rows.to(device), (attempt[rows] // restarts).to(device)
+            batch = (
+                iterate,
+                inputs[places],
+                labels[places],
+                radius(rows),
+                which,
+                left[rows].to(device),
+            )
+            results = in_form(model, classify, block, *batch, where=None)
+            assert results is not None  # there are rows
+            iterate, *states = results
+            crossed, over = torch.stack(states[:2]).cpu().bool()
+            left[rows] = states[2].cpu()
             if not over.any():
                 continue
 
             broken, ended = rows[crossed], rows[over]
-            broken_at[broken], found[broken] = level[broken], leaf.detach()[crossed]
+            broken_at[broken] = level[broken]
+            found[broken.to(device)] = iterate[crossed.to(device)]
             attempt[ended] += 1
             attempt[broken] = 0
             held = ended[attempt[ended] == restarts * len(losses)]
             robust_at[held], attempt[held] = level[held], 0
-            level[ended], step[ended] = next_level(ended), 0
+            level[ended], left[ended] = next_level(ended), steps
 
             undecided = ended[broken_at[ended] - robust_at[ended] > 1]
             free = len(ended) - len(undecided)
             starting, queue = torch.cat([undecided, queue[:free]]), queue[free:]
             rows = torch.cat([rows[~over], starting])
-            iterate = torch.cat([iterate[~over], starts(starting)])
-    return broken_at, found
+            iterate = torch.cat([iterate[(~over).to(device)], starts(starting)])
+    return broken_at.to(device), found
+
+
+def _block(
+    classify: Classify,
+    rows: Rows,
+    iterate: Tensor,
+    clean: Tensor,
+    labels: Tensor,
+    radius: Tensor,
+    which: Tensor,
+    left: Tensor,
+    *,
+    steps: int,
+    losses: tuple[Loss, ...],
+    norm: Norm,
+    bounds: Bounds | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Some steps of each row's climb, which ends where it is misclassified or has none left.
+
+    Returns:
+        The iterates ``(N, *)``, where the climb ended or goes on; ``(N,)`` bool where it is
+        misclassified; ``(N,)`` bool where the climb is over; and ``(N,)`` the steps left.
+    """
+    crossed = torch.zeros_like(labels, dtype=torch.bool)
+    over = torch.zeros_like(crossed)
+    for step in range(steps):
+        leaf = iterate.detach().requires_grad_()
+        logits = rows.finite(classify(leaf))
+        labels = rows.fitting(labels, logits) if step == 0 else labels
+        wrong = logits.argmax(dim=1) != labels
+        crossed = crossed | (wrong & ~over)
+        over = over | wrong | (left == 0)
+        if not rows.any(~over):
+            break
+        heights = torch.stack([loss(logits, labels) for loss in losses])
+        gradient = input_gradient(heights.gather(0, which[None])[0], leaf)
+        moved = advanced(
+            iterate, gradient, clean, step=radius / 10, eps=radius, norm=norm, bounds=bounds
+        )
+        iterate = torch.where(per_sample(over, iterate), iterate, moved)
+        left = left - (~over).long()
+    return iterate, crossed, over, left

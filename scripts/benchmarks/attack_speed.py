@@ -408,7 +408,7 @@ def plain_bpgd(
 def measured(attack: Attack, model: CountingModel) -> Run:
     """Run an attack once, with the same random numbers every time."""
     set_determinism(SEED)
-    model.forwards = model.gradients = 0
+    model.reset()
     start = time.process_time()
     result = attack()
     seconds = time.process_time() - start

@@ -373,7 +373,7 @@ def timed(
 ) -> tuple[Any, dict[str, float]]:
     """What an attack gives, with its CPU seconds and passes a sample."""
     set_determinism(SEED)
-    model.forwards = model.gradients = 0
+    model.reset()
     start = time.process_time()
     found = attack(model, inputs, labels)
     n = len(labels)

@@ -135,7 +135,7 @@ def measure(
         for name, work in {"plain": plain, "step": step, "margins": margins}.items():
             store.margins.fill_(float(half))
             model.zero_grad()
-            model.forwards = model.gradients = 0
+            model.reset()
             start = time.process_time()
             work()
             seconds[name].append(time.process_time() - start)

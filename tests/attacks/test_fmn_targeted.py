@@ -69,7 +69,7 @@ def test_it_costs_the_steps_towards_each_class(norm):
     counting = CountingModel(model)
     fmn_targeted(counting, inputs, labels, norm=norm, steps=7)
     assert counting.gradients == 3 * 7 * 23
-    counting.gradients = 0
+    counting.reset()
     fmn_targeted(counting, inputs, labels, norm=norm, steps=7, targets=2)
     assert counting.gradients == (3 + 2 * 7) * 23
 
