@@ -44,7 +44,8 @@ class RunCheckpoint:
         evaluator: its metric ``key_metric``, after an epoch in which it ran, chooses the best model.
         key_metric: name in ``evaluator.state.metrics``; larger is better.
         resume: go on from ``checkpoint.pt``.
-        description: what the run is; written when it starts, and what is resumed was accepted.
+        description: what the run is; written when it starts, and what is resumed was accepted. The
+            weights say that they are of this run.
 
     Raises:
         FileNotFoundError: on starting, if there is nothing to resume from.
@@ -165,7 +166,8 @@ class RunCheckpoint:
             )
 
     def _write(self, name: str, content: object) -> None:
-        write_whole(self.output_dir / name, lambda path: save_sealed(content, path))
+        run = None if self.description is None else self.description.record.run
+        write_whole(self.output_dir / name, lambda path: save_sealed(content, path, run))
 
 
 def read_run_checkpoint(run_dir: Path) -> dict[str, Any]:

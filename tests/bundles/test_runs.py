@@ -18,6 +18,7 @@ from monai_ima.data import load_datalist, load_plane, write_synthetic_oct
 from monai_ima.errors import RejectedError
 from monai_ima.evaluate_run import evaluate_run
 from monai_ima.handlers.run_record import read_record
+from monai_ima.networks.sealed_file import writing_run
 
 ROOT = Path(__file__).resolve().parents[2]
 OCT = ROOT / "bundles" / "oct_ima"
@@ -303,6 +304,40 @@ def test_weights_beside_no_record_are_evaluated_and_the_log_says_so(trained, out
     assert f"nothing is known of what {weights} was trained on" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["model.pt", "model_best.pt", "kept_weights/epoch_0003.pt"])
+def test_weights_of_another_run_in_its_folder_are_refused_naming_both(points, tmp_path, name):
+    folders = [tmp_path / "run", tmp_path / "other"]
+    for seed, folder in enumerate(folders):
+        shutil.copytree(points, folder)
+        settings = POINTS | {"seed": seed, "output_dir": str(folder), "keep_interval": 1}
+        run(MOONS / "train.json", **settings)
+    own, other = (read_record(folder).run for folder in folders)
+    shutil.copy(folders[1] / name, folders[0] / name)
+    for folder in folders:
+        checkpoint = {"checkpoint": str(folder / name)}
+        evaluated = [folder / "config.json", MOONS / "evaluate.json"]
+        if folder == folders[1]:
+            workflow(*evaluated, **checkpoint)
+            continue
+        said = refused(*evaluated, **checkpoint)
+        assert f"{folder / name} to be of the run beside it, {own[:12]} ({folder}/run.json)" in said
+        assert f"got weights of another run, {other[:12]}; evaluate them in the folder" in said
+        assert not (folder / "evaluation").exists()
+
+
+def test_weights_that_do_not_say_of_which_run_they_are_are_evaluated_with_a_warning(
+    points, tmp_path, caplog
+):
+    folder = shutil.copytree(points, tmp_path / "run")
+    evaluated = [folder / "config.json", MOONS / "evaluate.json"]
+    place = {"output_dir": str(folder)}
+    workflow(*evaluated, **place)
+    assert "does not say" not in caplog.text
+    torch.save(load(folder / "model.pt"), folder / "model.pt")
+    workflow(*evaluated, **place)
+    assert f"{folder}/model.pt does not say which run has written it: it is " in caplog.text
+
+
 def test_a_damaged_record_is_no_missing_one(trained, outside):
     folder = outside[0].parent
     weights = shutil.copy(trained[0] / "model.pt", folder / "model.pt")
@@ -393,7 +428,11 @@ def test_a_run_made_longer_is_the_one_that_was_longer_from_the_start(points, tmp
 
     assert same(*(load(folder / "checkpoint.pt") for folder in (straight, longer)))
     assert load(longer / "checkpoint.pt")["epoch"] == 6
-    assert same(*(load(folder / "model_best.pt") for folder in (straight, longer)))
+    for name in ("model.pt", "model_best.pt"):
+        assert (straight / name).read_bytes() == (longer / name).read_bytes()
+    of = {read_record(folder).run for folder in (points, straight, longer)}
+    assert {writing_run(longer / "model.pt")} == of
+    workflow(longer / "config.json", MOONS / "evaluate.json")
     config = ConfigParser.load_config_file(longer / "config.json")
     assert (config["max_epochs"], config["delta"]) == (6, delta)
     assert read_record(longer).settings["delta"] == delta
