@@ -462,12 +462,13 @@ def test_another_setting_that_depends_on_the_epochs_is_kept_as_well(tmp_path, ca
 
 def test_the_schedule_of_a_learning_rate_goes_on(tmp_path):
     override = tmp_path / "schedule.json"
+    # of two epochs a step: where it starts anew, an epoch has another rate
     schedule = {"_target_": "torch.optim.lr_scheduler.StepLR", "optimizer": "@optimizer"}
     handler = {"_target_": "LrScheduleHandler", "lr_scheduler": "@schedule", "print_lr": False}
     override.write_text(
         json.dumps(
             {
-                "schedule": schedule | {"step_size": 1, "gamma": 0.5},
+                "schedule": schedule | {"step_size": 2, "gamma": 0.5},
                 "+train::handlers": [handler],
             }
         )
@@ -482,7 +483,7 @@ def test_the_schedule_of_a_learning_rate_goes_on(tmp_path):
     assert same(*ends)
     for end in ends:
         (group,) = end["objects"]["optimizer"]["param_groups"]
-        assert group["lr"] == pytest.approx(0.01 * 0.5**3)
+        assert group["lr"] == pytest.approx(0.01 * 0.5)
         assert end["handlers"]["LrScheduleHandler.lr_scheduler"]["last_epoch"] == 3
     before = tree(broken)
     said = refused(
@@ -527,6 +528,26 @@ def test_a_cheap_attack_in_training_is_none_of_the_evaluation(bundle):
     assert parser["protocol"] == "minimum_norm"
     assert parser["eval_steps"] is None
     assert parser["eval_restarts"] is None
+
+
+@pytest.mark.parametrize("initialized", [False, True])
+def test_a_trainer_without_initialize_leaves_an_earlier_run_as_it_was(
+    points, tmp_path, initialized
+):
+    folder = shutil.copytree(points, tmp_path / "run")
+    before = tree(folder)
+    parser = ConfigParser()
+    parser.read_config(str(MOONS / "train.json"))
+    parser.update(POINTS | {"output_dir": str(folder), "seed": 1, "max_epochs": 1})
+    if initialized:
+        parser.get_parsed_content("initialize", instantiate=True)
+        parser.get_parsed_content("train#trainer").run()
+        assert tree(folder / "previous-1") == before
+        assert read_record(folder).settings["seed"] == 1
+        return
+    with pytest.raises(FileExistsError, match=r"got checkpoint.pt, model.pt, .*, run.json; eval"):
+        parser.get_parsed_content("train#trainer").run()
+    assert tree(folder) == before
 
 
 class Follows:
