@@ -372,6 +372,11 @@ def test_a_damaged_config_of_a_run_is_named(tmp_path, content):
         evaluate_run(tmp_path)
 
 
+def test_a_setting_within_what_the_config_does_not_have_is_named(points):
+    with pytest.raises(RejectedError, match=r"no evaluaton; did you mean --evaluation#chunk_size"):
+        evaluate_run(points, **{"evaluaton#chunk_size": 5})
+
+
 # --- resume ---------------------------------------------------------------------------------------
 
 
