@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
@@ -17,6 +18,9 @@ class RunWriter(SummaryWriter):
     Args:
         log_dir: folder of the file.
         purge_step: where the run goes on: what it has logged from there on is dropped.
+
+    Raises:
+        FileNotFoundError: on logging, if the folder is there no more.
     """
 
     def __init__(self, log_dir: str, purge_step: int | None = None) -> None:
@@ -33,6 +37,11 @@ class RunWriter(SummaryWriter):
     def _get_file_writer(self) -> FileWriter | None:
         if not self._is_constructed:  # the constructor asks for it
             return None
+        if self.file_writer is not None and not Path(self.log_dir).is_dir():
+            raise FileNotFoundError(
+                f"expected {self.log_dir} to be there as long as its run, got no such folder: it was "
+                "removed or moved meanwhile; put it back and go on with --resume true, or start anew"
+            )
         writer: FileWriter = super()._get_file_writer()  # type: ignore[no-untyped-call]  # torch's
         if self._layout is not None:
             layout, self._layout = self._layout, None

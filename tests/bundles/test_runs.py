@@ -555,6 +555,29 @@ def test_a_trainer_without_initialize_leaves_an_earlier_run_as_it_was(
     assert tree(folder) == before
 
 
+class Removes:
+    """A handler that removes a folder when the second epoch starts."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def attach(self, engine):
+        engine.add_event_handler(Events.EPOCH_STARTED(once=2), self)
+
+    def __call__(self, engine):
+        shutil.rmtree(self.folder)
+
+
+def test_a_run_whose_folder_is_removed_says_so_and_makes_no_half_of_one(tmp_path):
+    override = tmp_path / "override.json"
+    handler = {"_target_": f"{__name__}.Removes", "folder": "@output_dir"}
+    override.write_text(json.dumps({"+train::handlers": [handler]}))
+    with pytest.raises(Exception) as error:  # noqa: PT011  MONAI's, of which the cause is looked at
+        run(MOONS / "train.json", override, **POINTS, output_dir=str(tmp_path / "run"))
+    assert f"expected {tmp_path}/run to be there as long as its run" in str(error.value.__cause__)
+    assert not (tmp_path / "run").exists()
+
+
 class Follows:
     """A handler whose own state no checkpoint can hold, and which needs the folder of the run."""
 
