@@ -25,7 +25,7 @@ class RunWriter(SummaryWriter):
 
     def __init__(self, log_dir: str, purge_step: int | None = None) -> None:
         self._layout: dict[str, Any] | None = None
-        self._is_constructed = False
+        self._is_constructed = self._has_logged = False
         super().__init__(log_dir, purge_step=purge_step)
         self._is_constructed = True
 
@@ -37,12 +37,13 @@ class RunWriter(SummaryWriter):
     def _get_file_writer(self) -> FileWriter | None:
         if not self._is_constructed:  # the constructor asks for it
             return None
-        if self.file_writer is not None and not Path(self.log_dir).is_dir():
+        if self._has_logged and not Path(self.log_dir).is_dir():
             raise FileNotFoundError(
                 f"expected {self.log_dir} to be there as long as its run, got no such folder: it was "
                 "removed or moved meanwhile; put it back and go on with --resume true, or start anew"
             )
         writer: FileWriter = super()._get_file_writer()  # type: ignore[no-untyped-call]  # torch's
+        self._has_logged = True
         if self._layout is not None:
             layout, self._layout = self._layout, None
             super().add_custom_scalars(layout)  # asks again
