@@ -26,6 +26,7 @@ from monai_ima.experiments import evaluated, read_results, results_figure
 from monai_ima.experiments.result_tables import area_table, curve_table, spread
 from monai_ima.experiments.results import by_method
 from monai_ima.report import markdown_table
+from monai_ima.robustness import confusion
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("random", "inter_patient", "large", "unsampled")
@@ -99,14 +100,9 @@ def given(run: dict[str, Any]) -> Tensor:
     labels = torch.tensor(run["labels"])
     margins = torch.tensor([torch.inf if m is None else m for m in run["margins"]])
     broken_as = torch.tensor([-1 if b is None else b for b in run["broken_as"]])
-    classes = len(run["classes"])
-    shares = []
-    for eps in run["curve"]["eps"]:
-        predicted = torch.where(margins > eps, labels, broken_as)
-        counts = (labels * classes + predicted).bincount(minlength=classes**2)
-        counts = counts.reshape(classes, classes).double()
-        shares.append(counts / counts.sum(dim=1, keepdim=True))
-    return torch.stack(shares)
+    columns = [torch.where(margins > eps, labels, broken_as) for eps in run["curve"]["eps"]]
+    counts = confusion(torch.stack(columns, dim=1), labels, len(run["classes"])).double()
+    return counts / counts.sum(dim=2, keepdim=True)
 
 
 def sensitivity(run: dict[str, Any]) -> Tensor:
