@@ -1,6 +1,6 @@
 """Synthetic house numbers in the form of SVHN, for demonstration and tests.
 
-The digit in the middle has the image's class; others stand beside it and are cut off by the border.
+The digit in the middle has the image's class; others are beside it and are cut off by the border.
 Typeface, size, tilt, place, colours, light and sharpness vary alike in all classes.
 """
 

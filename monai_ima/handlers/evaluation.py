@@ -261,7 +261,7 @@ class RobustnessEvaluation:
             answers |= {f"{norm}/{name}": values for name, values in own.items()}
             kept = (chunk.places, errors.margins, chunk.inputs, errors.inputs)
             examples[norm] = Examples(*(values[errors.margins > 0].cpu() for values in kept))
-        if not self._progress.finished:  # not earlier: what is refused should move nothing
+        if not self._progress.finished:  # not earlier: what is rejected should move nothing
             set_aside(self.output_dir, FILES)
         self._progress.add(answers, examples)
         self._bar.update(len(chunk.labels))

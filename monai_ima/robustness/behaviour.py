@@ -23,11 +23,11 @@ _ON_THE_BOUNDARY = 16  # tolerances
 
 
 def check_answers(model: Model, inputs: Tensor, *, batch_size: int = 256) -> None:
-    """Refuse a model that is random, or whose answers depend on the batch.
+    """Reject a model that is random, or whose answers depend on the batch.
 
     An attack keeps every point at which a model errs. Of a random model it collects accidents; of
     one whose answers depend on the other samples of the batch, errors that are gone in the next
-    batch. The curve is wrong then, and nothing in it says so. Therefore logits are compared, since
+    batch. The curve misleads then, and nothing in it says so. Therefore logits are compared, since
     classes hide what is smaller than the distance to the boundary:
 
     1. of a batch, passed through the model again and again;
@@ -87,7 +87,7 @@ def check_answers(model: Model, inputs: Tensor, *, batch_size: int = 256) -> Non
 
 
 def check_errors(model: Model, errors: Tensor, labels: Tensor, *, batch_size: int = 256) -> None:
-    """Refuse a model that does not make again the errors that were found for it.
+    """Reject a model that does not make again the errors that were found for it.
 
     What is random in a model may be too rare for :func:`check_answers`, as a dropout of 1e-4 in a
     small network is; an attack asks so often that it meets it all the same. Each error is therefore

@@ -92,7 +92,7 @@ def closest_errors(
 
 
 def check_range(levels: Tensor, norm: Norm, inputs: Tensor, bounds: Bounds | None) -> None:
-    """Refuse levels of which the largest reaches every valid input.
+    """Reject levels of which the largest reaches every valid input.
 
     Args:
         levels: ``(L,)`` increasing.
