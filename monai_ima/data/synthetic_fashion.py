@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from monai_ima.counts import checked_count
 from monai_ima.data.fashion_mnist import CLASSES, SIDE
-from monai_ima.data.labelled_images import Bytes
+from monai_ima.data.labelled_images import VALIDATION, Bytes
 from monai_ima.data.whole_folder import write_whole
 
 GENERATOR_VERSION = 1  # raise it whenever the pixels of any image change
@@ -78,9 +79,9 @@ def check_numbers(*, training: int, test: int, seed: int) -> None:
     Raises:
         ValueError: if not.
     """
-    for name, value, least in (("training", training, 6), ("test", test, 1), ("seed", seed, 0)):
-        if type(value) is not int or value < least:
-            raise ValueError(f"expected {name} to be a whole number >= {least}, got {value!r}")
+    checked_count("training", training, at_least=VALIDATION)  # one is held out
+    checked_count("test", test, at_least=1)
+    checked_count("seed", seed, at_least=0)
 
 
 def draw_clothes(labels: Bytes, rng: np.random.Generator) -> Bytes:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from monai_ima import __version__
 from monai_ima.attacks import get_norm
-from monai_ima.attacks.base import checked_count
+from monai_ima.counts import checked_count
 from monai_ima.handlers.evaluation_checks import checks_left
 from monai_ima.handlers.evaluation_clean import clean_pass
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation

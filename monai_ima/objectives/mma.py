@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.base import attacking, checked_count, checked_labels, classifying
+from monai_ima.attacks.base import attacking, checked_labels, classifying
 from monai_ima.attacks.norms import per_sample
 from monai_ima.attacks.pgd_attack import clipped
+from monai_ima.counts import checked_count
 from monai_ima.losses import cross_entropy, soft_margin
 from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult

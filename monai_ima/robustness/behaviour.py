@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from monai_ima.attacks.base import Model, attacking, checked_count, finite_logits
+from monai_ima.attacks.base import Model, attacking, finite_logits
+from monai_ima.counts import checked_count
 from monai_ima.losses import hard_margin
 from monai_ima.robustness.passes import CountingModel
 
@@ -95,7 +96,7 @@ def check_errors(model: Model, errors: Tensor, labels: Tensor, *, batch_size: in
     classified correctly but by rounding.
 
     Args:
-        model: callable, inputs ``(N, *)`` to logits ``(N, C)``, left as found; asked in eval mode.
+        model: as for :func:`check_answers`.
         errors: ``(N, *)`` points that were misclassified when they were found.
         labels: ``(N,)`` class indices that they were not given.
         batch_size: samples of a pass, at most.
