@@ -23,22 +23,10 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+import measuring
 import torch
 import torch.nn.functional as F
-from measuring import (
-    SEED,
-    Run,
-    begin,
-    configured,
-    machine,
-    measured,
-    median_and_range,
-    ratios,
-    samples,
-    table,
-    train,
-    write,
-)
+from measuring import SEED
 from monai.utils import set_determinism
 from peers import Case, art_pgd, climbed, foolbox_pgd
 from torch import Tensor, nn
@@ -59,7 +47,7 @@ TOLERANCE = 1e-4  # between the two B-PGDs, on images in [0, 1]
 
 def main() -> None:
     """Prepare, measure, write, print."""
-    rounds = begin(__doc__, 7)
+    rounds = measuring.begin(__doc__, 7)
     model, inputs, labels, accuracy = prepare()
     pgd_rows: list[dict[str, Any]] = []
     bpgd_rows: list[dict[str, Any]] = []
@@ -85,10 +73,10 @@ def main() -> None:
         "bisections": BISECTIONS,
         "step_size": f"{RELATIVE_STEP} eps / steps",
         "seed": SEED,
-        **machine("torch", "foolbox", "adversarial-robustness-toolbox"),
+        **measuring.machine("torch", "foolbox", "adversarial-robustness-toolbox"),
     }
     cpu_seconds = round(time.process_time())
-    write("attack_speed", settings, pgd=pgd_rows, bpgd=bpgd_rows, cpu_seconds=cpu_seconds)
+    measuring.write("attack_speed", settings, pgd=pgd_rows, bpgd=bpgd_rows, cpu_seconds=cpu_seconds)
     print(pgd_table(pgd_rows), bpgd_table(bpgd_rows), sep="\n\n")
 
 
@@ -98,14 +86,15 @@ def prepare() -> tuple[CountingModel, Tensor, Tensor, float]:
         write_synthetic_oct(folder, patients_per_class=60, images_per_patient=2, seed=SEED)
         data: dict[str, Any] = {"dataset_dir": folder, "fractions": [0.7, 0.05, 0.25], "seed": SEED}
         training, test = (
-            samples(configured("oct", section=section, **data)) for section in ("training", "test")
+            measuring.samples(measuring.configured("oct", section=section, **data))
+            for section in ("training", "test")
         )
     generator = torch.Generator().manual_seed(SEED)
     order = torch.randperm(len(test[1]), generator=generator)  # else one class fills the batch
     set_determinism(SEED)
     network = small_cnn()
     epochs = (rows for _ in range(10) for rows in torch.randperm(len(training[1])).split(32))
-    train(network, *training, epochs, rate=4e-3)
+    measuring.train(network, *training, epochs, rate=4e-3)
     model = CountingModel(network).eval()
     inputs, labels = (values[order] for values in test)
     correct = ~misclassified(model, inputs, labels)
@@ -130,10 +119,10 @@ def critical_radii(
     return high
 
 
-def seeded(attack: Callable[[], Any], model: CountingModel) -> Run:
+def seeded(attack: Callable[[], Any], model: CountingModel) -> measuring.Run:
     """Run an attack once, with the same random numbers every time."""
     set_determinism(SEED)
-    return measured(attack, model, BATCH)
+    return measuring.measured(attack, model, BATCH)
 
 
 # PGD against the floor
@@ -157,7 +146,7 @@ def measure_pgd(
     judge = partial(misclassified, frozen, inputs, labels)
     part = partial(input_gradients, frozen, inputs, labels, PGD_STEPS // len(attacks))
     seeded(part, frozen)  # warm up
-    runs: dict[str, list[Run]] = defaultdict(list)
+    runs: dict[str, list[measuring.Run]] = defaultdict(list)
     floors = []
     for _ in range(rounds):
         seconds = seeded(judge, frozen).seconds
@@ -169,7 +158,7 @@ def measure_pgd(
         {
             **ball,
             "attack": name,
-            "cpu_time_over_floor": ratios([run.seconds for run in same], floors),
+            "cpu_time_over_floor": measuring.ratios([run.seconds for run in same], floors),
             "floor_seconds": round(median(floors), 3),
             "forwards": same[-1].forwards,
             "gradients": same[-1].gradients,
@@ -224,7 +213,9 @@ def measure_bpgd(
     return {
         **ball,
         "crossed": our_run.result.success.float().mean().item(),
-        "cpu_time_over_plain": ratios([a.seconds for a, _ in pairs], [b.seconds for _, b in pairs]),
+        "cpu_time_over_plain": measuring.ratios(
+            [a.seconds for a, _ in pairs], [b.seconds for _, b in pairs]
+        ),
         "forwards": our_run.forwards,
         "gradients": our_run.gradients,
         "plain_forwards": plain_run.forwards,
@@ -265,12 +256,12 @@ def pgd_table(rows: list[dict[str, Any]]) -> str:
         "norm": "{norm}",
         "eps": "{eps:.3g}",
         "PGD": "{attack}",
-        "CPU time / floor": median_and_range("cpu_time_over_floor", 2),
+        "CPU time / floor": measuring.median_and_range("cpu_time_over_floor", 2),
         "forwards": "{forwards:.1f}",
         "gradients": "{gradients:.1f}",
         "robust accuracy": "{robust_accuracy:.3f}",
     }
-    return table(columns, rows)
+    return measuring.table(columns, rows)
 
 
 def bpgd_table(rows: list[dict[str, Any]]) -> str:
@@ -279,11 +270,11 @@ def bpgd_table(rows: list[dict[str, Any]]) -> str:
         "norm": "{norm}",
         "eps": "{eps:.3g}",
         "crossed": "{crossed:.3f}",
-        "B-PGD, CPU time / plain": median_and_range("cpu_time_over_plain", 2),
+        "B-PGD, CPU time / plain": measuring.median_and_range("cpu_time_over_plain", 2),
         "forwards, plain": "{forwards:.1f}, {plain_forwards:.1f}",
         "gradients, plain": "{gradients:.1f}, {plain_gradients:.1f}",
     }
-    return table(columns, rows)
+    return measuring.table(columns, rows)
 
 
 if __name__ == "__main__":

@@ -24,18 +24,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+import peers
 import torch
 from measuring import RESULTS, ROOT, SEED, configured, machine, measured, samples
 from monai.utils import set_determinism
-from peers import (
-    BATCH,
-    Case,
-    by_art,
-    by_autoattack,
-    by_foolbox,
-    by_plain,
-    by_torchattacks,
-)
 from torch import Tensor, nn
 
 from monai_ima import __version__
@@ -93,7 +85,7 @@ def measure(data: str, count: int, dataset_dir: str | None) -> None:
         "samples": count,
         "steps": STEPS,
         "restarts": RESTARTS,
-        "batch": BATCH,
+        "batch": peers.BATCH,
         "seed": SEED,
         "device": "cpu",
         "cases": [],
@@ -152,17 +144,17 @@ def compared(
 
     for protocol in PROTOCOLS:
         curve = partial(
-            closest_errors, eps=eps, norm=norm, protocol=protocol, seed=SEED, batch_size=BATCH
+            closest_errors, eps=eps, norm=norm, protocol=protocol, seed=SEED, batch_size=peers.BATCH
         )
         robust[protocol.name] = timed(protocol.name, curve).margins[:, None] > levels
     chosen = nearest(robust["minimum_norm"].double().mean(dim=0), SHARES)
-    cases = [Case(norm, float(levels[column]), STEPS, RESTARTS) for column in chosen]
+    cases = [peers.Case(norm, float(levels[column]), STEPS, RESTARTS) for column in chosen]
     rows = []
     for case, column in zip(cases, chosen, strict=True):
         ours = {name: mask[:, column] for name, mask in robust.items()}
         rows.append({"eps": case.eps, **at_level(model, inputs, labels, case, ours)})
-    plain = partial(by_plain, loss=cross_entropy)
-    for name, attack in (("plain", plain), ("foolbox", by_foolbox), ("ART", by_art)):
+    plain = partial(peers.by_plain, loss=cross_entropy)
+    for name, attack in (("plain", plain), ("foolbox", peers.by_foolbox), ("ART", peers.by_art)):
         timed(name, partial(attack, case=cases[len(cases) // 2]), len(levels))
     return {
         "n": n,
@@ -184,7 +176,7 @@ def nearest(values: Tensor, wanted: Iterable[float]) -> list[int]:
 
 
 def at_level(
-    model: nn.Module, inputs: Tensor, labels: Tensor, case: Case, ours: dict[str, Tensor]
+    model: nn.Module, inputs: Tensor, labels: Tensor, case: peers.Case, ours: dict[str, Tensor]
 ) -> dict[str, Any]:
     """How many samples a protocol calls robust that somebody else breaks at one level.
 
@@ -201,7 +193,7 @@ def at_level(
     left = (ours["paper"] | ours["minimum_norm"]).nonzero()[:, 0]
     by_seed = {
         seed: [
-            broken(left, by_plain, loss=loss, index=left, seed=seed)
+            broken(left, peers.by_plain, loss=loss, index=left, seed=seed)
             for loss in (cross_entropy, hard_margin)
         ]
         for seed in (SEED, SEED + 1)
@@ -217,8 +209,8 @@ def at_level(
             "paper, by plain": missed("paper", SEED),
             "paper, by plain from other starts": missed("paper", SEED + 1),
             "minimum_norm, by plain": missed("minimum_norm", SEED, SEED + 1),
-            "strong, by AutoAttack": int(broken(strong, by_autoattack).sum()),
-            "strong, by torchattacks": int(broken(strong, by_torchattacks).sum()),
+            "strong, by AutoAttack": int(broken(strong, peers.by_autoattack).sum()),
+            "strong, by torchattacks": int(broken(strong, peers.by_torchattacks).sum()),
         },
     }
 

@@ -19,20 +19,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import measuring
 import torch
 import torch.nn.functional as F
-from measuring import (
-    SEED,
-    Run,
-    begin,
-    machine,
-    measured,
-    median_and_range,
-    ratios,
-    table,
-    train,
-    write,
-)
+from measuring import SEED
 from torch import Tensor
 
 from monai_ima.data import BatchSampler, TensorSamples, load_ecg, write_synthetic_ecg
@@ -55,24 +45,21 @@ WORK = {
 
 def main() -> None:
     """Prepare, measure, write, print."""
-    rounds = begin(__doc__, 15)
+    rounds = measuring.begin(__doc__, 15)
     with tempfile.TemporaryDirectory() as folder:
         beats = load_ecg(write_synthetic_ecg(Path(folder) / "ecg", seed=SEED)).training
     network = ECGNet()
     sampler = BatchSampler(beats.labels, 128, sampling="balanced", epoch_size=12_800)
     epochs = (rows for _ in range(EPOCHS) for rows in sampler)
-    train(network, beats.inputs, beats.labels, epochs, rate=1e-3)
+    measuring.train(network, beats.inputs, beats.labels, epochs, rate=1e-3)
     rows = [
         row
         for norm in EPS_MAX
         for batch in BATCHES
         for row in measure(network, *correct(network, beats, batch), norm, rounds)
     ]
-    write(
-        "training_step",
-        {"rounds": rounds, "network": "ECGNet", **PAPER, **machine("torch")},
-        rows=rows,
-    )
+    settings = {"rounds": rounds, "network": "ECGNet", **PAPER, **measuring.machine("torch")}
+    measuring.write("training_step", settings, rows=rows)
     print(cost_table(rows))
 
 
@@ -100,12 +87,12 @@ def measure(
         "step": lambda: torch.autograd.backward(objective(model, inputs, labels, index).loss),
         "margins": lambda: objective.update_margins(model, inputs, labels, index).double().mean(),
     }
-    runs: dict[str, list[Run]] = defaultdict(list)
+    runs: dict[str, list[measuring.Run]] = defaultdict(list)
     for _ in range(1 + rounds):
         for name, piece in work.items():
             store.margins.fill_(half)
             model.zero_grad()
-            runs[name].append(measured(piece, model, len(labels)))
+            runs[name].append(measuring.measured(piece, model, len(labels)))
     # without the first, which prepares memory and kernels
     seconds = {name: [run.seconds for run in same[1:]] for name, same in runs.items()}
     return [
@@ -115,7 +102,7 @@ def measure(
             "eps": half,
             "crossed": runs["margins"][-1].result.item(),
             "what": name,
-            "cost": ratios(seconds[name], seconds["plain"]),
+            "cost": measuring.ratios(seconds[name], seconds["plain"]),
             "milliseconds": 1000 * median(seconds[name]),
             "forwards": same[-1].forwards,
             "gradients": same[-1].gradients,
@@ -131,7 +118,7 @@ def cost_table(rows: list[dict[str, Any]]) -> str:
         "batch": "{batch}",
         "crossed": "{crossed:.2f}",
         "work": "{work}",
-        "CPU time / plain": median_and_range("cost", 1),
+        "CPU time / plain": measuring.median_and_range("cost", 1),
         "at most": "{limit}",
         "ms": "{milliseconds:.0f}",
         "forwards": "{forwards:.1f}",
@@ -143,7 +130,7 @@ def cost_table(rows: list[dict[str, Any]]) -> str:
         verdict = "holds" if row["cost"]["median"] <= target else "**missed**"
         limit = f"{target}, {verdict}" if target else ""
         lines.append({**row, "work": work, "limit": limit})
-    return table(columns, lines)
+    return measuring.table(columns, lines)
 
 
 if __name__ == "__main__":
