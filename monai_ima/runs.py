@@ -110,7 +110,7 @@ def check_evaluated_run(
     section: str | None,
     other_data: bool = False,
 ) -> None:
-    """Refuse to evaluate a model of ours on what it learned from, or not as it was trained.
+    """Reject an evaluation of a model of ours on what it learned from, or not as it was trained.
 
     What the run in whose folder the weights lie has written of itself is compared: whose weights they
     are, image size, preprocessing, network, bounds and order of the classes, and the samples. To be called by an

@@ -14,7 +14,6 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_count,
     checked_inputs,
     checked_radius,
     finite_logits,
@@ -23,6 +22,7 @@ from monai_ima.attacks.base import (
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
 from monai_ima.attacks.result import AttackResult
+from monai_ima.counts import checked_count
 from monai_ima.losses import logit_scale, soft_margin, targeted_dlr
 
 _MOMENTUM = 0.75

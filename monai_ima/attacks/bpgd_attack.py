@@ -8,17 +8,11 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from monai_ima.attacks.base import (
-    Bounds,
-    Classify,
-    Model,
-    attacking,
-    checked_count,
-    checked_inputs,
-)
+from monai_ima.attacks.base import Bounds, Classify, Model, attacking, checked_inputs
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import ascend
 from monai_ima.attacks.result import AttackResult
+from monai_ima.counts import checked_count
 from monai_ima.losses import soft_margin
 
 Segment: TypeAlias = Literal["crossing", "ray"]

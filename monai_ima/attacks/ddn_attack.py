@@ -11,7 +11,6 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_count,
     checked_inputs,
     finite_logits,
     search_correct,
@@ -19,6 +18,7 @@ from monai_ima.attacks.base import (
 from monai_ima.attacks.norms import L2, Norm, per_sample
 from monai_ima.attacks.pgd_attack import clipped, input_gradient
 from monai_ima.attacks.result import AttackResult
+from monai_ima.counts import checked_count
 from monai_ima.losses import hard_margin, logit_scale, soft_margin
 
 

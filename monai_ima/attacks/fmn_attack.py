@@ -5,18 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monai_ima.attacks.base import (
-    Bounds,
-    Classify,
-    Model,
-    checked_count,
-    checked_inputs,
-    search_correct,
-)
+from monai_ima.attacks.base import Bounds, Classify, Model, checked_inputs, search_correct
 from monai_ima.attacks.ddn_attack import Nearest, annealed, checked_gamma
 from monai_ima.attacks.norms import Norm, get_norm
 from monai_ima.attacks.pgd_attack import advanced
 from monai_ima.attacks.result import AttackResult
+from monai_ima.counts import checked_count
 
 
 def fmn(

@@ -13,7 +13,6 @@ from monai_ima.attacks.base import (
     Classify,
     Model,
     attacking,
-    checked_count,
     checked_inputs,
     checked_logits,
     checked_radius,
@@ -21,6 +20,7 @@ from monai_ima.attacks.base import (
 )
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.result import AttackResult
+from monai_ima.counts import checked_count
 from monai_ima.losses import soft_margin
 
 Until: TypeAlias = Literal["crossing", "end"]

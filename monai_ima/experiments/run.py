@@ -82,7 +82,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def _check_folder(request: Request, folder: Path) -> None:
-    """Refuse to go on with what was begun with other options; remember these."""
+    """Reject going on with what was begun with other options; remember these."""
     path = folder / "asked.json"
     if not path.exists():
         write_json(path, request.options)

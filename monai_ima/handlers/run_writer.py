@@ -12,7 +12,7 @@ from torch.utils.tensorboard.writer import FileWriter
 class RunWriter(SummaryWriter):
     """A ``SummaryWriter`` whose file is made when something is logged, not when it is constructed.
 
-    A run that is refused when it starts has logged nothing, and leaves no file. A layout of the
+    A run that is rejected when it starts has logged nothing, and leaves no file. A layout of the
     custom scalars waits as well, and is not written again where a run goes on.
 
     Args:

@@ -77,7 +77,7 @@ def check_unseen(
     """See that no sample of an evaluation is one that the model has learned from or was chosen by.
 
     A test sample of the run itself whose content is that of a training sample, as public data sets
-    have them, is no reason to refuse; that there are some is logged as a warning.
+    have them, is no reason to reject; that there are some is logged as a warning.
 
     Args:
         record: of the training.

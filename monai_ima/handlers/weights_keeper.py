@@ -7,7 +7,7 @@ from pathlib import Path
 from ignite.engine import Engine
 from torch import nn
 
-from monai_ima.attacks.base import checked_count
+from monai_ima.counts import checked_count
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.interval import epochs_and_last
 from monai_ima.handlers.run_record import RunDescription

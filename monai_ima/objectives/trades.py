@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from monai_ima.attacks import Norm, get_norm
 from monai_ima.attacks.base import (
     attacking,
-    checked_count,
     checked_inputs,
     checked_number,
     checked_radius,
     classifying,
 )
 from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
+from monai_ima.counts import checked_count
 from monai_ima.losses import kl_divergence
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
