@@ -20,7 +20,7 @@ def current_resolver() -> ReferenceResolver:
     """The resolver of the config that is being evaluated.
 
     MONAI hands an expression the values that it refers to, and no reference to the config that it
-    stands in; so look for the resolver among the callers.
+    is in; so look for the resolver among the callers.
 
     Raises:
         RuntimeError: if none is.

@@ -9,6 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
+from monai_ima.config_checks import check_overrides
 from monai_ima.errors import RejectedError
 from monai_ima.handlers.run_record import CONFIG
 from monai_ima.installed_bundles import bundles_folder
@@ -65,6 +66,7 @@ def evaluation_workflow(configs: Sequence[Path], **settings: Any) -> ConfigWorkf
             f"there is no {missing[0]}; expected the config files of the training, with {EVALUATE} in "
             "the folder of the bundle; if that was moved, add --bundle_root FOLDER"
         )
+    check_overrides(files, settings)
     try:
         workflow = ConfigWorkflow([str(file) for file in files], **settings)
         workflow.initialize()

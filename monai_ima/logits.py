@@ -31,11 +31,11 @@ def logits_of(outputs: object, samples: int) -> Tensor:
     """
     logits = outputs if isinstance(outputs, Tensor) else _tensor_in(outputs)
     if logits is None or not logits.is_floating_point():
-        raise ValueError(_refusal(outputs, samples))
+        raise ValueError(_rejection(outputs, samples))
     if logits.ndim < 2:
         logits = logits.reshape(1, -1) if samples == 1 else logits.reshape(-1, 1)
     if logits.ndim != 2 or len(logits) != samples or logits.shape[1] == 0:
-        raise ValueError(_refusal(outputs, samples))
+        raise ValueError(_rejection(outputs, samples))
     if logits.element_size() < 4:
         logits = logits.float()
     return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
@@ -63,7 +63,7 @@ def _tensor_in(outputs: object) -> Tensor | None:
     return None
 
 
-def _refusal(outputs: object, samples: int) -> str:
+def _rejection(outputs: object, samples: int) -> str:
     return (
         f"expected the model to return logits of shape ({samples}, classes), as a tensor, first in a "
         f"tuple or as 'logits' in a dictionary, or one logit for each sample where there are two "

@@ -17,7 +17,7 @@ from monai_ima.handlers.run_record import (
     Section,
     read_record,
 )
-from monai_ima.handlers.trained_on import check_same, check_unseen
+from monai_ima.handlers.trained_on import check_own, check_same, check_unseen
 from monai_ima.handlers.weights_keeper import KEPT
 
 _logger = logging.getLogger(__name__)
@@ -110,10 +110,10 @@ def check_evaluated_run(
     section: str | None,
     other_data: bool = False,
 ) -> None:
-    """Refuse to evaluate a model of ours on what it learned from, or not as it was trained.
+    """Reject an evaluation of a model of ours on what it learned from, or not as it was trained.
 
-    What the run in whose folder the weights lie has written of itself is compared: image size,
-    preprocessing, network, bounds and order of the classes, and the samples. To be called by an
+    What the run in whose folder the weights lie has written of itself is compared: whose weights they
+    are, image size, preprocessing, network, bounds and order of the classes, and the samples. To be called by an
     expression in the config of an evaluation.
 
     Args:
@@ -127,16 +127,18 @@ def check_evaluated_run(
             samples says whether one of them is a training sample, not their names and patients.
 
     Raises:
-        ValueError: naming what differs, or the sample; or if ``run.json`` is damaged.
+        ValueError: naming what differs, the other run, or the sample; or if ``run.json`` is damaged.
     """
     config = EffectiveConfig()
-    folder = None if model is None else _run_of(Path(model))
-    record = None if folder is None else read_record(folder)
-    if folder is None or record is None:
+    weights = None if model is None else Path(model)
+    record = None if weights is None else read_record(_run_of(weights))
+    if weights is None or record is None:
         _logger.info(
             "no %s beside the weights: nothing is known of what %s was trained on", RECORD, model
         )
         return
+    folder = _run_of(weights)
+    check_own(record, weights, folder)
     names = ("image_size", "crop", "nan_value", "preprocessing", "network_def")
     now = {name: config.values(name) for name in names if name in config}
     now |= {"bounds": None if bounds is None else [float(end) for end in bounds]}

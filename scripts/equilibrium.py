@@ -28,11 +28,11 @@ from monai_ima.attacks import bpgd, misclassified
 from monai_ima.data import TensorSamples
 from monai_ima.data.moons import GAUSSIAN_MEANS, moon
 from monai_ima.experiments.result_tables import spread
+from monai_ima.installed_bundles import bundle_folder, method_file
 from monai_ima.report import markdown_table, plane_grid
 from monai_ima.robustness.measure import probabilities
 
 ROOT = Path(__file__).resolve().parents[1]
-BUNDLE = ROOT / "bundles" / "moons_ima" / "train.json"
 RESULTS = ROOT / "results" / "moons" / "equilibrium.json"
 METHODS = ("ima", "ce", "adv", "mma")
 # Noise levels are large, as section 2.2 of the paper supposes: about half the classes' distance.
@@ -40,9 +40,15 @@ DATA: dict[str, dict[str, Any]] = {
     "gaussians": {"noise": 0.3, "eps_max": 1.0},
     "moons": {"noise": 0.1, "eps_max": 0.4},
 }
-SETTINGS = {"norm": "l2", "max_epochs": 60, "plane_interval": 60}
-GROWTH = {"ima": {"delta": "$@eps_max / 30"}}  # half of the epochs are left for the equilibrium
 NOTHING = "$None"  # MONAI drops an override that is None itself
+SETTINGS: dict[str, Any] = {
+    "norm": "l2",
+    "max_epochs": 60,
+    "plane_interval": 60,
+    "device": "cpu",
+    **dict.fromkeys(("progress", "robust_evaluation", "validation"), NOTHING),
+}
+GROWTH = {"ima": {"delta": "$@eps_max / 30"}}  # half of the epochs are left for the equilibrium
 RESOLUTION = 400  # of the grid on which boundaries are found
 REACH = 0.6  # further than that from the moons, they do not face one another
 PIECES = 8
@@ -52,24 +58,14 @@ def main() -> None:
     """Run what is missing, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    runs = read(arguments.output)
-    for data, method, seed in product(DATA, arguments.methods, arguments.seeds):
-        if not any(
-            (run["data"], run["method"], run["seed"]) == (data, method, seed) for run in runs
-        ):
+    runs = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    for data, method, seed in product(DATA, METHODS, parser.parse_args().seeds):
+        identity = {"data": data, "method": method, "seed": seed}
+        if not any(run.items() >= identity.items() for run in runs):
             found = measure(*train(data, method, seed), data)
-            identity = {"data": data, "method": method, "seed": seed}
             runs.append({"version": __version__, **identity, **found})
-            arguments.output.write_text(json.dumps(runs, indent=2) + "\n")
+            RESULTS.write_text(json.dumps(runs, indent=2) + "\n")
     print(tables(runs))
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The runs that are there."""
-    return json.loads(path.read_text()) if path.exists() else []
 
 
 COLUMNS = {
@@ -156,7 +152,7 @@ def densities(noisy: Tensor, labels: Tensor, best: Tensor) -> tuple[float, float
 
 
 def measure(network: nn.Module, samples: TensorSamples, data: str) -> dict[str, float]:
-    """How a trained network stands between its training samples."""
+    """How a trained network's boundary lies between its training samples."""
     best, along = middle(data)
     away = torch.cdist(best, boundary(network, samples.inputs)).amin(dim=1)
     correct = ~misclassified(network, samples.inputs, samples.labels)
@@ -179,21 +175,14 @@ def measure(network: nn.Module, samples: TensorSamples, data: str) -> dict[str, 
     }
 
 
-def train(data: str, method: str, seed: int, **settings: Any) -> tuple[nn.Module, TensorSamples]:
+def train(data: str, method: str, seed: int) -> tuple[nn.Module, TensorSamples]:
     """One run of the bundle, through its config."""
-    configs = [BUNDLE]
+    files = [str(bundle_folder("moons_ima") / "train.json")]
     if method != "ima":
-        configs.append(ROOT / "bundles" / "objectives" / f"{method}.json")
+        files.append(str(method_file(method)))
+    chosen = SETTINGS | {"shape": data, "seed": seed} | DATA[data] | GROWTH.get(method, {})
     with tempfile.TemporaryDirectory() as folder:
-        chosen: dict[str, Any] = {
-            "shape": data,
-            "seed": seed,
-            "output_dir": folder,
-            "device": "cpu",
-        }
-        chosen |= dict.fromkeys(("progress", "robust_evaluation", "validation"), NOTHING)
-        chosen |= SETTINGS | GROWTH.get(method, {}) | DATA[data] | settings
-        files = [str(config) for config in configs]
+        chosen["output_dir"] = folder
         workflow = create_workflow(workflow_type="train", config_file=files, **chosen)
         workflow.trainer.run()
         return workflow.parser.get_parsed_content("network"), workflow.train_dataset

@@ -424,7 +424,7 @@ def test_an_error_in_a_loading_process_is_said_in_its_own_words(tmp_path, monkey
     say_errors_last()
 
     with pytest.raises(RuntimeError, match="worker process") as caught:
-        next(iter(DataLoader(dataset, num_workers=1)))
+        next(iter(DataLoader(dataset, num_workers=2)))
     sys.excepthook(caught.type, caught.value, caught.tb)
 
     *_, last = capsys.readouterr().err.strip().splitlines()

@@ -37,7 +37,8 @@ def test_every_setting_is_in_the_page_of_the_bundle():
 
 @pytest.mark.parametrize("attack", ["pgd", "bpgd"])
 def test_speed_table_is_that_of_the_result_file(attack):
-    pytest.importorskip("foolbox", reason="the benchmark compares with it")
+    for peer in ("foolbox", "art", "pyautoattack"):
+        pytest.importorskip(peer, reason="the benchmark compares with it")
     script = runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "attack_speed.py"))
     report = json.loads((ROOT / "results" / "benchmarks" / "attack_speed.json").read_text())
     page = (ROOT / "docs" / "speed.md").read_text()

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from monai_ima.experiments import read_results
 
@@ -47,31 +46,3 @@ def test_runs_of_two_versions_of_a_protocol_are_refused(script, tmp_path, monkey
     said = capsys.readouterr().err
     for method, version in (("ce", 3), ("ima", 4)):
         assert f"paper, version {version} (large_linf_{method}_seed0.json)" in said
-
-
-def run(labels, margins, broken_as, shares):
-    return {
-        "classes": ["a", "b"],
-        "labels": labels,
-        "margins": margins,
-        "broken_as": broken_as,
-        "curve": {"eps": [0, 0.1, 0.2]},
-        "settings": {"test_shares": shares},
-    }
-
-
-def test_clinical_figures_by_hand(script):
-    example = run([0, 0, 1, 1], [None, 0.15, 0, 0.1], [None, 1, 0, 0], [0.75, 0.25])
-    torch.testing.assert_close(
-        script["sensitivity"](example),
-        torch.tensor([[1, 1, 0.5], [0.5, 0, 0]], dtype=torch.float64),
-    )
-    # at 0: of 0.75 + 0.125 called a, 0.75 are; at 0.2: of 0.375 + 0.25
-    torch.testing.assert_close(
-        script["positive_predictive_value"](example),
-        torch.tensor([[0.75 / 0.875, 0.75, 0.375 / 0.625], [1, torch.nan, 0]], dtype=torch.float64),
-        equal_nan=True,
-    )
-    torch.testing.assert_close(
-        script["plain_accuracy"](example), torch.tensor([0.875, 0.75, 0.375], dtype=torch.float64)
-    )

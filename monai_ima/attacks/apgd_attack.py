@@ -15,7 +15,6 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_count,
     checked_index,
     checked_inputs,
     checked_radius,
@@ -26,6 +25,7 @@ from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
+from monai_ima.counts import checked_count
 from monai_ima.losses import logit_scale, soft_margin, targeted_dlr
 
 _MOMENTUM = 0.75

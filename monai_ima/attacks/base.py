@@ -158,13 +158,6 @@ def checked_index(index: Tensor | None, inputs: Tensor) -> Tensor:
     return index.to(inputs.device)
 
 
-def checked_count(name: str, value: int, at_least: int) -> int:
-    """Hand back a whole number of at least ``at_least``, or raise ``ValueError``."""
-    if type(value) is not int or value < at_least:
-        raise ValueError(f"expected {name} to be a whole number >= {at_least}, got {value!r}")
-    return value
-
-
 def checked_number(name: str, value: object, at_most: float = math.inf) -> float:
     """Hand back a finite number from 0 to ``at_most``, or raise ``ValueError``."""
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

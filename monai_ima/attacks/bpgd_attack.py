@@ -13,7 +13,6 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_count,
     checked_inputs,
 )
 from monai_ima.attacks.forms import search
@@ -21,6 +20,7 @@ from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import ascend, ascent_arguments
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
+from monai_ima.counts import checked_count
 from monai_ima.losses import soft_margin
 
 Segment: TypeAlias = Literal["crossing", "ray"]

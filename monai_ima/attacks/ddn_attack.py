@@ -12,7 +12,6 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_count,
     checked_inputs,
 )
 from monai_ima.attacks.forms import clean_pass, search
@@ -20,6 +19,7 @@ from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import clipped, input_gradient
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
+from monai_ima.counts import checked_count
 from monai_ima.losses import hard_margin, logit_scale, soft_margin
 
 _L2 = get_norm("l2")

@@ -11,7 +11,6 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_count,
     checked_inputs,
 )
 from monai_ima.attacks.ddn_attack import Nearest, annealed, checked_gamma
@@ -20,6 +19,7 @@ from monai_ima.attacks.norms import Norm, get_norm
 from monai_ima.attacks.pgd_attack import advanced
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
+from monai_ima.counts import checked_count
 
 
 def fmn(

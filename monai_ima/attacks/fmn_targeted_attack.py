@@ -11,7 +11,6 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_count,
     checked_inputs,
     checked_radius,
 )
@@ -21,6 +20,7 @@ from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import advanced, input_gradient
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
+from monai_ima.counts import checked_count
 
 
 def fmn_targeted(

@@ -13,7 +13,6 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_count,
     checked_index,
     checked_inputs,
     checked_radius,
@@ -23,6 +22,7 @@ from monai_ima.attacks.forms import search
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
+from monai_ima.counts import checked_count
 from monai_ima.losses import soft_margin
 
 Until: TypeAlias = Literal["crossing", "end"]

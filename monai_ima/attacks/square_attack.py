@@ -15,7 +15,6 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_count,
     checked_index,
     checked_inputs,
     checked_radius,
@@ -26,6 +25,7 @@ from monai_ima.attacks.norms import L2, Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import clipped
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
+from monai_ima.counts import checked_count
 from monai_ima.losses import hard_margin
 
 _HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the queries

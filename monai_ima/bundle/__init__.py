@@ -1,4 +1,4 @@
-"""What a bundle's config asks for before and after a run, so that no Python stands in a bundle."""
+"""What a bundle's config asks for before and after a run, so that no Python is in a bundle."""
 
 from monai_ima.bundle.checks import build, check_network, check_settings, check_single_process
 from monai_ima.bundle.config_values import flag, given

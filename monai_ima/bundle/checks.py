@@ -40,14 +40,14 @@ def check_single_process() -> None:
 
 
 def check_settings(*schemas: type[Schema], likeness: float = 0.0) -> None:
-    """Refuse a config whose settings, or the arguments of whose parts, are wrong.
+    """Reject a config whose settings, or the arguments of whose parts, are wrong.
 
     To be called by an expression in the config's ``initialize``, before anything is built, read or
     written: it names all that is wrong at once.
 
     Args:
         schemas: what the settings of the config may be, of ``monai_ima.settings``.
-        likeness: refuse only those unknown names that are as like one that means something, from
+        likeness: reject only those unknown names that are as like one that means something, from
             0, not at all, to 1, equal; for a config that may lie over another bundle's, whose keys
             are its own affair.
 
@@ -61,7 +61,7 @@ def check_settings(*schemas: type[Schema], likeness: float = 0.0) -> None:
 def build(id_: str, *, before: str) -> None:
     """Build all that a part of the config needs, but for what needs a certain other part.
 
-    To be called by an expression in the config's ``initialize``: what cannot be built is refused
+    To be called by an expression in the config's ``initialize``: what cannot be built is rejected
     before that other part, which opens the folder of the run, is.
 
     Args:

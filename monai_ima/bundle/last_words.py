@@ -20,7 +20,7 @@ def say_errors_last() -> None:
     """After the traceback of an error that ends the program, repeat in one line what went wrong.
 
     MONAI wraps what goes wrong in a config into errors of its own, which end in the text of the
-    expression; what the user should read then stands a screen further up.
+    expression; what the user should read is then a screen further up.
     """
 
     def hook(
@@ -77,7 +77,7 @@ def _said_by_worker(text: str) -> str:
     )
     tracebacks = between.split(text)
     ours = [block for block in tracebacks if _raised_in(block).is_relative_to(_PACKAGE)]
-    # what was raised stands behind the last line of code, which is indented
+    # what was raised is behind the last line of code, which is indented
     *_, said = re.split(r"\n +.*(?=\n\S)", (ours or tracebacks)[0])
     return said.strip()
 

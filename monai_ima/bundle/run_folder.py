@@ -76,7 +76,7 @@ def begin_run(
     """Move an earlier run out of the way of a new one that is about to start.
 
     To be called by an expression at the end of the config's ``initialize``: the trainer and all
-    its handlers are built, and a run that cannot be built or kept is refused with the earlier one
+    its handlers are built, and a run that cannot be built or kept is rejected with the earlier one
     where it was.
 
     Args:

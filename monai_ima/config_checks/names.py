@@ -1,4 +1,4 @@
-"""Names in a config that mean nothing, and what stands in a part's place and is none."""
+"""Names in a config that mean nothing, and what is in a part's place and is none."""
 
 from __future__ import annotations
 

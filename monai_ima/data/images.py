@@ -49,7 +49,7 @@ class LoadGreyd(MapTransform):
     Args:
         keys: the items of the sample that are paths.
         nan_value: the grey value, from 0 to 1, of what is NaN in the file; by default NaN is
-            refused.
+            rejected.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -62,7 +62,7 @@ class LoadGreyd(MapTransform):
         super().__init__(keys)
         if not (nan_value is None or (type(nan_value) in (int, float) and 0 <= nan_value <= 1)):
             raise ValueError(
-                f"expected nan_value to be a grey value from 0 to 1, or null to refuse NaN, got "
+                f"expected nan_value to be a grey value from 0 to 1, or null to reject NaN, got "
                 f"{nan_value!r}"
             )
         self.nan_value = nan_value

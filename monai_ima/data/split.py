@@ -56,7 +56,7 @@ def draw(samples: list[Sample], per_class: int, seed: int) -> list[Sample]:
 
 
 def check_no_shared_patient(sections: Mapping[str, list[Sample]], source: Path) -> None:
-    """Refuse a split that has a patient on two sides.
+    """Reject a split that has a patient on two sides.
 
     Raises:
         ValueError: naming one.

@@ -28,6 +28,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from monai_ima.counts import checked_count
 from monai_ima.data.ecg.beats import CLASSES, LABELS, cut_beats
 from monai_ima.data.ecg.dataset import (
     BEATS_FILE,
@@ -91,15 +92,9 @@ def write_synthetic_ecg(
     Raises:
         ValueError: if an argument is out of range, or ``output`` holds anything else.
     """
-    for name, value, minimum in (
-        ("patients", patients, len(KINDS)),
-        ("beats_per_patient", beats_per_patient, 50),
-        ("seed", seed, 0),
-    ):
-        if type(value) is not int or value < minimum:
-            raise ValueError(
-                f"expected {name} to be an integer of at least {minimum}, got {value!r}"
-            )
+    checked_count("patients", patients, at_least=len(KINDS))
+    checked_count("beats_per_patient", beats_per_patient, at_least=50)
+    checked_count("seed", seed, at_least=0)
     settings = {
         "generator": "monai_ima.data.synthetic_ecg",
         "version": GENERATOR_VERSION,

@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from monai_ima.data.fashion_mnist import CLASSES, SIDE
+from monai_ima.data.fashion_mnist import SIDE
 from monai_ima.data.labelled_images import Bytes
-from monai_ima.data.whole_folder import write_whole
+from monai_ima.data.synthetic_parts import write_parts
 
 GENERATOR_VERSION = 1  # raise it whenever the pixels of any image change
-SETTINGS_FILE = "synthetic_fashion.json"
 
 Points: TypeAlias = Sequence[tuple[float, float]]
 
@@ -51,36 +50,22 @@ def write_synthetic_fashion(
     Raises:
         ValueError: an argument is out of range, or ``root`` holds anything else.
     """
-    check_numbers(training=training, test=test, seed=seed)
-    root = Path(root)
-    settings = {
-        "generator": "monai_ima.data.synthetic_fashion",
-        "version": GENERATOR_VERSION,
-        "training": training,
-        "test": test,
-        "seed": seed,
-    }
-
-    def write(folder: Path) -> None:
-        for number, (part, count) in enumerate({"train": training, "t10k": test}.items()):
-            rng = np.random.default_rng([seed, number])
-            labels = rng.permutation(np.arange(count) % len(CLASSES)).astype(np.uint8)
-            _write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
-            _write_idx(folder / f"{part}-images-idx3-ubyte.gz", draw_clothes(labels, rng))
-
-    write_whole(root, settings, settings_file=SETTINGS_FILE, kind="synthetic clothes", write=write)
-    return root
+    return write_parts(
+        root,
+        name="synthetic_fashion",
+        version=GENERATOR_VERSION,
+        kind="synthetic clothes",
+        training=training,
+        test=test,
+        seed=seed,
+        write=_write_part,
+    )
 
 
-def check_numbers(*, training: int, test: int, seed: int) -> None:
-    """See that a synthetic data set of these sizes can be drawn.
-
-    Raises:
-        ValueError: if not.
-    """
-    for name, value, least in (("training", training, 6), ("test", test, 1), ("seed", seed, 0)):
-        if type(value) is not int or value < least:
-            raise ValueError(f"expected {name} to be a whole number >= {least}, got {value!r}")
+def _write_part(folder: Path, part: int, labels: Bytes, rng: np.random.Generator) -> None:
+    name = ("train", "t10k")[part]
+    _write_idx(folder / f"{name}-labels-idx1-ubyte.gz", labels)
+    _write_idx(folder / f"{name}-images-idx3-ubyte.gz", draw_clothes(labels, rng))
 
 
 def draw_clothes(labels: Bytes, rng: np.random.Generator) -> Bytes:

@@ -1,6 +1,6 @@
 """Synthetic house numbers in the form of SVHN, for demonstration and tests.
 
-The digit in the middle has the image's class; others stand beside it and are cut off by the border.
+The digit in the middle has the image's class; others are beside it and are cut off by the border.
 Typeface, size, tilt, place, colours, light and sharpness vary alike in all classes.
 """
 
@@ -19,11 +19,9 @@ from scipy.ndimage import gaussian_filter
 
 from monai_ima.data.labelled_images import Bytes
 from monai_ima.data.svhn import SIDE, TEST, TRAIN
-from monai_ima.data.synthetic_fashion import check_numbers
-from monai_ima.data.whole_folder import write_whole
+from monai_ima.data.synthetic_parts import write_parts
 
 GENERATOR_VERSION = 1  # raise it whenever the pixels of any image change
-SETTINGS_FILE = "synthetic_svhn.json"
 
 _FINE = 2  # drawn that many times larger, for smooth edges
 _TYPEFACES = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono-Bold")
@@ -49,32 +47,26 @@ def write_synthetic_svhn(
     Raises:
         ValueError: an argument is out of range, or ``root`` holds anything else.
     """
-    check_numbers(training=training, test=test, seed=seed)
-    root = Path(root)
-    settings = {
-        "generator": "monai_ima.data.synthetic_svhn",
-        "version": GENERATOR_VERSION,
-        "training": training,
-        "test": test,
-        "seed": seed,
-    }
-
-    def write(folder: Path) -> None:
-        for number, (name, count) in enumerate({TRAIN: training, TEST: test}.items()):
-            rng = np.random.default_rng([seed, number])
-            digits = rng.permutation(np.arange(count) % 10).astype(np.uint8)
-            images = draw_house_numbers(digits, rng)
-            # SVHN's own layout: the images last, and 10 for the digit 0
-            content = {
-                "X": images.transpose(1, 2, 3, 0),
-                "y": np.where(digits == 0, np.uint8(10), digits)[:, None],
-            }
-            savemat(folder / name, content, do_compression=True)
-
-    write_whole(
-        root, settings, settings_file=SETTINGS_FILE, kind="synthetic house numbers", write=write
+    return write_parts(
+        root,
+        name="synthetic_svhn",
+        version=GENERATOR_VERSION,
+        kind="synthetic house numbers",
+        training=training,
+        test=test,
+        seed=seed,
+        write=_write_part,
     )
-    return root
+
+
+def _write_part(folder: Path, part: int, digits: Bytes, rng: np.random.Generator) -> None:
+    images = draw_house_numbers(digits, rng)
+    # SVHN's own layout: the images last, and 10 for the digit 0
+    content = {
+        "X": images.transpose(1, 2, 3, 0),
+        "y": np.where(digits == 0, np.uint8(10), digits)[:, None],
+    }
+    savemat(folder / (TRAIN, TEST)[part], content, do_compression=True)
 
 
 def draw_house_numbers(digits: Bytes, rng: np.random.Generator) -> Bytes:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from monai_ima.counts import checked_count
+
 Sampling: TypeAlias = Literal["sequential", "shuffled", "balanced"]
 
 
@@ -125,8 +127,8 @@ class BatchSampler(Sampler[Tensor]):
         if sampling not in get_args(Sampling):
             raise ValueError(f"expected sampling to be one of {get_args(Sampling)}, got {sampling}")
         for name, value in {"batch_size": batch_size, "epoch_size": epoch_size}.items():
-            if value is not None and (type(value) is not int or value < 1):
-                raise ValueError(f"expected {name} to be a whole number >= 1, got {value!r}")
+            if value is not None:
+                checked_count(name, value, at_least=1)
         if sampling == "sequential" and epoch_size is not None:
             raise ValueError(
                 "expected no epoch_size with sequential samples, which are all taken once; leave "

@@ -24,7 +24,7 @@ class Request(NamedTuple):
 
     Attributes:
         data: name of the data set.
-        size: name of the size, which stands in front of the result's file name.
+        size: name of the size, which is in front of the result's file name.
         norm: of the noise.
         protocol: of the evaluation.
         method: as in the tables, with its strength if it has one.

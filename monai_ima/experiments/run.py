@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from monai_ima.config_checks import check_overrides
 from monai_ima.errors import RejectedError
 from monai_ima.evaluation import read_report, read_samples
 from monai_ima.experiments.data_sets import DATA_SETS, split_method
@@ -44,8 +45,8 @@ def run(request: Request, folder: Path) -> dict[str, Any]:
         The content of a result file.
 
     Raises:
-        RejectedError: if the folder was begun with other options, another command is in it, or a
-            command failed.
+        RejectedError: if an option is within what the bundle does not have, the folder was begun with
+            other options, another command is in it, or a command failed.
     """
     data = DATA_SETS[request.data]
     bundle = bundle_folder(data.bundle)
@@ -53,6 +54,7 @@ def run(request: Request, folder: Path) -> dict[str, Any]:
     train = [str(bundle / "train.json")]
     if kind != "ima":
         train.append(str(method_file(kind)))
+    check_overrides(train, request.options)
     folder.mkdir(parents=True, exist_ok=True)
     lock_folder(folder, "--runs")
     _check_folder(request, folder)
@@ -80,7 +82,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def _check_folder(request: Request, folder: Path) -> None:
-    """Refuse to go on with what was begun with other options; remember these."""
+    """Reject going on with what was begun with other options; remember these."""
     path = folder / "asked.json"
     if not path.exists():
         write_json(path, request.options)

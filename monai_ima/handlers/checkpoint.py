@@ -13,7 +13,7 @@ from torch import nn
 
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.handler_states import states_of_handlers
-from monai_ima.handlers.run_record import RunDescription, differences
+from monai_ima.handlers.run_record import RECORD, RunDescription, differences
 from monai_ima.handlers.state_file import (
     UnreadableStateError,
     is_readable,
@@ -44,9 +44,11 @@ class RunCheckpoint:
         evaluator: its metric ``key_metric``, after an epoch in which it ran, chooses the best model.
         key_metric: name in ``evaluator.state.metrics``; larger is better.
         resume: go on from ``checkpoint.pt``.
-        description: what the run is; written when it starts, and what is resumed was accepted.
+        description: what the run is; written when it starts, and what is resumed was accepted. The
+            weights say that they are of this run.
 
     Raises:
+        FileExistsError: on starting anew, if the folder has the files of an earlier run.
         FileNotFoundError: on starting, if there is nothing to resume from.
         TypeError: on starting, if a handler has a state that no checkpoint can hold.
         ValueError: on starting, if the checkpoint belongs to another run.
@@ -71,6 +73,7 @@ class RunCheckpoint:
         self.key_metric = key_metric
         self.resume = resume
         self.description = description
+        self.has_begun = False
         self.best: dict[str, float | int] | None = None
         self.handlers: dict[str, Any] = {}
 
@@ -90,6 +93,9 @@ class RunCheckpoint:
         self.check_handlers(engine)
         if self.resume:
             self.load(engine)
+        elif not self.has_begun:
+            self._check_no_other_run()
+        self.has_begun = True
         if self.description is not None:
             self.description.write(self.output_dir)
         if not engine.has_event_handler(self.save):
@@ -143,6 +149,17 @@ class RunCheckpoint:
         engine.state.iteration = checkpoint["epoch"] * engine.state.epoch_length
         _logger.info("resumed after epoch %d from %s", engine.state.epoch, path)
 
+    def _check_no_other_run(self) -> None:
+        """Reject a folder with files that this run would replace."""
+        names = ("checkpoint.pt", "model.pt", "model_best.pt", RECORD)
+        if found := [name for name in names if (self.output_dir / name).exists()]:
+            raise FileExistsError(
+                f"expected no earlier run in {self.output_dir} when a new one starts, got "
+                f"{', '.join(found)}; evaluate initialize of the config before its trainer runs, or "
+                "call monai_ima.bundle.prepare_output_dir: these files are then moved to previous-1, "
+                "-2, ...; or choose another output_dir, or resume"
+            )
+
     def _check_identity(self, path: Path, identity: Mapping[str, Any]) -> None:
         """Reject a checkpoint that belongs to another run, naming what differs."""
         unknown = [name for name in self.identity if name not in identity]
@@ -165,7 +182,8 @@ class RunCheckpoint:
             )
 
     def _write(self, name: str, content: object) -> None:
-        write_whole(self.output_dir / name, lambda path: save_sealed(content, path))
+        run = None if self.description is None else self.description.record.run
+        write_whole(self.output_dir / name, lambda path: save_sealed(content, path, run))
 
 
 def read_run_checkpoint(run_dir: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from monai_ima import __version__
 from monai_ima.attacks import get_norm
-from monai_ima.attacks.base import checked_count
+from monai_ima.counts import checked_count
 from monai_ima.handlers.evaluation_checks import checks_left
 from monai_ima.handlers.evaluation_clean import clean_pass
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
@@ -261,7 +261,7 @@ class RobustnessEvaluation:
             answers |= {f"{norm}/{name}": values for name, values in own.items()}
             kept = (chunk.places, errors.margins, chunk.inputs, errors.inputs)
             examples[norm] = Examples(*(values[errors.margins > 0].cpu() for values in kept))
-        if not self._progress.finished:  # not earlier: what is refused should move nothing
+        if not self._progress.finished:  # not earlier: what is rejected should move nothing
             set_aside(self.output_dir, FILES)
         self._progress.add(answers, examples)
         self._bar.update(len(chunk.labels))

@@ -54,7 +54,7 @@ class Progress:
     """The finished part of an evaluation.
 
     Its file grows by what each chunk of samples and each check adds. Each of these records carries
-    a digest of itself and of all that stand before it: what does not match is not taken up.
+    a digest of itself and of all that are before it: what does not match is not taken up.
 
     Args:
         path: of the file, which is not touched before something is added.
@@ -107,7 +107,7 @@ class Progress:
     def read(cls, path: Path) -> Progress | None:
         """What a file holds, or ``None`` if there is none that can be read.
 
-        Of a file that is cut short or damaged, what stands before the damage.
+        Of a file that is cut short or damaged, what is before the damage.
         """
         if not path.exists():
             return None
@@ -125,7 +125,7 @@ class Progress:
             return None
         if progress._file.dropped:
             _logger.warning(
-                "%s is cut short or damaged: its last %d bytes cannot be used; what stands before "
+                "%s is cut short or damaged: its last %d bytes cannot be used; what is before "
                 "them, of %d samples, is intact, and the others are attacked again",
                 path,
                 progress._file.dropped,

@@ -30,7 +30,7 @@ def output_kind(outputs: Tensor) -> str:
 
 
 def check_single_output(logits: Tensor) -> None:
-    """Refuse what is no logit of two classes, but the probability of the second."""
+    """Reject what is no logit of two classes, but the probability of the second."""
     low, high = (end.item() for end in logits[:, 1].aminmax())
     if is_single_output(logits) and 0 <= low <= high <= 1 and high > 0:  # dead logits are all 0
         raise ValueError(
@@ -42,7 +42,7 @@ def check_single_output(logits: Tensor) -> None:
 
 
 def check_mask(logits: Tensor, classes: Sequence[str]) -> None:
-    """Refuse a class put so far below the others that its logit alone is the scale of all."""
+    """Reject a class put so far below the others that its logit alone is the scale of all."""
     constant = (logits == logits[0]).all(dim=0)
     others = logits[:, ~constant]
     if others.shape[1] < 2:

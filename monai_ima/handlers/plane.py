@@ -75,7 +75,7 @@ class PlaneHandler:
         self.grid, self.extent = plane_grid(samples.inputs.cpu(), _RESOLUTION)
 
     def attach(self, engine: Engine) -> None:
-        # not STARTED, at which a resumed run may not know its epoch yet, or be refused
+        # not STARTED, at which a resumed run may not know its epoch yet, or be rejected
         self._first = engine.add_event_handler(Events.EPOCH_STARTED, self.started)
         engine.add_event_handler(epochs_and_last(self.interval), self.draw)
         engine.add_event_handler(Events.COMPLETED, self.completed)

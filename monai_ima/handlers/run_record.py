@@ -24,6 +24,8 @@ from monai_ima.handlers.json_file import digest, write_json
 RECORD, CONFIG = "run.json", "config.json"
 OF_THE_BUNDLE = ("logging.conf", "metadata.json")  # MONAI looks for them beside the first config
 _FORMAT = 1
+# beside parts, classes and data; no resume accepts another value
+_OF_THE_RUN = ("method", "seed", "batch_size", "sampling", "epoch_size")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,12 @@ class RunRecord:
         """What must be the same when a run is resumed: another network would go on otherwise."""
         prints = {name: section.fingerprint for name, section in self.sections.items()}
         return {**self.parts, "classes": self.classes, "content of the data": prints}
+
+    @cached_property
+    def run(self) -> str:
+        """SHA-256 of what makes it this run, however long it goes on; its weights carry it."""
+        chosen = {name: self.settings.get(name) for name in _OF_THE_RUN}
+        return digest({**self.identity, "settings": chosen})
 
     @property
     def is_split_by_patient(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
@@ -11,17 +12,20 @@ from torch.utils.tensorboard.writer import FileWriter
 class RunWriter(SummaryWriter):
     """A ``SummaryWriter`` whose file is made when something is logged, not when it is constructed.
 
-    A run that is refused when it starts has logged nothing, and leaves no file. A layout of the
+    A run that is rejected when it starts has logged nothing, and leaves no file. A layout of the
     custom scalars waits as well, and is not written again where a run goes on.
 
     Args:
         log_dir: folder of the file.
         purge_step: where the run goes on: what it has logged from there on is dropped.
+
+    Raises:
+        FileNotFoundError: on logging, if the folder is there no more.
     """
 
     def __init__(self, log_dir: str, purge_step: int | None = None) -> None:
         self._layout: dict[str, Any] | None = None
-        self._is_constructed = False
+        self._is_constructed = self._has_logged = False
         super().__init__(log_dir, purge_step=purge_step)
         self._is_constructed = True
 
@@ -33,7 +37,13 @@ class RunWriter(SummaryWriter):
     def _get_file_writer(self) -> FileWriter | None:
         if not self._is_constructed:  # the constructor asks for it
             return None
+        if self._has_logged and not Path(self.log_dir).is_dir():
+            raise FileNotFoundError(
+                f"expected {self.log_dir} to be there as long as its run, got no such folder: it was "
+                "removed or moved meanwhile; put it back and go on with --resume true, or start anew"
+            )
         writer: FileWriter = super()._get_file_writer()  # type: ignore[no-untyped-call]  # torch's
+        self._has_logged = True
         if self._layout is not None:
             layout, self._layout = self._layout, None
             super().add_custom_scalars(layout)  # asks again

@@ -1,14 +1,49 @@
-"""Whether an evaluation is of what a model was trained for, on what it was not trained on."""
+"""Whether an evaluation is of a run's own model, as it was trained, on what it was not trained on."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from monai_ima.handlers.run_record import RunRecord, Section, differences
+from monai_ima.handlers.run_record import RECORD, RunRecord, Section, differences
+from monai_ima.handlers.state_file import is_readable
+from monai_ima.networks.sealed_file import writing_run
 
 _logger = logging.getLogger(__name__)
+
+
+def check_own(record: RunRecord, weights: Path, folder: Path) -> None:
+    """See that weights in the folder of a run are those that the run has written.
+
+    Of a file that does not say by which run it was written, as of an earlier version or another
+    program, the log says so. What is missing or damaged is left to what reads the weights.
+
+    Args:
+        record: of the run.
+        weights: their file.
+        folder: of the run.
+
+    Raises:
+        ValueError: if another run has written them, naming both.
+    """
+    if not is_readable(weights):
+        return
+    run = writing_run(weights)
+    if run is None:
+        _logger.warning(
+            "%s does not say which run has written it: it is taken for that of %s, with its settings "
+            "and its data; see to it that it is",
+            weights,
+            folder / RECORD,
+        )
+    elif run != record.run:
+        raise ValueError(
+            f"expected {weights} to be of the run beside it, {record.run[:12]} ({folder / RECORD}), "
+            f"got weights of another run, {run[:12]}; evaluate them in the folder of that run, or put "
+            "this one's own back"
+        )
 
 
 def check_same(record: RunRecord, now: Mapping[str, Any], advice: str) -> None:
@@ -42,7 +77,7 @@ def check_unseen(
     """See that no sample of an evaluation is one that the model has learned from or was chosen by.
 
     A test sample of the run itself whose content is that of a training sample, as public data sets
-    have them, is no reason to refuse; that there are some is logged as a warning.
+    have them, is no reason to reject; that there are some is logged as a warning.
 
     Args:
         record: of the training.

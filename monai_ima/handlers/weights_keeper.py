@@ -7,9 +7,10 @@ from pathlib import Path
 from ignite.engine import Engine
 from torch import nn
 
-from monai_ima.attacks.base import checked_count
+from monai_ima.counts import checked_count
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.interval import epochs_and_last
+from monai_ima.handlers.run_record import RunDescription
 from monai_ima.networks.sealed_file import save_sealed
 
 KEPT = "kept_weights"
@@ -25,15 +26,23 @@ class WeightsKeeper:
         network: whose weights.
         output_dir: folder of the run.
         interval: keep those of every so many epochs; ``0`` for none at all.
+        description: what the run is; the weights say that they are of it.
 
     Raises:
         ValueError: if the interval is not a whole number, or negative.
     """
 
-    def __init__(self, network: nn.Module, output_dir: str | Path, interval: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        output_dir: str | Path,
+        interval: int,
+        description: RunDescription | None = None,
+    ) -> None:
         self.network = network
         self.folder = Path(output_dir) / KEPT
         self.interval = checked_count("interval", interval, at_least=0)
+        self.run = None if description is None else description.record.run
 
     def attach(self, engine: Engine) -> None:
         if self.interval:
@@ -43,7 +52,7 @@ class WeightsKeeper:
         """Write the weights as they are."""
         write_whole(
             self.folder / f"epoch_{engine.state.epoch:04}.pt",
-            lambda path: save_sealed(self.network.state_dict(), path),
+            lambda path: save_sealed(self.network.state_dict(), path, self.run),
         )
 
 

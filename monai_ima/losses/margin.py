@@ -19,9 +19,8 @@ def soft_margin(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         ``(N,)`` values.
     """
-    label_logits = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], -torch.inf)
-    return others.logsumexp(dim=1) - label_logits[:, 0]
+    label_logits, others = _apart(logits, labels)
+    return others.logsumexp(dim=1) - label_logits
 
 
 def logit_scale(logits: Tensor) -> Tensor:
@@ -53,9 +52,14 @@ def hard_margin(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         ``(N,)`` values.
     """
-    label_logits = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], -torch.inf)
-    return others.amax(dim=1) - label_logits[:, 0]
+    label_logits, others = _apart(logits, labels)
+    return others.amax(dim=1) - label_logits
+
+
+def _apart(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits ``(N,)`` of the labels, and ``(N, C)`` of the other classes, -inf in the labels' place."""
+    label = labels[:, None]
+    return logits.gather(1, label)[:, 0], logits.scatter(1, label, -torch.inf)
 
 
 def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:

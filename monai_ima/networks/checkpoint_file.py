@@ -108,7 +108,7 @@ def _stream(file: Path) -> BinaryIO:
 
 
 def check_file(file: Path, name: str) -> None:
-    """Refuse what is no file.
+    """Reject what is no file.
 
     Raises:
         FileNotFoundError: naming the argument.
@@ -121,7 +121,7 @@ def check_file(file: Path, name: str) -> None:
 
 
 def check_intact(file: Path, name: str) -> None:
-    """Refuse an archive whose records do not match their checksums, which torch does not compare.
+    """Reject an archive whose records do not match their checksums, which torch does not compare.
 
     Raises:
         ValueError: naming the argument.

@@ -1,6 +1,6 @@
-"""A file of ``torch.save`` that says what each of its bytes was when it was written.
+"""A file of ``torch.save`` that says what each of its bytes was when it was written, and by which run.
 
-The digest is the comment of the archive, which torch and others pass over. Without it, checksums
+Both are the comment of the archive, which torch and others pass over. Without the digest, checksums
 cover the records alone: names, sizes and what lies between may change unnoticed.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
@@ -15,18 +16,37 @@ from typing import BinaryIO
 import torch
 
 _MARK = b"monai_ima sha256 "
-_LENGTH = len(_MARK) + 2 * hashlib.sha256().digest_size  # not a power of 2: no flip makes it 0
+_DIGITS = 2 * hashlib.sha256().digest_size
+_LENGTH = len(_MARK) + _DIGITS
+_RUN = b"run %s "
+_LENGTHS = (_LENGTH, len(_RUN % (b"0" * _DIGITS)) + _LENGTH)  # no power of 2: no flip makes it 0
 _CHUNK = 1 << 20
 
 
-def save_sealed(content: object, path: Path) -> None:
-    """Write what ``torch.load`` reads, with a digest of all bytes at the end."""
+def save_sealed(content: object, path: Path, run: str | None = None) -> None:
+    """Write what ``torch.load`` reads, with a digest of all bytes at the end.
+
+    Args:
+        content: what is read.
+        path: of the file.
+        run: which run writes it, a SHA-256 in hexadecimal digits; :func:`writing_run` finds it.
+    """
     torch.save(content, path)
+    writer = b"" if run is None else _RUN % run.encode()
     with path.open("r+b") as file:
         file.seek(-2, os.SEEK_END)  # the length of the comment, which torch leaves empty
-        file.write(_LENGTH.to_bytes(2, "little"))
+        file.write((len(writer) + _LENGTH).to_bytes(2, "little") + writer)
         end = file.seek(0, os.SEEK_END)
         file.write(_seal(file, end))
+
+
+def writing_run(path: Path) -> str | None:
+    """The run that has written an intact file; ``None`` if the file does not say."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        said = re.fullmatch(_RUN % b"([0-9a-f]+)" + _MARK + b".*", archive.comment)
+    return None if said is None else said[1].decode()
 
 
 def is_as_sealed(path: Path) -> bool | None:
@@ -37,7 +57,7 @@ def is_as_sealed(path: Path) -> bool | None:
         end = file.seek(0, os.SEEK_END) - _LENGTH
         file.seek(max(end, 0))
         last = file.read()
-        if not last.startswith(_MARK) and len(comment) != _LENGTH:
+        if not last.startswith(_MARK) and len(comment) not in _LENGTHS:
             return None
         return last == _seal(file, end)
 

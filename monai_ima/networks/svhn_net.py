@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from monai_ima.networks.channels_last import channels_last
+
 
 class SVHNNet(nn.Module):
     """Seven convolutions with batch norm and one linear layer; 590,000 parameters.
@@ -42,12 +44,7 @@ class SVHNNet(nn.Module):
         self.head = nn.Linear(256, num_classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        if inputs.shape[1:] != self.input_shape:
-            raise ValueError(
-                f"expected inputs (N, {', '.join(map(str, self.input_shape))}), got "
-                f"{tuple(inputs.shape)}; resize the images, or choose another network"
-            )
-        image = inputs.to(memory_format=torch.channels_last)
+        image = channels_last(inputs, self.input_shape)
         logits: Tensor = self.head(self.features(image).flatten(1))
         return logits
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.base import checked_count, checked_labels, checked_number, classifying
+from monai_ima.attacks.base import checked_labels, checked_number, classifying
+from monai_ima.counts import checked_count
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 

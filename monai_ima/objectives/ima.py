@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeAlias, get_args
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, Segment, Side, bpgd, get_norm, misclassified
-from monai_ima.attacks.base import checked_count, checked_labels, checked_number, classifying
+from monai_ima.attacks.base import checked_labels, checked_number, classifying
+from monai_ima.counts import checked_count
 from monai_ima.losses import cross_entropy
 from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
-from monai_ima.attacks.base import attacking, checked_count, checked_labels, classifying
+from monai_ima.attacks.base import attacking, checked_labels, classifying
 from monai_ima.attacks.norms import per_sample
 from monai_ima.attacks.pgd_attack import clipped
+from monai_ima.counts import checked_count
 from monai_ima.losses import cross_entropy, soft_margin
 from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult
@@ -24,15 +25,15 @@ _FEWEST = 4  # bisections that tell d_max from that end
 class MMA(Objective):
     """A third cross-entropy on clean samples, two thirds the max-margin loss.
 
-    The max-margin loss is the cross-entropy of the wrong samples as they are, and of the correct
-    ones at the nearest point of the decision boundary, where that is nearer than ``d_max``; a sum
-    divided by the size of the whole batch. A sample is correct, and a point inside the boundary, if
+    The max-margin loss is the cross-entropy of the misclassified samples as they are, and of the
+    correct ones at the nearest point of the decision boundary, where that is nearer than ``d_max``;
+    a sum divided by the size of the whole batch. A sample is correct, and a point inside the boundary, if
     the soft margin is negative: the label has more than half of the probability.
 
     The nearest point is AN-PGD's: PGD with the sample's own radius gives a direction, and bisection
     along it the distance, inwards if PGD has crossed and outwards if not. That distance is the
     sample's next radius, and it is remembered in a margin store, whose ``eps_max`` is d_max and
-    whose ``delta`` is the smallest radius that PGD gets, also that of a sample that is wrong.
+    whose ``delta`` is the smallest radius that PGD gets, also that of a misclassified sample.
 
     Args:
         margins: radius of each training sample for PGD. The authors' smallest radius lies between
@@ -94,7 +95,7 @@ class MMA(Objective):
             index, correct=correct, crossed=torch.ones_like(correct), distance=distances
         )
         losses = cross_entropy(classify(noisy), labels)
-        counted = distances < self.margins.eps_max  # the hinge; a wrong sample's distance is 0
+        counted = distances < self.margins.eps_max  # the hinge; a misclassified sample is at 0
         loss_noisy = losses[counted].sum() / len(inputs)
         loss_clean = cross_entropy(logits, labels).mean()
         terms = {

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from monai_ima.attacks import Norm, get_norm
 from monai_ima.attacks.base import (
     attacking,
-    checked_count,
     checked_inputs,
     checked_number,
     checked_radius,
@@ -19,6 +18,7 @@ from monai_ima.attacks.base import (
 )
 from monai_ima.attacks.draws import SampleDraws, drawn_seed
 from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
+from monai_ima.counts import checked_count
 from monai_ima.losses import kl_divergence
 from monai_ima.objectives.base import Objective, ObjectiveResult
 

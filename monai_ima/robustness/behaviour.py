@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from monai_ima.attacks.base import Model, attacking, checked_count, finite_logits
+from monai_ima.attacks.base import Model, attacking, finite_logits
+from monai_ima.counts import checked_count
 from monai_ima.losses import hard_margin
 from monai_ima.robustness.passes import CountingModel
 
@@ -23,11 +24,11 @@ _ON_THE_BOUNDARY = 16  # tolerances
 
 
 def check_answers(model: Model, inputs: Tensor, *, batch_size: int = 256) -> None:
-    """Refuse a model that is random, or whose answers depend on the batch.
+    """Reject a model that is random, or whose answers depend on the batch.
 
     An attack keeps every point at which a model errs. Of a random model it collects accidents; of
     one whose answers depend on the other samples of the batch, errors that are gone in the next
-    batch. The curve is wrong then, and nothing in it says so. Therefore logits are compared, since
+    batch. The curve misleads then, and nothing in it says so. Therefore logits are compared, since
     classes hide what is smaller than the distance to the boundary:
 
     1. of a batch, passed through the model again and again;
@@ -87,7 +88,7 @@ def check_answers(model: Model, inputs: Tensor, *, batch_size: int = 256) -> Non
 
 
 def check_errors(model: Model, errors: Tensor, labels: Tensor, *, batch_size: int = 256) -> None:
-    """Refuse a model that does not make again the errors that were found for it.
+    """Reject a model that does not make again the errors that were found for it.
 
     What is random in a model may be too rare for :func:`check_answers`, as a dropout of 1e-4 in a
     small network is; an attack asks so often that it meets it all the same. Each error is therefore
@@ -95,7 +96,7 @@ def check_errors(model: Model, errors: Tensor, labels: Tensor, *, batch_size: in
     classified correctly but by rounding.
 
     Args:
-        model: callable, inputs ``(N, *)`` to logits ``(N, C)``, left as found; asked in eval mode.
+        model: as for :func:`check_answers`.
         errors: ``(N, *)`` points that were misclassified when they were found.
         labels: ``(N,)`` class indices that they were not given.
         batch_size: samples of a pass, at most.

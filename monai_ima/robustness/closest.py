@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from monai_ima.attacks import Norm, get_norm, misclassified
-from monai_ima.attacks.base import Bounds, Model, checked_count, checked_inputs
+from monai_ima.attacks.base import Bounds, Model, checked_inputs
+from monai_ima.counts import checked_count
 from monai_ima.robustness.behaviour import check_answers, check_errors
 from monai_ima.robustness.curve import noise_levels
 from monai_ima.robustness.protocols import Protocol, get_protocol
@@ -92,7 +93,7 @@ def closest_errors(
 
 
 def check_range(levels: Tensor, norm: Norm, inputs: Tensor, bounds: Bounds | None) -> None:
-    """Refuse levels of which the largest reaches every valid input.
+    """Reject levels of which the largest reaches every valid input.
 
     Args:
         levels: ``(L,)`` increasing.

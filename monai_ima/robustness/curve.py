@@ -75,7 +75,7 @@ class RobustnessCurve:
         return float(area_under(self.accuracy, self.eps.double()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a JSON file, which knows no NaN: ``None`` stands for it."""
+        """Plain values for a JSON file, which knows no NaN: it is ``None`` there."""
         low, high = self.interval.unbind(dim=1)
         return {
             "norm": self.norm,
@@ -110,7 +110,7 @@ def area_under(values: Tensor, eps: Tensor) -> Tensor:
 
 
 def without_nan(table: Tensor) -> list[list[float | None]]:
-    """A table for JSON, which knows no NaN: ``None`` stands for it."""
+    """A table for JSON, which knows no NaN: it is ``None`` there."""
     return [[None if math.isnan(value) else value for value in row] for row in table.tolist()]
 
 
@@ -124,8 +124,8 @@ def noise_levels(eps: Sequence[float] | Tensor) -> Tensor:
     increasing = levels.ndim == 1 and len(levels) > 0 and bool((levels.diff() > 0).all())
     if not increasing or levels[0] < 0 or levels[-1] <= 0 or not levels.isfinite().all():
         raise ValueError(
-            "expected noise levels to be positive and increasing (a first level of 0 may stand for "
-            f"clean data), got {eps}"
+            "expected noise levels to be positive and increasing (a first level of 0 means "
+            f"clean samples), got {eps}"
         )
     return levels if levels[0] == 0 else torch.cat([levels.new_zeros(1), levels])
 

@@ -22,7 +22,7 @@ from monai_ima.attacks import (
     fmn_targeted,
     square,
 )
-from monai_ima.attacks.base import checked_count
+from monai_ima.counts import checked_count
 from monai_ima.losses import hard_margin, soft_margin
 from monai_ima.robustness.search import (
     ClosestErrors,

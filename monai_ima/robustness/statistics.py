@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_ima.attacks.base import checked_count
+from monai_ima.counts import checked_count
 
 ENOUGH_PATIENTS = 10
 """Over fewer patients the interval of a bootstrap is too narrow; over one it has no width."""

@@ -20,28 +20,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import foolbox
+import peers
 import torch
-from art.attacks.evasion import ProjectedGradientDescentPyTorch
-from art.estimators.classification import PyTorchClassifier
-from monai.bundle import ConfigParser
+from measuring import RESULTS, ROOT, SEED, configured, machine, measured, samples
 from monai.utils import set_determinism
-from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
-from pyautoattack.fab_pt import FABAttack_PT
-from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
 from monai_ima import __version__
-from monai_ima.attacks import get_norm, misclassified
-from monai_ima.attacks.draws import SampleDraws
+from monai_ima.attacks import misclassified
 from monai_ima.losses import cross_entropy, hard_margin
 from monai_ima.report import markdown_table
 from monai_ima.robustness import (
@@ -54,19 +44,11 @@ from monai_ima.robustness import (
     closest_errors,
 )
 
-try:
-    import torchattacks
-except ImportError:  # the tables are printed without it
-    torchattacks = None
-
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "results" / "benchmarks"
-SEED, STEPS, RESTARTS, BATCH = 0, 100, 2, 128
+STEPS, RESTARTS = 100, 2
 SHARES = (0.75, 0.5, 0.25)  # of the samples, robust at the levels that are looked at
 PROTOCOLS: tuple[Protocol, ...] = (Screen(), MinimumNorm(), Paper(), Strong())
-# Name of the runs that monai-ima reproduce has made, their methods, and levels in L2 (those in Linf are
-# the bundle's).
-DATA: dict[str, tuple[str, tuple[str, ...]]] = {
+# Name of the runs that monai-ima reproduce has made, and their methods.
+DATA = {
     "ecg": ("random", ("ce", "adv0.1", "ima")),
     "oct": ("synthetic", ("ce", "adv0.01", "ima")),
     "fashion_mnist": ("bench", ("ce", "adv0.1", "ima")),
@@ -79,11 +61,10 @@ def main() -> None:
     parser.add_argument("data", nargs="?", choices=DATA)
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--dataset_dir", help="of the bundle; by default its synthetic data")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "reproduce")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.data:
-        measure(arguments.data, arguments.samples, arguments.dataset_dir, arguments.runs)
+        measure(arguments.data, arguments.samples, arguments.dataset_dir)
     cases = [case for report in reports() for case in report["cases"]]
     print(found_table(cases), cost_table(cases), sep="\n\n")
 
@@ -94,263 +75,89 @@ def reports() -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
-def measure(data: str, samples: int, dataset_dir: str | None, runs: Path) -> None:
+def measure(data: str, count: int, dataset_dir: str | None) -> None:
     """All networks and norms of one data set, each kept as soon as it is there."""
-    size, methods = DATA[data]
     path = RESULTS / f"protocols_{data}.json"
-    report = settings(data, samples) | {"cases": []}
+    report = {
+        "version": __version__,
+        "protocols": {protocol.name: protocol.version for protocol in PROTOCOLS},
+        "data": data,
+        "samples": count,
+        "steps": STEPS,
+        "restarts": RESTARTS,
+        "batch": peers.BATCH,
+        "seed": SEED,
+        "device": "cpu",
+        "cases": [],
+        **machine(
+            "torch", "foolbox", "adversarial-robustness-toolbox", "pyautoattack", "torchattacks"
+        ),
+    }
     if path.exists():
         before = json.loads(path.read_text())
-        report["cases"] = before["cases"] if before == report | {"cases": before["cases"]} else []
-    done = {(case["method"], case["norm"]) for case in report["cases"]}
-    for method in methods:
-        model, inputs, labels, levels = prepared(
-            data, runs / data / f"{size}_linf_{method}_seed0", samples, dataset_dir
-        )
-        for norm in levels:
-            if (method, norm) not in done:
-                case = compared(CountingModel(model).eval(), inputs, labels, levels[norm], norm)
-                report["cases"].append({"data": data, "method": method, "norm": norm, **case})
+        report = before if before | {"cases": []} == report else report
+    cases: list[dict[str, Any]] = report["cases"]
+    for method in DATA[data][1]:
+        model, inputs, labels, levels = prepared(data, method, count, dataset_dir)
+        for norm, eps in levels.items():
+            identity = {"data": data, "method": method, "norm": norm}
+            if not any(case.items() >= identity.items() for case in cases):
+                cases.append(identity | compared(model, inputs, labels, eps, norm))
                 path.write_text(json.dumps(report, indent=1) + "\n")
                 print(data, method, norm, "is done", flush=True)
 
 
-def settings(data: str, samples: int) -> dict[str, Any]:
-    """What the figures depend on."""
-    packages = (
-        "torch",
-        "foolbox",
-        "adversarial-robustness-toolbox",
-        "pyautoattack",
-        "torchattacks",
-    )
-    return {
-        "version": __version__,
-        "versions": {name: version(name) for name in packages},
-        "protocols": {protocol.name: protocol.version for protocol in PROTOCOLS},
-        "data": data,
-        "samples": samples,
-        "steps": STEPS,
-        "restarts": RESTARTS,
-        "batch": BATCH,
-        "seed": SEED,
-        "threads": 1,
-        "processor": platform.machine(),
-        "device": "cpu",
-    }
-
-
 def prepared(
-    data: str, run: Path, samples: int, dataset_dir: str | None
-) -> tuple[nn.Module, Tensor, Tensor, dict[str, list[float]]]:
+    data: str, method: str, count: int, dataset_dir: str | None
+) -> tuple[CountingModel, Tensor, Tensor, dict[str, list[float]]]:
     """A trained network, test samples that it gets right, and the levels of each norm."""
+    run = ROOT / "runs" / "reproduce" / data / f"{DATA[data][0]}_linf_{method}_seed0"
     weights = run / "training" / "model.pt"
     if not weights.exists():
         raise SystemExit(f"no {weights}; train it with monai-ima reproduce {data}")
-    parser = ConfigParser()
-    bundle = ROOT / "bundles" / f"{data}_ima"
-    parser.read_config([str(bundle / "train.json"), str(bundle / "evaluate.json")])
-    for key, value in {"dataset_dir": dataset_dir, "seed": SEED}.items():
-        if value is not None:
-            parser[key] = value
-    parser["imports"] = ["$import monai_ima", "$import torch"]
+    parser = configured(data, seed=SEED, **({"dataset_dir": dataset_dir} if dataset_dir else {}))
     network: nn.Module = parser.get_parsed_content("network_def")
     network.load_state_dict(torch.load(weights, weights_only=True))
-    batches = list(parser.get_parsed_content("dataloader"))
-    inputs, labels = (
-        torch.cat([torch.as_tensor(batch[key]) for batch in batches]) for key in ("image", "label")
-    )
+    inputs, labels = samples(parser)
     correct = (~misclassified(network, inputs, labels)).nonzero()[:, 0]
     order = torch.randperm(len(correct), generator=torch.Generator().manual_seed(SEED))
-    chosen = correct[order[:samples]]
+    chosen = correct[order[:count]]
     levels = parser.get_parsed_content("evaluation_levels")
-    return network.eval(), inputs[chosen], labels[chosen], levels
-
-
-# Who is robust
-
-
-def plain(
-    model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    eps: float,
-    norm: str,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    index: Tensor | None = None,
-    seed: int = SEED,
-) -> Tensor:
-    """PGD as a textbook has it, twice: every sample takes every step, and every iterate counts.
-
-    The seed and the samples' numbers ``index`` decide the random starts, as they do for ``paper``.
-    """
-    geometry = get_norm(norm)
-    broken = []
-    index = torch.arange(len(labels)) if index is None else index
-    for rows in torch.arange(len(labels)).split(BATCH):
-        clean, targets, names = inputs[rows], labels[rows], index[rows]
-        radius = torch.full((len(clean),), eps)
-        wrong = torch.zeros(len(clean), dtype=torch.bool)
-        for restart in range(RESTARTS):
-            draws = SampleDraws(seed, names, restart)
-            iterate = (clean + geometry.uniform(clean, radius, draws)).clamp(0, 1)
-            for _ in range(STEPS):
-                leaf = iterate.detach().requires_grad_()
-                logits = model(leaf)
-                wrong |= logits.argmax(dim=1) != targets
-                (gradient,) = torch.autograd.grad(loss(logits, targets).sum(), leaf)
-                climbed = iterate + eps / 10 * geometry.direction(gradient)
-                iterate = (clean + geometry.project(climbed - clean, radius)).clamp(0, 1)
-            wrong |= misclassified(model, iterate, targets)
-        broken.append(wrong)
-    return ~torch.cat(broken)
-
-
-def by_foolbox(model: nn.Module, inputs: Tensor, labels: Tensor, eps: float, norm: str) -> Tensor:
-    """PGD of foolbox, repeated."""
-    kind = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[norm]
-    attack = kind(rel_stepsize=0.1, steps=STEPS, random_start=True).repeat(RESTARTS)
-    network = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
-    batches = zip(inputs.split(BATCH), labels.split(BATCH), strict=True)
-    return torch.cat([~attack(network, *batch, epsilons=eps)[2] for batch in batches])
-
-
-def by_art(model: nn.Module, inputs: Tensor, labels: Tensor, eps: float, norm: str) -> Tensor:
-    """PGD of ART."""
-    classifier = PyTorchClassifier(
-        model,
-        loss=nn.CrossEntropyLoss(),
-        input_shape=inputs.shape[1:],
-        nb_classes=int(model(inputs[:1]).shape[1]),
-        clip_values=(0, 1),
-        device_type="cpu",
-    )
-    attack = ProjectedGradientDescentPyTorch(
-        classifier,
-        norm={"linf": "inf", "l2": 2}[norm],
-        eps=eps,
-        eps_step=eps / 10,
-        max_iter=STEPS,
-        num_random_init=RESTARTS,
-        batch_size=BATCH,
-        verbose=False,
-    )
-    found = torch.from_numpy(attack.generate(inputs.numpy(), labels.numpy()))
-    return ~misclassified(model, found, labels)
-
-
-class AsImages(nn.Module):
-    """A network of signals ``(N, C, L)`` as one of images ``(N, C, 1, L)``, all that AutoAttack takes."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(images.squeeze(2))
-        return logits
-
-
-def by_autoattack(
-    model: nn.Module, inputs: Tensor, labels: Tensor, eps: float, norm: str
-) -> Tensor:
-    """AutoAttack's standard set, each attack on what those before have left."""
-    set_determinism(SEED)
-    if inputs.ndim == 3:
-        model, inputs = AsImages(model), inputs[:, :, None]
-    others = int(model(inputs[:1]).shape[1]) - 1
-    common: dict[str, Any] = {"norm": {"linf": "Linf", "l2": "L2"}[norm], "device": "cpu"}
-    fab = FABAttack_PT(model, targeted=True, n_iter=STEPS, eps=eps, **common)
-    fab.n_target_classes = others
-    attacks: list[Any] = [
-        APGDAttack(model, loss="ce", n_iter=STEPS, eps=eps, **common),
-        APGDAttack_targeted(model, n_target_classes=others, n_iter=STEPS, eps=eps, **common),
-        fab,
-    ]
-    if norm == "linf" or inputs.shape[2] > 1:  # its Square in L2 needs two dimensions
-        attacks.append(SquareAttack(model, n_queries=5000, eps=eps, **common))
-    perturbing = [attack.perturb for attack in attacks]
-    return _left_robust(perturbing, model, inputs, labels, eps, norm)
-
-
-def by_torchattacks(
-    model: nn.Module, inputs: Tensor, labels: Tensor, eps: float, norm: str
-) -> Tensor:
-    """The attacks with gradients of torchattacks' AutoAttack, each on what those before have left."""
-    set_determinism(SEED)
-    if inputs.ndim == 3:
-        model, inputs = AsImages(model).eval(), inputs[:, :, None]
-    classes = int(model(inputs[:1]).shape[1])
-    common: dict[str, Any] = {
-        "norm": {"linf": "Linf", "l2": "L2"}[norm],
-        "eps": eps,
-        "steps": STEPS,
-        "seed": SEED,
-    }
-    attacks = (
-        torchattacks.APGD(model, **common),
-        torchattacks.APGDT(model, n_classes=classes, **common),
-        torchattacks.FAB(model, multi_targeted=True, n_classes=classes, **common),
-    )
-    return _left_robust(attacks, model, inputs, labels, eps, norm)
-
-
-def _left_robust(
-    attacks: Iterable[Callable[[Tensor, Tensor], Tensor]],
-    model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    eps: float,
-    norm: str,
-) -> Tensor:
-    """What no attack breaks within the ball, of which each attacks what those before have left."""
-    robust = torch.ones_like(labels, dtype=torch.bool)
-    for attack in attacks:
-        left = robust.nonzero()[:, 0]
-        if len(left):
-            points = attack(inputs[left].clone(), labels[left].clone())
-            inside = get_norm(norm).length(points - inputs[left]) <= eps * (1 + 1e-4)
-            robust[left] = ~(misclassified(model, points, labels[left]) & inside)
-    return robust
-
-
-# Measuring
+    return CountingModel(network).eval(), inputs[chosen], labels[chosen], levels
 
 
 def compared(
     model: CountingModel, inputs: Tensor, labels: Tensor, eps: list[float], norm: str
 ) -> dict[str, Any]:
     """What everybody finds, and what it costs a sample."""
+    n = len(labels)
     levels = torch.tensor([level for level in eps if level > 0], dtype=torch.float64)
     robust: dict[str, Tensor] = {}
     cost: dict[str, dict[str, float]] = {}
+
+    def timed(name: str, attack: Callable[..., Any], curves: int = 1) -> Any:
+        set_determinism(SEED)
+        seconds, *passes, found = measured(partial(attack, model, inputs, labels), model, n)
+        kinds = zip(("seconds", "forwards", "gradients"), (seconds / n, *passes), strict=True)
+        cost[name] = {kind: value * curves for kind, value in kinds}
+        return found
+
     for protocol in PROTOCOLS:
-        errors, cost[protocol.name] = timed(
-            model,
-            partial(
-                closest_errors, eps=eps, norm=norm, protocol=protocol, seed=SEED, batch_size=BATCH
-            ),
-            inputs,
-            labels,
+        curve = partial(
+            closest_errors, eps=eps, norm=norm, protocol=protocol, seed=SEED, batch_size=peers.BATCH
         )
-        robust[protocol.name] = errors.margins[:, None] > levels
-    shares = robust["minimum_norm"].double().mean(dim=0)
-    chosen = nearest(shares, SHARES)
+        robust[protocol.name] = timed(protocol.name, curve).margins[:, None] > levels
+    chosen = nearest(robust["minimum_norm"].double().mean(dim=0), SHARES)
+    cases = [peers.Case(norm, float(levels[column]), STEPS, RESTARTS) for column in chosen]
     rows = []
-    for column in chosen:
-        level = float(levels[column])
+    for case, column in zip(cases, chosen, strict=True):
         ours = {name: mask[:, column] for name, mask in robust.items()}
-        rows.append({"eps": level, **at_level(model, inputs, labels, level, norm, ours)})
-    for name, attack in (
-        ("plain", partial(plain, loss=cross_entropy)),
-        ("foolbox", by_foolbox),
-        ("ART", by_art),
-    ):
-        level = float(levels[chosen[len(chosen) // 2]])
-        _, one = timed(model, partial(attack, eps=level, norm=norm), inputs, labels)
-        cost[name] = {kind: value * len(levels) for kind, value in one.items()}
+        rows.append({"eps": case.eps, **at_level(model, inputs, labels, case, ours)})
+    plain = partial(peers.by_plain, loss=cross_entropy)
+    for name, attack in (("plain", plain), ("foolbox", peers.by_foolbox), ("ART", peers.by_art)):
+        timed(name, partial(attack, case=cases[len(cases) // 2]), len(levels))
     return {
-        "n": len(labels),
+        "n": n,
         "classes": int(model(inputs[:1]).shape[1]),
         "eps": levels.tolist(),
         "robust": {name: mask.sum(dim=0).tolist() for name, mask in robust.items()},
@@ -368,69 +175,44 @@ def nearest(values: Tensor, wanted: Iterable[float]) -> list[int]:
     return sorted(chosen)
 
 
-def timed(
-    model: CountingModel, attack: Callable[..., Any], inputs: Tensor, labels: Tensor
-) -> tuple[Any, dict[str, float]]:
-    """What an attack gives, with its CPU seconds and passes a sample."""
-    set_determinism(SEED)
-    model.reset()
-    start = time.process_time()
-    found = attack(model, inputs, labels)
-    n = len(labels)
-    return found, {
-        "seconds": (time.process_time() - start) / n,
-        "forwards": model.forwards / n,
-        "gradients": model.gradients / n,
-    }
-
-
 def at_level(
-    model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    eps: float,
-    norm: str,
-    ours: dict[str, Tensor],
+    model: nn.Module, inputs: Tensor, labels: Tensor, case: peers.Case, ours: dict[str, Tensor]
 ) -> dict[str, Any]:
     """How many samples a protocol calls robust that somebody else breaks at one level.
 
     Of plain PGD on cross-entropy and on the logit margin, whichever breaks more; from the random
     starts that ``paper`` takes, and from others.
     """
+
+    def broken(rows: Tensor, attack: Callable[..., Tensor], **options: Any) -> Tensor:
+        found = torch.zeros_like(labels, dtype=torch.bool)
+        if len(rows):
+            found[rows] = ~attack(model, inputs[rows], labels[rows], case, **options)
+        return found
+
     left = (ours["paper"] | ours["minimum_norm"]).nonzero()[:, 0]
-    broken: dict[int, list[Tensor]] = {}
-    for seed in (SEED, SEED + 1):
-        for loss in (cross_entropy, hard_margin):
-            by_plain = torch.zeros_like(labels, dtype=torch.bool)
-            if len(left):
-                by_plain[left] = ~plain(
-                    model, inputs[left], labels[left], eps, norm, loss, index=left, seed=seed
-                )
-            broken.setdefault(seed, []).append(by_plain)
+    by_seed = {
+        seed: [
+            broken(left, peers.by_plain, loss=loss, index=left, seed=seed)
+            for loss in (cross_entropy, hard_margin)
+        ]
+        for seed in (SEED, SEED + 1)
+    }
 
     def missed(name: str, *seeds: int) -> int:
-        return max(int((ours[name] & found).sum()) for seed in seeds for found in broken[seed])
+        return max(int((ours[name] & found).sum()) for seed in seeds for found in by_seed[seed])
 
-    rows = ours["strong"].nonzero()[:, 0]
-
-    def beyond_strong(attack: Callable[..., Tensor]) -> int:
-        return (
-            int((~attack(model, inputs[rows], labels[rows], eps, norm)).sum()) if len(rows) else 0
-        )
-
+    strong = ours["strong"].nonzero()[:, 0]
     return {
         "robust": {name: int(mask.sum()) for name, mask in ours.items()},
         "missed": {
             "paper, by plain": missed("paper", SEED),
             "paper, by plain from other starts": missed("paper", SEED + 1),
             "minimum_norm, by plain": missed("minimum_norm", SEED, SEED + 1),
-            "strong, by AutoAttack": beyond_strong(by_autoattack),
-            "strong, by torchattacks": beyond_strong(by_torchattacks),
+            "strong, by AutoAttack": int(broken(strong, peers.by_autoattack).sum()),
+            "strong, by torchattacks": int(broken(strong, peers.by_torchattacks).sum()),
         },
     }
-
-
-# Printing
 
 
 def found_table(cases: list[dict[str, Any]]) -> str:

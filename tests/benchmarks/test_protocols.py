@@ -3,6 +3,7 @@
 import json
 import runpy
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -90,12 +91,13 @@ def test_everybody_is_right_about_a_linear_model(script, norm, shape):
     clear = (distance / level - 1).abs() > 0.05
     assert clear.sum() > 8
     model = CountingModel(network).eval()
-    for name in ("by_foolbox", "by_art", "by_autoattack"):
-        robust = script[name](model, inputs, labels, level, norm)
+    peers = script["peers"]
+    case = peers.Case(norm, level, script["STEPS"], script["RESTARTS"])
+    others = ["by_foolbox", "by_art", "by_autoattack"]
+    others += ["by_torchattacks"] if find_spec("torchattacks") else []
+    for name in others:
+        robust = getattr(peers, name)(model, inputs, labels, case)
         assert torch.equal(robust[clear], (distance > level)[clear]), name
-    if script["torchattacks"]:
-        robust = script["by_torchattacks"](model, inputs, labels, level, norm)
-        assert torch.equal(robust[clear], (distance > level)[clear])
     for loss in ("cross_entropy", "hard_margin"):
-        robust = script["plain"](model, inputs, labels, level, norm, script[loss])
+        robust = peers.by_plain(model, inputs, labels, case, loss=script[loss])
         assert torch.equal(robust[clear], (distance > level)[clear]), loss

@@ -18,6 +18,7 @@ from monai_ima.data import load_datalist, load_plane, write_synthetic_oct
 from monai_ima.errors import RejectedError
 from monai_ima.evaluate_run import evaluate_run
 from monai_ima.handlers.run_record import read_record
+from monai_ima.networks.sealed_file import writing_run
 
 ROOT = Path(__file__).resolve().parents[2]
 OCT = ROOT / "bundles" / "oct_ima"
@@ -303,6 +304,40 @@ def test_weights_beside_no_record_are_evaluated_and_the_log_says_so(trained, out
     assert f"nothing is known of what {weights} was trained on" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["model.pt", "model_best.pt", "kept_weights/epoch_0003.pt"])
+def test_weights_of_another_run_in_its_folder_are_refused_naming_both(points, tmp_path, name):
+    folders = [tmp_path / "run", tmp_path / "other"]
+    for seed, folder in enumerate(folders):
+        shutil.copytree(points, folder)
+        settings = POINTS | {"seed": seed, "output_dir": str(folder), "keep_interval": 1}
+        run(MOONS / "train.json", **settings)
+    own, other = (read_record(folder).run for folder in folders)
+    shutil.copy(folders[1] / name, folders[0] / name)
+    for folder in folders:
+        checkpoint = {"checkpoint": str(folder / name)}
+        evaluated = [folder / "config.json", MOONS / "evaluate.json"]
+        if folder == folders[1]:
+            workflow(*evaluated, **checkpoint)
+            continue
+        said = refused(*evaluated, **checkpoint)
+        assert f"{folder / name} to be of the run beside it, {own[:12]} ({folder}/run.json)" in said
+        assert f"got weights of another run, {other[:12]}; evaluate them in the folder" in said
+        assert not (folder / "evaluation").exists()
+
+
+def test_weights_that_do_not_say_of_which_run_they_are_are_evaluated_with_a_warning(
+    points, tmp_path, caplog
+):
+    folder = shutil.copytree(points, tmp_path / "run")
+    evaluated = [folder / "config.json", MOONS / "evaluate.json"]
+    place = {"output_dir": str(folder)}
+    workflow(*evaluated, **place)
+    assert "does not say" not in caplog.text
+    torch.save(load(folder / "model.pt"), folder / "model.pt")
+    workflow(*evaluated, **place)
+    assert f"{folder}/model.pt does not say which run has written it: it is " in caplog.text
+
+
 def test_a_damaged_record_is_no_missing_one(trained, outside):
     folder = outside[0].parent
     weights = shutil.copy(trained[0] / "model.pt", folder / "model.pt")
@@ -335,6 +370,11 @@ def test_a_damaged_config_of_a_run_is_named(tmp_path, content):
     message = rf"expected {tmp_path}/config.json to be the config that a training has written of"
     with pytest.raises(RejectedError, match=message):
         evaluate_run(tmp_path)
+
+
+def test_a_setting_within_what_the_config_does_not_have_is_named(points):
+    with pytest.raises(RejectedError, match=r"no evaluaton; did you mean --evaluation#chunk_size"):
+        evaluate_run(points, **{"evaluaton#chunk_size": 5})
 
 
 # --- resume ---------------------------------------------------------------------------------------
@@ -393,7 +433,11 @@ def test_a_run_made_longer_is_the_one_that_was_longer_from_the_start(points, tmp
 
     assert same(*(load(folder / "checkpoint.pt") for folder in (straight, longer)))
     assert load(longer / "checkpoint.pt")["epoch"] == 6
-    assert same(*(load(folder / "model_best.pt") for folder in (straight, longer)))
+    for name in ("model.pt", "model_best.pt"):
+        assert (straight / name).read_bytes() == (longer / name).read_bytes()
+    of = {read_record(folder).run for folder in (points, straight, longer)}
+    assert {writing_run(longer / "model.pt")} == of
+    workflow(longer / "config.json", MOONS / "evaluate.json")
     config = ConfigParser.load_config_file(longer / "config.json")
     assert (config["max_epochs"], config["delta"]) == (6, delta)
     assert read_record(longer).settings["delta"] == delta
@@ -423,12 +467,13 @@ def test_another_setting_that_depends_on_the_epochs_is_kept_as_well(tmp_path, ca
 
 def test_the_schedule_of_a_learning_rate_goes_on(tmp_path):
     override = tmp_path / "schedule.json"
+    # of two epochs a step: where it starts anew, an epoch has another rate
     schedule = {"_target_": "torch.optim.lr_scheduler.StepLR", "optimizer": "@optimizer"}
     handler = {"_target_": "LrScheduleHandler", "lr_scheduler": "@schedule", "print_lr": False}
     override.write_text(
         json.dumps(
             {
-                "schedule": schedule | {"step_size": 1, "gamma": 0.5},
+                "schedule": schedule | {"step_size": 2, "gamma": 0.5},
                 "+train::handlers": [handler],
             }
         )
@@ -443,7 +488,7 @@ def test_the_schedule_of_a_learning_rate_goes_on(tmp_path):
     assert same(*ends)
     for end in ends:
         (group,) = end["objects"]["optimizer"]["param_groups"]
-        assert group["lr"] == pytest.approx(0.01 * 0.5**3)
+        assert group["lr"] == pytest.approx(0.01 * 0.5)
         assert end["handlers"]["LrScheduleHandler.lr_scheduler"]["last_epoch"] == 3
     before = tree(broken)
     said = refused(
@@ -488,6 +533,49 @@ def test_a_cheap_attack_in_training_is_none_of_the_evaluation(bundle):
     assert parser["protocol"] == "minimum_norm"
     assert parser["eval_steps"] is None
     assert parser["eval_restarts"] is None
+
+
+@pytest.mark.parametrize("initialized", [False, True])
+def test_a_trainer_without_initialize_leaves_an_earlier_run_as_it_was(
+    points, tmp_path, initialized
+):
+    folder = shutil.copytree(points, tmp_path / "run")
+    before = tree(folder)
+    parser = ConfigParser()
+    parser.read_config(str(MOONS / "train.json"))
+    parser.update(POINTS | {"output_dir": str(folder), "seed": 1, "max_epochs": 1})
+    if initialized:
+        parser.get_parsed_content("initialize", instantiate=True)
+        parser.get_parsed_content("train#trainer").run()
+        assert tree(folder / "previous-1") == before
+        assert read_record(folder).settings["seed"] == 1
+        return
+    with pytest.raises(FileExistsError, match=r"got checkpoint.pt, model.pt, .*, run.json; eval"):
+        parser.get_parsed_content("train#trainer").run()
+    assert tree(folder) == before
+
+
+class Removes:
+    """A handler that removes a folder when the second epoch starts."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def attach(self, engine):
+        engine.add_event_handler(Events.EPOCH_STARTED(once=2), self)
+
+    def __call__(self, engine):
+        shutil.rmtree(self.folder)
+
+
+def test_a_run_whose_folder_is_removed_says_so_and_makes_no_half_of_one(tmp_path):
+    override = tmp_path / "override.json"
+    handler = {"_target_": f"{__name__}.Removes", "folder": "@output_dir"}
+    override.write_text(json.dumps({"+train::handlers": [handler]}))
+    with pytest.raises(Exception) as error:  # noqa: PT011  MONAI's, of which the cause is looked at
+        run(MOONS / "train.json", override, **POINTS, output_dir=str(tmp_path / "run"))
+    assert f"expected {tmp_path}/run to be there as long as its run" in str(error.value.__cause__)
+    assert not (tmp_path / "run").exists()
 
 
 class Follows:

@@ -244,11 +244,11 @@ def test_a_users_files_are_refused_and_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"patients": 7}, "patients to be an integer of at least 8, got 7"),
+        ({"patients": 7}, "patients to be a whole number >= 8, got 7"),
         ({"patients": 8.0}, "patients .* got 8.0"),
-        ({"beats_per_patient": 49}, "beats_per_patient to be an integer of at least 50, got 49"),
+        ({"beats_per_patient": 49}, "beats_per_patient to be a whole number >= 50, got 49"),
         ({"beats_per_patient": "60"}, "beats_per_patient .* got '60'"),
-        ({"seed": -1}, "seed .* at least 0, got -1"),
+        ({"seed": -1}, "seed .* >= 0, got -1"),
         ({"seed": True}, "seed .* got True"),
     ],
 )

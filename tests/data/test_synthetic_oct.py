@@ -218,13 +218,13 @@ def test_a_users_files_are_refused_and_kept(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"patients_per_class": 0}, "patients_per_class to be an integer of at least 1, got 0"),
+        ({"patients_per_class": 0}, "patients_per_class to be a whole number >= 1, got 0"),
         ({"patients_per_class": 2.0}, "patients_per_class .* got 2.0"),
-        ({"images_per_patient": -1}, "images_per_patient .* at least 1, got -1"),
+        ({"images_per_patient": -1}, "images_per_patient .* >= 1, got -1"),
         ({"images_per_patient": True}, "images_per_patient .* got True"),
-        ({"seed": -1}, "seed .* at least 0, got -1"),
-        ({"size": (16, 64)}, "height .* at least 32, got 16"),
-        ({"size": (64, 31)}, "width .* at least 32, got 31"),
+        ({"seed": -1}, "seed .* >= 0, got -1"),
+        ({"size": (16, 64)}, "height .* >= 32, got 16"),
+        ({"size": (64, 31)}, "width .* >= 32, got 31"),
         ({"size": (64,)}, r"size to be \(H, W\), got \(64,\)"),
     ],
 )

@@ -277,6 +277,7 @@ def command(monkeypatch, tmp_path, capsys):
         (["--methods", "adv", "ce", "--adv_eps", "0.1"], "with the method adv alone, got also ce"),
         (["--methods", "ce", "--protocol", "weak"], "expected protocol to be one of ['blackbox'"),
         (["--methods", "ce", "--protocol"], "expected one argument"),
+        (["--methods", "ce", "--trian#amp", "true"], "no trian; did you mean --train#amp?"),
         ([], "no results default in linf in"),
     ],
 )

@@ -636,7 +636,7 @@ def test_what_stands_before_the_damage_is_not_done_again(
     run(model, samples, handler(folder, samples, **WHOLE))
     assert attacked.places == [[*range(8, 16)], [*range(16, 20)]]
     (told,) = [message for message in caplog.messages if "damaged" in message]
-    assert "stands before them, of 8 samples, is intact" in told
+    assert "what is before them, of 8 samples, is intact" in told
     assert written.rows == rows
     assert len(examples["linf"]) == len(written.examples["linf"])
     for ours, other in zip(written.examples["linf"], examples["linf"], strict=True):

@@ -32,6 +32,7 @@ from monai_ima.handlers import (
 )
 from monai_ima.handlers.checkpoint import read_run_checkpoint
 from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.state_file import UnreadableStateError, read_state, write_state
 from monai_ima.margins import MarginStore
 from monai_ima.networks import load_classifier
 from monai_ima.networks.sealed_file import is_as_sealed
@@ -446,6 +447,18 @@ def test_of_a_thousand_flipped_bits_in_the_files_of_a_run_none_is_loaded(tmp_pat
         path.write_bytes(content[:place] + bytes([flipped]) + content[place + 1 :])
         with pytest.raises(ValueError, match=rf"{name}\b.*(damaged|cut short|another kind)"):
             read()
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "of torch"])
+def test_of_a_hundred_files_with_four_kilobytes_zeroed_none_is_loaded(tmp_path, sealed):
+    path, state = tmp_path / "checkpoint.pt", {"weights": torch.rand(20_000)}
+    write_state(path, state) if sealed else torch.save(state, path)
+    content = path.read_bytes()
+    number = random.Random(0)
+    for place in number.choices(range(len(content) - 4096), k=100):
+        path.write_bytes(content[:place] + bytes(4096) + content[place + 4096 :])
+        with pytest.raises(UnreadableStateError):
+            read_state(path, ["weights"])
 
 
 def test_what_is_sealed_is_read_by_torch_alone_and_what_is_not_sealed_by_its_checksums(tmp_path):

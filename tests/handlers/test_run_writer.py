@@ -1,5 +1,8 @@
 """TensorBoard's file of a run begins with what the run logs."""
 
+import shutil
+
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_ima.bundle import add_layout
@@ -14,6 +17,18 @@ def test_a_run_that_logs_nothing_leaves_no_file(tmp_path):
     writer.flush()
     writer.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path):
+    writer = RunWriter(str(tmp_path / "run"))
+    writer.add_scalar("loss", 1, 1)
+    writer.flush()
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(
+        FileNotFoundError, match=r"run to be there .* got no such folder: it was rem"
+    ):
+        writer.add_scalar("loss", 2, 2)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_resumed_run_drops_what_it_logs_again_and_keeps_the_layout_of_its_start(tmp_path):

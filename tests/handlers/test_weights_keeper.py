@@ -71,7 +71,7 @@ def test_a_run_that_goes_on_keeps_what_it_has_and_the_epochs_in_order(tmp_path):
 def test_what_a_kill_leaves_is_not_taken_for_weights(tmp_path, monkeypatch):
     network = nn.Linear(3, 2)
 
-    def killed(content, path):
+    def killed(content, path, run):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 

@@ -1,3 +1,4 @@
+import json
 import math
 import runpy
 import sys
@@ -78,7 +79,7 @@ def test_measures_of_a_network_that_is_known(script):
 
 
 def test_document_has_the_tables_of_the_results(script):
-    tables = script["tables"](script["read"](script["RESULTS"]))
+    tables = script["tables"](json.loads(script["RESULTS"].read_text()))
     assert tables in (ROOT / "docs" / "equilibrium.md").read_text()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from monai_ima.counts import checked_count
 from monai_ima.data.ecg.dataset import SETTINGS_FILE, EcgBeats, load_ecg_beats
 from monai_ima.data.ecg.kaggle import KAGGLE_TEST, KAGGLE_TRAIN, load_kaggle_csv
 from monai_ima.data.ecg.split import Ints, split_beats
@@ -47,8 +48,8 @@ def load_ecg(
         "training_per_class": training_per_class,
         "evaluation_per_class": evaluation_per_class,
     }.items():
-        if value is not None and (type(value) is not int or value < 1):
-            raise ValueError(f"expected {name} to be a whole number >= 1, got {value!r}")
+        if value is not None:
+            checked_count(name, value, at_least=1)
     beats = _read(Path(dataset_dir))
     if num_classes is not None:
         check_class_count(beats.classes, num_classes, dataset_dir, "give other data")

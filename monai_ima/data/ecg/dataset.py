@@ -161,7 +161,7 @@ def write_digests(folder: Path) -> None:
 
 
 def _check_digests(folder: Path) -> None:
-    """Refuse files that are not as they were written: another label may be as good a one."""
+    """Reject files that are not as they were written: another label may be as good a one."""
     path = folder / DIGESTS_FILE
     if not path.exists():
         _logger.info(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from monai_ima.counts import checked_count
 from monai_ima.data.synthetic_oct.anatomy import LESIONS, neighbouring_slice, random_patient
 from monai_ima.data.synthetic_oct.rendering import rendered
 from monai_ima.data.whole_folder import write_whole
@@ -66,9 +67,9 @@ def write_synthetic_oct(
     Raises:
         ValueError: an argument is out of range, or ``root`` holds anything else.
     """
-    _check_int("patients_per_class", patients_per_class, minimum=1)
-    _check_int("images_per_patient", images_per_patient, minimum=1)
-    _check_int("seed", seed, minimum=0)
+    checked_count("patients_per_class", patients_per_class, at_least=1)
+    checked_count("images_per_patient", images_per_patient, at_least=1)
+    checked_count("seed", seed, at_least=0)
     _check_size(size)
     root = Path(root)
     settings = {
@@ -98,13 +99,8 @@ def write_synthetic_oct(
     return root
 
 
-def _check_int(name: str, value: object, minimum: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"expected {name} to be an integer of at least {minimum}, got {value!r}")
-
-
 def _check_size(size: tuple[int, int]) -> None:
     if len(size) != 2:
         raise ValueError(f"expected size to be (H, W), got {size!r}")
     for name, value in zip(("the height", "the width"), size, strict=True):
-        _check_int(name, value, minimum=32)
+        checked_count(name, value, at_least=32)
