@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -111,10 +112,11 @@ def in_form(
     # What was made in inference mode takes part in no gradient.
     batch = tuple(each.clone() if each.is_inference() else each for each in batch)
     if fixed_shape(batch[0]):
-        *results, fault = _in_fixed_shape(model, classify, function, batch, where)
-        if not fault:
-            return tuple(results)
-    # In the other form what is at fault is said.
+        with suppress(TypeError, ValueError):
+            *results, fault = _in_fixed_shape(model, classify, function, batch, where)
+            if not fault:
+                return tuple(results)
+        # In the other form what is at fault is said, of as many samples as there are.
     rows = Shrinking(None if where is None else where.nonzero()[:, 0])
     return function(classify, rows, *batch) if rows.any() else None
 
