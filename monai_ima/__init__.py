@@ -9,7 +9,7 @@ What runs have left: ``evaluation``, ``selection``, ``experiments``; ``cli`` is 
 import importlib
 from types import ModuleType
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _PARTS = (
     "attacks",

@@ -109,9 +109,9 @@ class IMA(Objective):
         correct = logits.argmax(dim=1) == labels
         losses = cross_entropy(logits, labels)
         noisy_losses, chosen = self._noisy_losses(network, inputs, labels, index, correct)
-        loss_wrong = losses[~correct].sum() / len(inputs)  # L1
-        loss_correct = losses[correct].sum() / len(inputs)  # L2
-        loss_noisy = noisy_losses[chosen].sum() / len(inputs)  # L3
+        loss_wrong = losses.where(~correct, 0).sum() / len(inputs)  # L1
+        loss_correct = losses.where(correct, 0).sum() / len(inputs)  # L2
+        loss_noisy = noisy_losses.where(chosen, 0).sum() / len(inputs)  # L3
         loss_clean = loss_wrong + loss_correct
         terms = {
             "loss_clean": loss_clean.detach(),

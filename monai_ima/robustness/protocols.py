@@ -86,7 +86,7 @@ class Paper(Protocol):
     """
 
     name: ClassVar[str] = "paper"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     steps: int = 100
     restarts: int = 2
 
@@ -165,7 +165,7 @@ class MinimumNorm(Protocol):
     """
 
     name: ClassVar[str] = "minimum_norm"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     steps: int = 100
     targets: int = 9
 
@@ -227,7 +227,7 @@ class Strong(Protocol):
     """
 
     name: ClassVar[str] = "strong"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     steps: int = 100
     targets: int = 9
     queries: int = 500
@@ -280,7 +280,7 @@ class BlackBox(Protocol):
     """
 
     name: ClassVar[str] = "blackbox"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     steps: int = 1000
 
     def __post_init__(self) -> None:

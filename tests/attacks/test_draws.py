@@ -56,7 +56,7 @@ def test_normal_numbers_are_normal():
     expected = torch.tensor([0.0, 1.0, 0.0, 3.0]).double()
     torch.testing.assert_close(moments, expected, rtol=0, atol=0.03)
     below = torch.tensor([(numbers < at).double().mean() for at in (-2.0, -1.0, 0.5)])
-    expected = torch.distributions.Normal(0, 1).cdf(torch.tensor([-2.0, -1.0, 0.5]))
+    expected = torch.distributions.Normal(0, 1).cdf(torch.tensor([-2.0, -1.0, 0.5])).double()
     torch.testing.assert_close(below, expected, rtol=0, atol=0.002)
 
 
