@@ -2,17 +2,13 @@
 
 import csv
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import monai.bundle
 import pytest
 import torch
+from bundle_run import ROOT, run_bundle, start_bundle
 from monai.bundle import ConfigParser, create_workflow
 from monai.networks.nets import ViT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -22,7 +18,6 @@ from monai_ima.bundle import say_errors_last
 from monai_ima.data import load_datalist, write_synthetic_oct
 from monai_ima.handlers.evaluation_progress import Progress
 
-ROOT = Path(__file__).resolve().parents[2]
 EVALUATE = ROOT / "bundles" / "robustness_evaluation" / "evaluate.json"
 OCT = [ROOT / "bundles" / "oct_ima" / name for name in ("train.json", "evaluate.json")]
 pytestmark = pytest.mark.filterwarnings("ignore")  # as in the commands
@@ -62,28 +57,8 @@ def of_the_zoo(zoo, images):
     }
 
 
-def command(configs, settings):
-    """As a user types it."""
-    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    return [
-        *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
-        *("--config_file", str([str(config) for config in configs]), *flags),
-    ]
-
-
-def run(configs, **settings):
-    return subprocess.run(
-        command(configs, settings),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-
-
 def run_here(configs, **settings):
-    """The same in this process, which spares the seconds of its start."""
+    """Run the configs in this process, which is looked into."""
     hook = sys.excepthook  # which the config replaces
     try:
         monai.bundle.run(
@@ -109,7 +84,7 @@ def rows_in(folder):
 def straight(of_the_zoo, tmp_path_factory):
     """Of DenseNet121 by its definition and weights, in one go."""
     folder = tmp_path_factory.mktemp("straight")
-    ended = run([EVALUATE], **SMALL | of_the_zoo, output_dir=str(folder))
+    ended = run_bundle(EVALUATE, **SMALL | of_the_zoo, output_dir=folder)
     assert ended.returncode == 0, ended.stderr
     return folder, ended.stdout
 
@@ -137,30 +112,16 @@ def test_a_network_and_its_weights(straight, zoo, images):
     assert events.Scalars("robust_accuracy/linf/auc")[0].value == pytest.approx(curve["auc"])
 
 
-def killed(configs, folder, **settings):
-    """The number of samples that an evaluation had finished when it was killed."""
-    process = subprocess.Popen(
-        command(configs, settings | {"output_dir": str(folder)}),
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not (folder / "progress.records").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    return Progress.read(folder / "progress.records").finished
-
-
 def test_killed_and_started_again_it_is_as_if_it_had_run_through(straight, of_the_zoo, tmp_path):
-    settings = SMALL | of_the_zoo
-    finished = killed([EVALUATE], tmp_path, **settings)
+    settings = SMALL | of_the_zoo | {"output_dir": tmp_path}
+    started = start_bundle(EVALUATE, **settings)
+    started.wait_for(tmp_path / "progress.records")
+    started.kill()
+    finished = Progress.read(tmp_path / "progress.records").finished
     assert 3 <= finished < 12
     assert not [name for name in REPORT if (tmp_path / name).exists()]
 
-    ended = run([EVALUATE], **settings, output_dir=str(tmp_path))
+    ended = run_bundle(EVALUATE, **settings)
     assert ended.returncode == 0, ended.stderr
     assert f"going on after {finished} samples that are finished" in ended.stdout
     for name in REPORT:
@@ -341,7 +302,7 @@ def test_monai_finds_the_properties(of_the_zoo, trained, monkeypatch):
 
 
 def test_a_mistyped_setting_ends_in_words(of_the_zoo, tmp_path):
-    ended = run([EVALUATE], **of_the_zoo, protocl="strong", output_dir=str(tmp_path / "run"))
+    ended = run_bundle(EVALUATE, **of_the_zoo, protocl="strong", output_dir=tmp_path / "run")
     assert ended.returncode != 0
     assert re.match(
         r"Stopped: ValueError: .* got protocl; did you mean protocol\?",

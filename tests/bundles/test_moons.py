@@ -1,17 +1,14 @@
 """The command of the README, small."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from bundle_run import ROOT, run_bundle
 from monai.bundle import create_workflow
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
 EVALUATE = TRAIN.with_name("evaluate.json")
 RESULTS = ROOT / "results" / "moons"
@@ -27,19 +24,7 @@ SMALL = {
 
 
 def run(folder, *configs, **overrides):
-    settings = SMALL | {"output_dir": str(folder)} | overrides
-    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    return subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
-            *("--config_file", str([str(config) for config in (TRAIN, *configs)]), *flags),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    return run_bundle(TRAIN, *configs, **SMALL | {"output_dir": folder} | overrides)
 
 
 def test_run_draws_the_plane_and_is_evaluated(tmp_path):

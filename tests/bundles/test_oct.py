@@ -2,17 +2,13 @@
 
 import csv
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from bundle_run import ROOT, run_bundle, start_bundle
 from monai.bundle import create_workflow
 from PIL import Image
 from same import same
@@ -20,7 +16,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from monai_ima.data import write_synthetic_oct
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "bundles" / "oct_ima" / "train.json"
 CE = ROOT / "bundles" / "objectives" / "ce.json"
 SMALL = {
@@ -34,8 +29,7 @@ SMALL = {
     "device": "cpu",
 }
 PAPER = TRAIN.with_name("paper.json")
-CONFIGS = {"ima": [str(TRAIN)], "ce": [str(TRAIN), str(CE)], "paper": [str(TRAIN), str(PAPER)]}
-
+CONFIGS = {"ima": [TRAIN], "ce": [TRAIN, CE], "paper": [TRAIN, PAPER]}
 
 parsing_warns = pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
 
@@ -46,26 +40,14 @@ def images(tmp_path_factory):
     return write_synthetic_oct(folder, patients_per_class=5, images_per_patient=2, seed=0)
 
 
-def command(folder, images, method="ima", **overrides):
-    """The shell command of a small run, as a user types it."""
-    settings = SMALL | {"dataset_dir": str(images), "output_dir": str(folder)} | overrides
-    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    return [
-        *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
-        *("--config_file", str(CONFIGS[method]), *flags),
-    ]
+def start(folder, images, method="ima", **overrides):
+    """A small run, as a user starts it."""
+    settings = SMALL | {"dataset_dir": images, "output_dir": folder} | overrides
+    return start_bundle(*CONFIGS[method], **settings)
 
 
 def run(*arguments, **overrides):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(*arguments, **overrides),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        check=False,
-    )
+    return start(*arguments, **overrides).end()
 
 
 def stopped(ended):
@@ -182,18 +164,9 @@ def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path):
     settings = {"max_epochs": 6, "robust_interval": 2}
     assert run(straight, images, **settings).returncode == 0
 
-    process = subprocess.Popen(
-        command(broken, images, **settings),
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not (broken / "robustness.csv").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    started = start(broken, images, **settings)
+    started.wait_for(broken / "robustness.csv")
+    started.kill()
     reached = torch.load(broken / "checkpoint.pt", weights_only=True)["epoch"]
     assert 1 <= reached < 6
 

@@ -1,13 +1,9 @@
 """Whole commands in a folder in which another one is."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from bundle_run import ROOT, run_bundle
+from bundle_run import ROOT, run_bundle, start_bundle
 
 MOONS = ROOT / "bundles" / "moons_ima"
 TRAIN = MOONS / "train.json"
@@ -31,30 +27,18 @@ TRAINING |= {"max_epochs": 1000}
 @pytest.fixture
 def stopped():
     """Start a command, and stop it when a file is there: all it has open stays open."""
-    processes = []
+    started = []
 
     def start(configs, awaited, **settings):
-        flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-        command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "--config_file"]
-        process = subprocess.Popen(
-            [*command, str([str(config) for config in configs]), *flags],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        processes.append(process)
-        deadline = time.monotonic() + 120
-        while not awaited.exists() and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGSTOP)
-        return process
+        command = start_bundle(*configs, **settings)
+        started.append(command)
+        command.wait_for(awaited)
+        command.send_signal(signal.SIGSTOP)
+        return command
 
     yield start
-    for process in processes:
-        process.kill()
-        process.wait()
+    for command in started:
+        command.kill()
 
 
 def tree(folder):
@@ -92,11 +76,10 @@ def test_the_second_command_in_a_folder_ends_with_the_first_one_s_files_as_they_
     assert tree(run) == before
 
     evaluating.send_signal(signal.SIGCONT)
-    assert evaluating.wait() == 0
+    assert evaluating.end().returncode == 0
     assert (folder / "report.html").exists()
     assert not [path for path in folder.rglob("*") if path.name.startswith((".", "previous"))]
     training.kill()  # and its folder is free again
-    training.wait()
     ended = run_bundle(TRAIN, **TRAINING | {"max_epochs": 1}, output_dir=run)
     assert ended.returncode == 0, ended.stderr
     assert (run / "previous-1" / "checkpoint.pt").exists()
