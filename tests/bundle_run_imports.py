@@ -1,16 +1,13 @@
 """What every command imports; see ``bundle_run``."""
 
+import importlib
 import warnings
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import monai.bundle
-    import torch._dynamo  # which optimizers import
-
-    import monai_ima.bundle
-    import monai_ima.cli.evaluate
-    import monai_ima.evaluate_run
-
-    monai.bundle.ComponentLocator().get_component_module_name("")  # imports all of MONAI
-
 warnings.simplefilter("ignore")
+for _module in (
+    *("torch._dynamo", "monai.bundle", "monai_ima.bundle", "monai_ima.cli.evaluate"),
+    *("monai_ima.engines", "monai_ima.evaluate_run", "monai_ima.handlers"),
+):
+    importlib.import_module(_module)
+# all of MONAI
+importlib.import_module("monai.bundle").ComponentLocator().get_component_module_name("")

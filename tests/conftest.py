@@ -1,3 +1,4 @@
+import sys
 import warnings
 
 import pytest
@@ -9,6 +10,11 @@ with warnings.catch_warnings():
     import torch.distributed.optim
 
 
+_EXCEPTHOOK = sys.excepthook
+
+
 @pytest.fixture(autouse=True)
-def _same_seed_for_every_test():
+def _same_state_for_every_test():
     torch.manual_seed(0)
+    yield
+    sys.excepthook = _EXCEPTHOOK  # which the configs replace

@@ -400,10 +400,9 @@ def test_any_other_word_is_refused(value):
         flag("resume", value)
 
 
-def test_an_error_in_a_loading_process_is_said_in_its_own_words(tmp_path, monkeypatch, capsys):
+def test_an_error_in_a_loading_process_is_said_in_its_own_words(tmp_path, capsys):
     (tmp_path / "broken.png").write_text("not an image")
     dataset = Dataset([{"image": str(tmp_path / "broken.png")}], Compose([LoadGreyd("image")]))
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     say_errors_last()
 
     with pytest.raises(RuntimeError, match="worker process") as caught:

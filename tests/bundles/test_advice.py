@@ -3,7 +3,6 @@
 import csv
 import re
 import shutil
-import sys
 from ast import literal_eval
 from types import SimpleNamespace
 
@@ -41,7 +40,6 @@ POINTS = {
 
 @pytest.fixture(autouse=True)
 def as_a_command(monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
     monkeypatch.chdir(ROOT)
 
 

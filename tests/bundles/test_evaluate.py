@@ -59,13 +59,9 @@ def of_the_zoo(zoo, images):
 
 def run_here(configs, **settings):
     """Run the configs in this process, which is looked into."""
-    hook = sys.excepthook  # which the config replaces
-    try:
-        monai.bundle.run(
-            config_file=[str(config) for config in configs], logging_file=False, **settings
-        )
-    finally:
-        sys.excepthook = hook
+    monai.bundle.run(
+        config_file=[str(config) for config in configs], logging_file=False, **settings
+    )
 
 
 def report_in(folder):
@@ -283,8 +279,7 @@ def test_the_batch_size_of_an_evaluation_is_that_of_its_loader(bundle, size):
     assert parser.get_parsed_content("dataloader::batch_size") == (size or default)
 
 
-def test_monai_finds_the_properties(of_the_zoo, trained, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+def test_monai_finds_the_properties(of_the_zoo, trained):
     for configs, settings in (
         ([EVALUATE], of_the_zoo | {"bundle_root": str(EVALUATE.parent)}),
         (OCT, trained[1]),
@@ -364,13 +359,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_settings_end_in_words(case, of_the_zoo, tmp_path, capsys, monkeypatch):
+def test_bad_settings_end_in_words(case, of_the_zoo, tmp_path, capsys):
     change, message = BAD[case]
     settings = SMALL | of_the_zoo | {"output_dir": str(tmp_path / "run")} | change(tmp_path)
     given = {name: value for name, value in settings.items() if value is not None}
     with pytest.raises(Exception) as error:  # noqa: PT011  what is read is the last line
         run_here([EVALUATE], **given)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     say_errors_last()
     sys.excepthook(error.type, error.value, error.tb)
 

@@ -1,12 +1,10 @@
 """The command of the README, small."""
 
 import json
-import sys
 
 import pytest
 import torch
 from bundle_run import ROOT, run_bundle
-from monai.bundle import create_workflow
 from PIL import Image
 
 TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
@@ -48,16 +46,6 @@ def test_run_draws_the_plane_and_is_evaluated(tmp_path):
     curves = json.loads((tmp_path / "evaluation" / "robustness.json").read_text())["curves"]
     assert [found["norm"] for found in curves] == ["linf", "l2"]
     assert curves[0]["accuracy"][0] == pytest.approx(curve["accuracy"][0], abs=1e-3)
-
-
-@pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
-def test_monai_finds_its_properties(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
-    workflow = create_workflow(
-        config_file=str(TRAIN), workflow_type="train", **SMALL | {"output_dir": str(tmp_path)}
-    )
-    assert workflow.check_properties() == []
-    assert workflow.max_epochs == 3
 
 
 def test_more_than_two_classes_are_no_plane(tmp_path):

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -184,20 +183,7 @@ def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path):
 
 
 @parsing_warns
-def test_monai_finds_its_properties(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
-    workflow = create_workflow(
-        config_file=str(TRAIN),
-        workflow_type="train",
-        **SMALL | {"dataset_dir": str(images), "output_dir": str(tmp_path)},
-    )
-    assert workflow.check_properties() == []
-    assert workflow.max_epochs == 2
-
-
-@parsing_warns
-def test_augmentation_is_for_training_and_not_for_the_margins(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+def test_augmentation_is_for_training_and_not_for_the_margins(images, tmp_path):
     override = tmp_path / "augmentation.json"
     override.write_text('{"augmentation": {"_target_": "RandFlipd", "keys": "image", "prob": 1.0}}')
     workflow = create_workflow(
@@ -282,24 +268,21 @@ def test_second_run_moves_the_first_aside_and_resume_refuses_other_settings(imag
 
 @pytest.mark.slow
 def test_ima_raises_the_curve_at_little_cost_in_clean_accuracy(tmp_path):
-    """The claim of the first table of docs/results/oct.md, on one seed, with the default sizes."""
+    """The claim of the first table of docs/results/oct.md, on its data, with cheaper attacks."""
     images = write_synthetic_oct(tmp_path / "oct", patients_per_class=80, images_per_patient=3)
+    common = {"max_epochs": 12, "robust_interval": 0, "protocol": "screen", "eval_steps": 20}
+    own = {
+        "ce": {"delta": 0.01},
+        "ima": {"attack_steps": 4, "margin_steps": 8, "bisections": 5, "margin_interval": 4},
+    }
     accuracy = {}
-    for method, configs in (("ce", [TRAIN, CE]), ("ima", [TRAIN])):
-        ended = subprocess.run(
-            [
-                *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
-                *("--config_file", str([str(path) for path in configs])),
-                *("--dataset_dir", str(images), "--output_dir", str(tmp_path / method)),
-                *("--robust_interval", "0"),
-            ],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            check=False,
-        )
+    for method, cheap in own.items():
+        folder = tmp_path / method
+        settings = common | cheap | {"dataset_dir": images, "output_dir": folder}
+        ended = run_bundle(*CONFIGS[method], **settings, device="cpu")
         assert ended.returncode == 0, ended.stderr
-        curve = json.loads((tmp_path / method / "robustness.json").read_text())["curves"][-1]
+        curve = json.loads((folder / "robustness.json").read_text())["curves"][-1]
         accuracy[method] = dict(zip(curve["eps"], curve["accuracy"], strict=True))
+    # Measured with this seed: 0.92 and 0.17, without noise 0.99 and 0.98.
     assert accuracy["ima"][0.01] >= accuracy["ce"][0.01] + 0.2
     assert accuracy["ima"][0.0] >= accuracy["ce"][0.0] - 0.05
