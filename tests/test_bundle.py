@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 from bundle_run import ROOT
+from folders import contents
 from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
@@ -154,14 +155,6 @@ def leave_a_run(folder, content):
         (folder / name).write_text(content)
 
 
-def tree(folder):
-    return {
-        str(path.relative_to(folder)): path.read_text()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
 def test_a_new_folder_is_made_and_left_empty(tmp_path):
     folder = tmp_path / "runs" / "new"
 
@@ -176,21 +169,21 @@ def test_files_of_earlier_runs_are_moved_aside_and_others_stay(tmp_path, caplog)
         leave_a_run(tmp_path, content)
         prepare_output_dir(tmp_path)
 
-    found = tree(tmp_path)
-    assert {found.pop("notes.txt"), found.pop("model.pt.txt")} == {"mine"}
+    found = contents(tmp_path)
+    assert {found.pop("notes.txt"), found.pop("model.pt.txt")} == {b"mine"}
     assert len(found) == 14
     for name, content in found.items():
-        assert name.startswith({"first": "previous-1/", "second": "previous-2/"}[content])
+        assert name.startswith({b"first": "previous-1/", b"second": "previous-2/"}[content])
     assert f"{tmp_path} held a run; its files are now in {tmp_path}/previous-2" in caplog.text
 
 
 def test_a_resumed_run_keeps_its_files(tmp_path):
     leave_a_run(tmp_path, "going on")
-    before = tree(tmp_path)
+    before = contents(tmp_path)
 
     prepare_output_dir(tmp_path, resume=True)
 
-    assert tree(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_with_the_way_out(tmp_path):
@@ -199,7 +192,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_with_the_way_out(tmp_path
     for folder in (tmp_path / "file" / "run", tmp_path / "file"):
         with pytest.raises(OSError, match=rf"written to, got {folder}: .*--output_dir"):
             claim_folder(folder)
-    assert tree(tmp_path) == {"file": "mine"}
+    assert contents(tmp_path) == {"file": b"mine"}
 
 
 # Several processes

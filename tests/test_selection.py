@@ -71,7 +71,7 @@ def words(folder, threshold, *more, config=TRAIN, **overrides):
 
 
 @pytest.fixture
-def select(monkeypatch, capsys):
+def select(monkeypatch, capsys, undrawn):
     """Give the command in this process: what it prints, on both streams, and how it ends."""
 
     def call(*arguments, **overrides):
@@ -251,7 +251,7 @@ def test_a_resumed_training_keeps_what_an_uninterrupted_one_does(trained, tmp_pa
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_folder_of_the_run_is_enough(run):
+def test_the_folder_of_the_run_is_enough(run, undrawn):
     chosen = json.loads((run / "selection.json").read_text())
     main(["select", str(run), "--min-clean-accuracy", "0.4"])
     assert json.loads((run / "selection.json").read_text()) == chosen

@@ -1,11 +1,11 @@
 """The commands of the ECG bundle, small."""
 
-import csv
 import json
 
 import pytest
 import torch
 from bundle_run import ROOT, run_bundle
+from folders import rows_in
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_ima.data import load_ecg, write_synthetic_ecg
@@ -77,8 +77,7 @@ def test_evaluation_reports_both_norms_and_warns(finished, beats):
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
     assert "the protocol inter_patient" in report["warning"]
     assert report["warning"] in ended.stdout
-    with (folder / "evaluation" / "samples.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_in(folder / "evaluation")
     assert {row["label"] for row in rows} == set("NSVFQ")
     assert all(row["patient"] for row in rows)
 

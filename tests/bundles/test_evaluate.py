@@ -1,6 +1,5 @@
 """The commands that evaluate a classifier, small."""
 
-import csv
 import json
 import re
 import sys
@@ -9,6 +8,7 @@ import monai.bundle
 import pytest
 import torch
 from bundle_run import ROOT, run_bundle, start_bundle
+from folders import rows_in
 from monai.bundle import ConfigParser, create_workflow
 from monai.networks.nets import ViT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -68,11 +68,6 @@ def report_in(folder):
     return json.loads((folder / "robustness.json").read_text())
 
 
-def rows_in(folder):
-    with (folder / "samples.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 # --- any classifier -------------------------------------------------------------------------------
 
 
@@ -124,7 +119,7 @@ def test_killed_and_started_again_it_is_as_if_it_had_run_through(straight, of_th
         assert (tmp_path / name).read_bytes() == (straight[0] / name).read_bytes()
 
 
-def test_torchscript_is_its_network(straight, zoo, images, tmp_path):
+def test_torchscript_is_its_network(straight, zoo, images, tmp_path, undrawn):
     """Evaluated by its gradients, with nothing but the file."""
     run_here(
         [EVALUATE],
@@ -146,7 +141,7 @@ def test_torchscript_is_its_network(straight, zoo, images, tmp_path):
 # --- other bundles --------------------------------------------------------------------------------
 
 
-def test_over_the_inference_of_a_zoo_bundle(zoo, tmp_path, monkeypatch):
+def test_over_the_inference_of_a_zoo_bundle(zoo, tmp_path, monkeypatch, undrawn):
     """Its network, data and preprocessing are its own: it knows each of these images."""
     monkeypatch.chdir(zoo)
     run_here(
@@ -161,7 +156,7 @@ def test_over_the_inference_of_a_zoo_bundle(zoo, tmp_path, monkeypatch):
     assert not (zoo / "eval").exists()
 
 
-def test_over_the_evaluation_of_a_zoo_bundle(zoo, tmp_path, monkeypatch):
+def test_over_the_evaluation_of_a_zoo_bundle(zoo, tmp_path, monkeypatch, undrawn):
     monkeypatch.chdir(zoo)
     weights = (zoo / "models" / "model.pt").read_bytes()
     run_here(
@@ -227,7 +222,9 @@ def test_over_our_own_training(trained, capsys):
     assert {path: path.read_bytes() for path in before} == before  # the run's own files
 
 
-def test_a_vision_transformer_of_monai_learns_and_is_evaluated_one_by_one(images, tmp_path):
+def test_a_vision_transformer_of_monai_learns_and_is_evaluated_one_by_one(
+    images, tmp_path, undrawn
+):
     """It returns a tuple."""
     pytest.importorskip("einops", reason="MONAI's ViT needs it")
     settings = {

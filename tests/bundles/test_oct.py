@@ -1,6 +1,5 @@
 """The commands of the README, small."""
 
-import csv
 import json
 import re
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from bundle_run import ROOT, run_bundle, start_bundle
+from folders import rows_in
 from monai.bundle import create_workflow
 from PIL import Image
 from same import same
@@ -82,8 +82,7 @@ def test_run_leaves_every_file(finished):
 
 def test_csv_has_the_curves_of_the_interval_and_of_the_end(finished):
     norm, folder, _ = finished
-    with (folder / "robustness.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_in(folder, "robustness.csv")
     assert list(rows[0]) == ["epoch", "norm", "eps", "accuracy", "low", "high", "n"]
     levels = ["0.0", "0.0025", "0.005", "0.01", "0.015", "0.02"]
     assert [(row["epoch"], row["eps"]) for row in rows] == [
@@ -110,8 +109,7 @@ def test_event_file_has_every_tag_with_the_numbers_of_the_csv(finished):
     _, folder, _ = finished
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0}).Reload()
     tags = events.Tags()
-    with (folder / "robustness.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_in(folder, "robustness.csv")
     for row in rows:
         found = {
             event.step: event.value

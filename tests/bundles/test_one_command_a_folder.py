@@ -4,6 +4,7 @@ import signal
 
 import pytest
 from bundle_run import ROOT, run_bundle, start_bundle
+from folders import contents
 
 MOONS = ROOT / "bundles" / "moons_ima"
 TRAIN = MOONS / "train.json"
@@ -41,18 +42,14 @@ def stopped():
         command.kill()
 
 
-def tree(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.slow
 def test_the_second_command_in_a_folder_ends_with_the_first_one_s_files_as_they_were(
     tmp_path, stopped
 ):
     run = tmp_path / "run"
     training = stopped([TRAIN], run / "checkpoint.pt", **TRAINING, output_dir=run)
-    before = tree(run)
-    assert [path for path in before if path.name.startswith("events")]
+    before = contents(run)
+    assert [path for path in before if path.startswith("events")]
     for more in ({}, {"resume": "true"}):
         ended = run_bundle(TRAIN, **TRAINING | more, output_dir=run)
         assert ended.returncode != 0
@@ -62,18 +59,18 @@ def test_the_second_command_in_a_folder_ends_with_the_first_one_s_files_as_they_
             f"{training.pid} on "
         )
         assert last.endswith("or choose another folder with --output_dir")
-        assert tree(run) == before
+        assert contents(run) == before
 
     both, settings = [TRAIN, TRAIN.with_name("evaluate.json")], SETTINGS | {"output_dir": run}
     folder = run / "evaluation"  # below a training that runs
     evaluating = stopped(both, folder / "progress.records", **settings)
-    before = tree(run)
+    before = contents(run)
     ended = run_bundle(*both, **settings)
     assert ended.returncode != 0
     (last,) = ended.stderr.splitlines()[-1:]
     assert f"no other command in {folder}, got process {evaluating.pid} on " in last
     assert last.endswith("or choose another folder with --evaluation_dir")
-    assert tree(run) == before
+    assert contents(run) == before
 
     evaluating.send_signal(signal.SIGCONT)
     assert evaluating.end().returncode == 0

@@ -74,7 +74,7 @@ def test_all_of_it_works_from_a_wheel_alone(tmp_path):
     small = {"training_samples": 100, "max_epochs": 1, "keep_interval": 1, "plane_interval": 9}
     small |= {"protocol": "screen", "device": "cpu"}
     ce = ("my_study/train.json", "my_study/objectives/ce.json")
-    cheap = flags({"check_samples": 0, "noise_draws": 0, "auroc_steps": 0})
+    cheap = flags({"section": "training", "check_samples": 0, "noise_draws": 0, "auroc_steps": 0})
     folders = [f"runs/my_study_{method}/evaluation" for method in ("ce", "ima")]
     commands = {
         ("monai_ima", "new", "my_study", "--from", "moons_ima"): "",
@@ -82,7 +82,7 @@ def test_all_of_it_works_from_a_wheel_alone(tmp_path):
         ("monai.bundle", *bundle_words(*ce, **small, delta=0.1)): "",
         ("monai_ima", "evaluate", "runs/my_study_ima", *cheap): f"{folders[1]}/report.html",
         ("monai_ima", "evaluate", "runs/my_study_ce", *cheap): f"{folders[0]}/report.html",
-        ("monai_ima", "compare", *folders): "# 2 runs on the same 2000 samples",
+        ("monai_ima", "compare", *folders): "# 2 runs on the same 100 samples",
         ("monai_ima", "select", "runs/my_study_ima", "--min-clean-accuracy", "0.1"): (
             "model_selected.pt  its weights"
         ),
