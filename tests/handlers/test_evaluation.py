@@ -590,6 +590,7 @@ def state(progress):
     return progress.identity, progress.answers, progress.examples, progress.checks
 
 
+@pytest.mark.no_cover
 def test_of_a_thousand_flipped_bits_none_is_taken_up(tmp_path, evaluate, written, caplog):
     evaluate(check_samples=3)
     path = tmp_path / "progress.records"
@@ -1133,7 +1134,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_any_attack(tmp_path, 
 
 @pytest.mark.parametrize("name", ["samples.csv", "report.html", "robustness.json"])
 def test_on_a_full_disk_the_file_is_named_and_the_next_call_goes_on(
-    tmp_path, problem, evaluate, attacked, monkeypatch, name
+    tmp_path, problem, evaluate, attacked, undrawn, monkeypatch, name
 ):
     flush = files._flush
 
