@@ -27,7 +27,7 @@ from monai_ima.settings import (
 )
 
 # What it goes through is seen by others as well, and measuring that doubles the time it takes.
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.no_cover]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("unmeasured")]
 TRIALS = 400  # of each bundle
 EVALUATION_TRIALS = 300
 DATA = {

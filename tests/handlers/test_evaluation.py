@@ -590,7 +590,7 @@ def state(progress):
     return progress.identity, progress.answers, progress.examples, progress.checks
 
 
-@pytest.mark.no_cover
+@pytest.mark.usefixtures("unmeasured")
 def test_of_a_thousand_flipped_bits_none_is_taken_up(tmp_path, evaluate, written, caplog):
     evaluate(check_samples=3)
     path = tmp_path / "progress.records"
