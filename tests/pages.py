@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from monai.bundle import ConfigParser
+from undrawn import leave_undrawn
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -77,8 +78,10 @@ def settings_of(files: list[Path]) -> dict[str, object]:
 def _run_all(jobs: list[list[str]]) -> list[str]:
     """What went wrong with each MONAI command; in one process, which imports MONAI once."""
     import fire
+    import pytest
     from monai.bundle import run
 
+    leave_undrawn(pytest.MonkeyPatch())
     sys.path[0] = str(Path.cwd())  # as python -m has it
     wrong = []
     for words in jobs:

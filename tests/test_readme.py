@@ -25,16 +25,6 @@ def test_ci_runs_every_bundle():
     assert run == {path.parent.name for path in ROOT.glob("bundles/*/metadata.json")}
 
 
-def test_every_setting_is_in_the_page_of_the_bundle():
-    page = (ROOT / "bundles" / "oct_ima" / "docs" / "README.md").read_text()
-    settings = re.findall(
-        r'^  "(\w+)": [^{]', (ROOT / "bundles/oct_ima/train.json").read_text(), re.MULTILINE
-    )
-    own = {"imports", "bundle_root", "method", "network", "initialize", "run"}
-    own |= {"resuming", "margin_dataset"}
-    assert {s for s in settings if f"`{s}`" not in page} <= own
-
-
 @pytest.mark.parametrize("attack", ["pgd", "bpgd"])
 def test_speed_table_is_that_of_the_result_file(attack):
     for peer in ("foolbox", "art", "pyautoattack"):

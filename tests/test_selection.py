@@ -71,11 +71,10 @@ def words(folder, threshold, *more, config=TRAIN, **overrides):
 
 
 @pytest.fixture
-def select(monkeypatch, capsys):
+def select(monkeypatch, capsys, undrawn):
     """Give the command in this process: what it prints, on both streams, and how it ends."""
 
     def call(*arguments, **overrides):
-        monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
         monkeypatch.chdir(ROOT)
         code = 0
         try:
@@ -252,9 +251,8 @@ def test_a_resumed_training_keeps_what_an_uninterrupted_one_does(trained, tmp_pa
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_folder_of_the_run_is_enough(run, monkeypatch):
+def test_the_folder_of_the_run_is_enough(run, undrawn):
     chosen = json.loads((run / "selection.json").read_text())
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     main(["select", str(run), "--min-clean-accuracy", "0.4"])
     assert json.loads((run / "selection.json").read_text()) == chosen
 

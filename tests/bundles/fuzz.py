@@ -5,7 +5,6 @@ import copy
 import io
 import json
 import math
-import random
 import shutil
 import sys
 import warnings
@@ -184,7 +183,3 @@ def config_of(bundle, *files, **settings):
     for file in files:
         config |= json.loads((BUNDLES / bundle / file).read_text())
     return config | SMALL | settings
-
-
-def seeded(seed):
-    return random.Random(seed)

@@ -3,7 +3,6 @@
 import csv
 import re
 import shutil
-import sys
 from ast import literal_eval
 from types import SimpleNamespace
 
@@ -41,7 +40,6 @@ POINTS = {
 
 @pytest.fixture(autouse=True)
 def as_a_command(monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
     monkeypatch.chdir(ROOT)
 
 
@@ -113,16 +111,36 @@ def advised(said, *names):
         assert re.search(rf"\b{name}\b", advice), said
 
 
+def reads(*names, kind=str, **patterns):
+    """Take from a message, which names some settings, the values that patterns find in it."""
+
+    def act(said):
+        if names:
+            advised(said, *names)
+        values = {name: re.findall(pattern, said) for name, pattern in patterns.items()}
+        return {name: kind(value) for name, (value,) in values.items()}
+
+    return act
+
+
+def gives(text="", *names, **settings):
+    """Give settings that a message asks for by its text, or by their names."""
+
+    def act(said):
+        assert text in said
+        if names:
+            advised(said, *names)
+        return settings
+
+    return act
+
+
 # --- training on images ---------------------------------------------------------------------------
 
 
 def other_names(folder):
-    def act(said):
-        (pattern,) = re.findall(r"another patient, '([^']+)'", said)
-        advised(said, "patient_pattern")
-        return {"patient_pattern": pattern}
-
-    return {"dataset_dir": class_folders(folder, "{patient}.png")}, act
+    wrong = {"dataset_dir": class_folders(folder, "{patient}.png")}
+    return wrong, reads("patient_pattern", patient_pattern=r"another patient, '([^']+)'")
 
 
 def patients_in_folders(folder):
@@ -191,11 +209,7 @@ def paths_that_leave(folder):
         return re.sub(r"^(?=[A-Z])", "../a/", text, flags=re.MULTILINE)
 
     file.write_text(leaving(file.read_text()))
-
-    def act(said):
-        return settings_in(said)
-
-    return {"dataset_dir": folder / "b", "datalist_file": file}, act
+    return {"dataset_dir": folder / "b", "datalist_file": file}, settings_in
 
 
 def settings_in(said):
@@ -210,42 +224,27 @@ def thin_images(folder):
 
 
 def missing_values(folder):
-    def act(said):
-        advised(said, "nan_value")
-        assert "from 0 (black) to 1" in said
-        return {"nan_value": 0}
-
-    return {"dataset_dir": nifti(folder, np.nan), "num_classes": 3}, act
+    wrong = {"dataset_dir": nifti(folder, np.nan), "num_classes": 3}
+    return wrong, gives("from 0 (black) to 1", "nan_value", nan_value=0)
 
 
 def another_number_of_classes(folder):
-    def act(said):
-        advised(said, "num_classes")
-        (number,) = re.findall(r", got (\d+):", said)
-        return {"num_classes": int(number)}
-
-    return {"dataset_dir": class_folders(folder), "num_classes": 4}, act
+    wrong = {"dataset_dir": class_folders(folder), "num_classes": 4}
+    return wrong, reads("num_classes", num_classes=r", got (\d+):", kind=int)
 
 
 def the_folder_above(folder):
-    class_folders(folder / "data" / "CNV")
-
-    def act(said):
-        assert "give as dataset_dir the folder whose folders are the classes, or the right" in said
-        return {"dataset_dir": folder / "data" / "CNV"}
-
-    return {"dataset_dir": folder / "data", "patient_pattern": "(?P<patient>.+)"}, act
+    root = class_folders(folder / "data" / "CNV")
+    advice = "give as dataset_dir the folder whose folders are the classes, or the right"
+    wrong = {"dataset_dir": folder / "data", "patient_pattern": "(?P<patient>.+)"}
+    return wrong, gives(advice, dataset_dir=root)
 
 
 def a_file_for_a_folder(folder):
     class_folders(folder)
     (folder.parent / "taken").touch()
-
-    def act(said):
-        assert "choose another with --output_dir" in said
-        return {"output_dir": folder.parent / "free"}
-
-    return {"dataset_dir": folder, "output_dir": folder.parent / "taken"}, act
+    wrong = {"dataset_dir": folder, "output_dir": folder.parent / "taken"}
+    return wrong, gives("choose another with --output_dir", output_dir=folder.parent / "free")
 
 
 def near_name(folder):
@@ -257,42 +256,29 @@ def near_name(folder):
 
 
 def near_word(folder):
-    def act(said):
-        return {"protocol": re.findall(r"did you mean (\w+)\?", said)[0]}
-
-    return {"dataset_dir": class_folders(folder), "protocol": "papr"}, act
+    wrong = {"dataset_dir": class_folders(folder), "protocol": "papr"}
+    return wrong, reads(protocol=r"did you mean (\w+)\?")
 
 
 def whole_number(folder):
-    def act(said):
-        return {"max_epochs": int(re.findall(r"; write (\d+)", said)[0])}
-
-    return {"dataset_dir": class_folders(folder), "max_epochs": 3.0}, act
+    wrong = {"dataset_dir": class_folders(folder), "max_epochs": 3.0}
+    return wrong, reads(max_epochs=r"; write (\d+)", kind=int)
 
 
 def restarts_without_random_starts(folder):
-    def act(said):
-        return {"protocol": re.findall(r"choose the protocol (\w+)", said)[0]}
-
-    return {"dataset_dir": class_folders(folder), "eval_restarts": 2}, act
+    wrong = {"dataset_dir": class_folders(folder), "eval_restarts": 2}
+    return wrong, reads(protocol=r"choose the protocol (\w+)")
 
 
 def levels_beyond_the_bounds(folder):
-    def act(said):
-        (most,) = re.findall(
-            r"where ([\d.]+) reaches every valid input; correct noise_levels", said
-        )
-        return {"noise_levels": [0, float(most) / 2]}
-
-    return {"dataset_dir": class_folders(folder), "noise_levels": [0, 2.0]}, act
+    pattern = r"where ([\d.]+) reaches every valid input; correct noise_levels"
+    wrong = {"dataset_dir": class_folders(folder), "noise_levels": [0, 2.0]}
+    return wrong, reads(noise_levels=pattern, kind=lambda most: [0, float(most) / 2])
 
 
 def a_method_by_its_name(folder):
-    def act(said):
-        (file,) = re.findall(r"add (\S+) to --config_file", said)
-        return {"files": [ROOT / file]}
-
-    return {"dataset_dir": class_folders(folder), "method": "trades"}, act
+    wrong = {"dataset_dir": class_folders(folder), "method": "trades"}
+    return wrong, reads(files=r"add (\S+) to --config_file", kind=lambda file: [ROOT / file])
 
 
 TRAINING = (
@@ -335,10 +321,7 @@ def given(folder, content=None, **settings):
 
 
 def two_sets_of_weights(folder):
-    states = {
-        "raw": small_cnn(num_classes=3).state_dict(),
-        "ema": small_cnn(num_classes=3).state_dict(),
-    }
+    states = {name: small_cnn(num_classes=3).state_dict() for name in ("raw", "ema")}
 
     def act(said):
         advised(said, "raw", "ema")
@@ -360,32 +343,19 @@ def weights_of_a_part(folder):
 
 
 def no_data(folder):
-    def act(said):
-        assert "add --dataset_dir ..., or a file that has it to --config_file" in said
-        return {"dataset_dir": folder}
-
-    settings = given(folder)
-    del settings["dataset_dir"]
-    return settings, act
+    advice = "add --dataset_dir ..., or a file that has it to --config_file"
+    return {"checkpoint": given(folder)["checkpoint"]}, gives(advice, dataset_dir=folder)
 
 
 def one_class_alone(folder):
-    def act(said):
-        advised(said, "classes")
-        return {"classes": list(CLASSES)}
-
     settings = given(folder)
     for name in CLASSES[1:]:
         shutil.rmtree(folder / name)
-    return settings, act
+    return settings, gives("", "classes", classes=list(CLASSES))
 
 
 def bounds_that_are_none(folder):
-    def act(said):
-        assert "'$None'" in said
-        return {"bounds": "$None"}
-
-    return given(folder, bounds="None"), act
+    return given(folder, bounds="None"), gives("'$None'", bounds="$None")
 
 
 def no_such_section(folder):
@@ -405,21 +375,13 @@ def no_such_section(folder):
 def numbers_that_are_no_class(folder):
     settings = given(folder)
     file = table(folder, ("path", "class", "patient"), lambda row: [row[0], "7", row[2]])[1]
-
-    def act(said):
-        advised(said, "num_classes")
-        return {"classes": ["5", "6", "7"]}
-
-    return settings | {"datalist_file": file, "num_classes": 3}, act
+    wrong = settings | {"datalist_file": file, "num_classes": 3}
+    return wrong, gives("", "num_classes", classes=["5", "6", "7"])
 
 
 def a_number_for_a_prefix(folder):
     states = {f"0.{name}": value for name, value in small_cnn(num_classes=3).state_dict().items()}
-
-    def act(said):
-        (word,) = re.findall(r'--checkpoint_prefix "(\'[^"]+\')"', said)
-        return {"checkpoint_prefix": literal_eval(word)}
-
+    act = reads(checkpoint_prefix=r'--checkpoint_prefix "(\'[^"]+\')"', kind=literal_eval)
     return given(folder, states, checkpoint_prefix=0.0), act
 
 
@@ -464,7 +426,7 @@ def test_an_evaluation_takes_the_settings_of_its_run(run, tmp_path):
     assert started(literal_eval(files), {"device": "cpu"})
 
 
-def test_a_bundle_that_was_moved(run):
+def test_a_bundle_that_was_moved(run, undrawn):
     said = refusal(evaluate_run, run.folder, bundle_root="nowhere")
     assert "add --bundle_root FOLDER" in said
     moved = shutil.copytree(BUNDLES / "moons_ima", run.folder.parent / "moved")

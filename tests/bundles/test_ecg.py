@@ -1,14 +1,11 @@
 """The commands of the ECG bundle, small."""
 
-import csv
 import json
-import re
-import sys
 
 import pytest
 import torch
 from bundle_run import ROOT, run_bundle
-from monai.bundle import create_workflow
+from folders import rows_in
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_ima.data import load_ecg, write_synthetic_ecg
@@ -80,8 +77,7 @@ def test_evaluation_reports_both_norms_and_warns(finished, beats):
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
     assert "the protocol inter_patient" in report["warning"]
     assert report["warning"] in ended.stdout
-    with (folder / "evaluation" / "samples.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_in(folder / "evaluation")
     assert {row["label"] for row in rows} == set("NSVFQ")
     assert all(row["patient"] for row in rows)
 
@@ -134,26 +130,3 @@ def test_synthetic_beats_have_no_second_split(beats, tmp_path):
     )
     assert ended.returncode != 0
     assert "use the protocol random" in ended.stderr.splitlines()[-1]
-
-
-@pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
-def test_monai_finds_its_properties(beats, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
-    workflow = create_workflow(
-        config_file=str(TRAIN),
-        workflow_type="train",
-        **SMALL | {"dataset_dir": str(beats), "output_dir": str(tmp_path)},
-    )
-    assert workflow.check_properties() == []
-
-
-def test_every_setting_is_in_the_page_of_the_bundle():
-    page = (BUNDLE / "docs" / "README.md").read_text()
-    own = {"imports", "bundle_root", "method", "network", "initialize", "run", "resuming"}
-    for config in (TRAIN, EVALUATE):
-        settings = re.findall(r'^  "(\w+)": [^{]', config.read_text(), re.MULTILINE)
-        assert {s for s in settings if f"`{s}`" not in page} <= own | {
-            "dataset",
-            "samples",
-            "handlers",
-        }

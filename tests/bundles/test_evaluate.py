@@ -1,18 +1,14 @@
 """The commands that evaluate a classifier, small."""
 
-import csv
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import monai.bundle
 import pytest
 import torch
+from bundle_run import ROOT, run_bundle, start_bundle
+from folders import rows_in
 from monai.bundle import ConfigParser, create_workflow
 from monai.networks.nets import ViT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -22,7 +18,6 @@ from monai_ima.bundle import say_errors_last
 from monai_ima.data import load_datalist, write_synthetic_oct
 from monai_ima.handlers.evaluation_progress import Progress
 
-ROOT = Path(__file__).resolve().parents[2]
 EVALUATE = ROOT / "bundles" / "robustness_evaluation" / "evaluate.json"
 OCT = [ROOT / "bundles" / "oct_ima" / name for name in ("train.json", "evaluate.json")]
 pytestmark = pytest.mark.filterwarnings("ignore")  # as in the commands
@@ -62,44 +57,15 @@ def of_the_zoo(zoo, images):
     }
 
 
-def command(configs, settings):
-    """As a user types it."""
-    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    return [
-        *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
-        *("--config_file", str([str(config) for config in configs]), *flags),
-    ]
-
-
-def run(configs, **settings):
-    return subprocess.run(
-        command(configs, settings),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-
-
 def run_here(configs, **settings):
-    """The same in this process, which spares the seconds of its start."""
-    hook = sys.excepthook  # which the config replaces
-    try:
-        monai.bundle.run(
-            config_file=[str(config) for config in configs], logging_file=False, **settings
-        )
-    finally:
-        sys.excepthook = hook
+    """Run the configs in this process, which is looked into."""
+    monai.bundle.run(
+        config_file=[str(config) for config in configs], logging_file=False, **settings
+    )
 
 
 def report_in(folder):
     return json.loads((folder / "robustness.json").read_text())
-
-
-def rows_in(folder):
-    with (folder / "samples.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 # --- any classifier -------------------------------------------------------------------------------
@@ -109,7 +75,7 @@ def rows_in(folder):
 def straight(of_the_zoo, tmp_path_factory):
     """Of DenseNet121 by its definition and weights, in one go."""
     folder = tmp_path_factory.mktemp("straight")
-    ended = run([EVALUATE], **SMALL | of_the_zoo, output_dir=str(folder))
+    ended = run_bundle(EVALUATE, **SMALL | of_the_zoo, output_dir=folder)
     assert ended.returncode == 0, ended.stderr
     return folder, ended.stdout
 
@@ -137,37 +103,23 @@ def test_a_network_and_its_weights(straight, zoo, images):
     assert events.Scalars("robust_accuracy/linf/auc")[0].value == pytest.approx(curve["auc"])
 
 
-def killed(configs, folder, **settings):
-    """The number of samples that an evaluation had finished when it was killed."""
-    process = subprocess.Popen(
-        command(configs, settings | {"output_dir": str(folder)}),
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not (folder / "progress.records").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    return Progress.read(folder / "progress.records").finished
-
-
 def test_killed_and_started_again_it_is_as_if_it_had_run_through(straight, of_the_zoo, tmp_path):
-    settings = SMALL | of_the_zoo
-    finished = killed([EVALUATE], tmp_path, **settings)
+    settings = SMALL | of_the_zoo | {"output_dir": tmp_path}
+    started = start_bundle(EVALUATE, **settings)
+    started.wait_for(tmp_path / "progress.records")
+    started.kill()
+    finished = Progress.read(tmp_path / "progress.records").finished
     assert 3 <= finished < 12
     assert not [name for name in REPORT if (tmp_path / name).exists()]
 
-    ended = run([EVALUATE], **settings, output_dir=str(tmp_path))
+    ended = run_bundle(EVALUATE, **settings)
     assert ended.returncode == 0, ended.stderr
     assert f"going on after {finished} samples that are finished" in ended.stdout
     for name in REPORT:
         assert (tmp_path / name).read_bytes() == (straight[0] / name).read_bytes()
 
 
-def test_torchscript_is_its_network(straight, zoo, images, tmp_path):
+def test_torchscript_is_its_network(straight, zoo, images, tmp_path, undrawn):
     """Evaluated by its gradients, with nothing but the file."""
     run_here(
         [EVALUATE],
@@ -189,7 +141,7 @@ def test_torchscript_is_its_network(straight, zoo, images, tmp_path):
 # --- other bundles --------------------------------------------------------------------------------
 
 
-def test_over_the_inference_of_a_zoo_bundle(zoo, tmp_path, monkeypatch):
+def test_over_the_inference_of_a_zoo_bundle(zoo, tmp_path, monkeypatch, undrawn):
     """Its network, data and preprocessing are its own: it knows each of these images."""
     monkeypatch.chdir(zoo)
     run_here(
@@ -204,7 +156,7 @@ def test_over_the_inference_of_a_zoo_bundle(zoo, tmp_path, monkeypatch):
     assert not (zoo / "eval").exists()
 
 
-def test_over_the_evaluation_of_a_zoo_bundle(zoo, tmp_path, monkeypatch):
+def test_over_the_evaluation_of_a_zoo_bundle(zoo, tmp_path, monkeypatch, undrawn):
     monkeypatch.chdir(zoo)
     weights = (zoo / "models" / "model.pt").read_bytes()
     run_here(
@@ -270,7 +222,9 @@ def test_over_our_own_training(trained, capsys):
     assert {path: path.read_bytes() for path in before} == before  # the run's own files
 
 
-def test_a_vision_transformer_of_monai_learns_and_is_evaluated_one_by_one(images, tmp_path):
+def test_a_vision_transformer_of_monai_learns_and_is_evaluated_one_by_one(
+    images, tmp_path, undrawn
+):
     """It returns a tuple."""
     pytest.importorskip("einops", reason="MONAI's ViT needs it")
     settings = {
@@ -322,8 +276,7 @@ def test_the_batch_size_of_an_evaluation_is_that_of_its_loader(bundle, size):
     assert parser.get_parsed_content("dataloader::batch_size") == (size or default)
 
 
-def test_monai_finds_the_properties(of_the_zoo, trained, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+def test_monai_finds_the_properties(of_the_zoo, trained):
     for configs, settings in (
         ([EVALUATE], of_the_zoo | {"bundle_root": str(EVALUATE.parent)}),
         (OCT, trained[1]),
@@ -341,7 +294,7 @@ def test_monai_finds_the_properties(of_the_zoo, trained, monkeypatch):
 
 
 def test_a_mistyped_setting_ends_in_words(of_the_zoo, tmp_path):
-    ended = run([EVALUATE], **of_the_zoo, protocl="strong", output_dir=str(tmp_path / "run"))
+    ended = run_bundle(EVALUATE, **of_the_zoo, protocl="strong", output_dir=tmp_path / "run")
     assert ended.returncode != 0
     assert re.match(
         r"Stopped: ValueError: .* got protocl; did you mean protocol\?",
@@ -403,13 +356,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_settings_end_in_words(case, of_the_zoo, tmp_path, capsys, monkeypatch):
+def test_bad_settings_end_in_words(case, of_the_zoo, tmp_path, capsys):
     change, message = BAD[case]
     settings = SMALL | of_the_zoo | {"output_dir": str(tmp_path / "run")} | change(tmp_path)
     given = {name: value for name, value in settings.items() if value is not None}
     with pytest.raises(Exception) as error:  # noqa: PT011  what is read is the last line
         run_here([EVALUATE], **given)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     say_errors_last()
     sys.excepthook(error.type, error.value, error.tb)
 

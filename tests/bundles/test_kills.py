@@ -3,11 +3,12 @@
 import logging
 import random
 import shutil
+import time
 
 import pytest
 import torch
-from bundle_run import ROOT
-from killable import Commands, Point, bundle_words
+from bundle_run import ROOT, Command, bundle_words, flags, run_bundle
+from killable import Point, run_killed
 from same import same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -37,34 +38,35 @@ EVALUATION = {
 }
 
 
-class Command:
+class Killed:
     """A command in a folder: left alone once, then killed at other times.
 
     Args:
-        commands: run it.
         folder: of what it leaves.
         words: of the command line.
         resumed: further words when it goes on from ``checkpoint.pt``.
     """
 
-    def __init__(self, commands, folder, words, resumed=()):
-        self.commands, self.folder, self.words, self.resumed = commands, folder, words, resumed
+    def __init__(self, folder, words, resumed=()):
+        self.folder, self.words, self.resumed = folder, words, resumed
         self.finish()
         self.alone = left(folder)
         shutil.rmtree(folder)
 
-    def start(self, kill=None):
-        more = self.resumed if (self.folder / "checkpoint.pt").exists() else ()
-        return self.commands.run(*self.words, *more, kill=kill)
+    def next_words(self):
+        for path in self.folder.glob("events.out.tfevents.*"):
+            # TensorBoard takes files of one second in any order
+            time.sleep(max(0, int(path.name.split(".")[3]) + 1 - time.time()))
+        return [*self.words, *(self.resumed if (self.folder / "checkpoint.pt").exists() else ())]
 
     def finish(self):
-        code, _ = self.start()
-        assert code == 0, self.commands.log.read_text()[-3000:]
+        ended = Command(*self.next_words()).end()
+        assert ended.returncode == 0, ended.stderr
 
     def kill(self, point):
         """Kill it at a point; whether it was within the call, for one of these points."""
-        code, is_within = self.start(point)
-        assert code == -9, (point, self.commands.log.read_text()[-3000:])
+        ended, is_within = run_killed(point, *self.next_words())
+        assert ended.returncode == -9, (point, ended.stderr)
         return is_within
 
     def check_end(self):
@@ -117,25 +119,17 @@ def logged(folder):
 
 
 @pytest.fixture(scope="module")
-def commands(tmp_path_factory):
-    with Commands(ROOT, tmp_path_factory.mktemp("log") / "log") as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def training(commands, tmp_path_factory):
+def training(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training") / "run"
     words = bundle_words(TRAIN, **TRAINING, output_dir=folder)
-    return Command(commands, folder, ["monai.bundle", *words], ["--resume", "true"])
+    return Killed(folder, ["monai.bundle", *words], ["--resume", "true"])
 
 
 @pytest.fixture(scope="module")
-def evaluation(commands, tmp_path_factory):
+def evaluation(tmp_path_factory):
     run = tmp_path_factory.mktemp("evaluation") / "run"
-    words = bundle_words(TRAIN, **TRAINING | {"max_epochs": 1}, output_dir=run)
-    assert commands.run("monai.bundle", *words)[0] == 0
-    flags = [text for name, value in EVALUATION.items() for text in (f"--{name}", str(value))]
-    return Command(commands, run / "evaluation", ["monai_ima", "evaluate", run, *flags])
+    assert run_bundle(TRAIN, **TRAINING | {"max_epochs": 1}, output_dir=run).returncode == 0
+    return Killed(run / "evaluation", ["monai_ima", "evaluate", run, *flags(EVALUATION)])
 
 
 CHECKPOINT = ".checkpoint.pt."

@@ -1,17 +1,12 @@
 """The command of the README, small."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from monai.bundle import create_workflow
+from bundle_run import ROOT, run_bundle
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
 EVALUATE = TRAIN.with_name("evaluate.json")
 RESULTS = ROOT / "results" / "moons"
@@ -27,19 +22,7 @@ SMALL = {
 
 
 def run(folder, *configs, **overrides):
-    settings = SMALL | {"output_dir": str(folder)} | overrides
-    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    return subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
-            *("--config_file", str([str(config) for config in (TRAIN, *configs)]), *flags),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    return run_bundle(TRAIN, *configs, **SMALL | {"output_dir": folder} | overrides)
 
 
 def test_run_draws_the_plane_and_is_evaluated(tmp_path):
@@ -63,16 +46,6 @@ def test_run_draws_the_plane_and_is_evaluated(tmp_path):
     curves = json.loads((tmp_path / "evaluation" / "robustness.json").read_text())["curves"]
     assert [found["norm"] for found in curves] == ["linf", "l2"]
     assert curves[0]["accuracy"][0] == pytest.approx(curve["accuracy"][0], abs=1e-3)
-
-
-@pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
-def test_monai_finds_its_properties(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
-    workflow = create_workflow(
-        config_file=str(TRAIN), workflow_type="train", **SMALL | {"output_dir": str(tmp_path)}
-    )
-    assert workflow.check_properties() == []
-    assert workflow.max_epochs == 3
 
 
 def test_more_than_two_classes_are_no_plane(tmp_path):

@@ -1,18 +1,13 @@
 """The commands of the README, small."""
 
-import csv
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from bundle_run import ROOT, run_bundle, start_bundle
+from folders import rows_in
 from monai.bundle import create_workflow
 from PIL import Image
 from same import same
@@ -20,7 +15,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from monai_ima.data import write_synthetic_oct
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "bundles" / "oct_ima" / "train.json"
 CE = ROOT / "bundles" / "objectives" / "ce.json"
 SMALL = {
@@ -34,8 +28,7 @@ SMALL = {
     "device": "cpu",
 }
 PAPER = TRAIN.with_name("paper.json")
-CONFIGS = {"ima": [str(TRAIN)], "ce": [str(TRAIN), str(CE)], "paper": [str(TRAIN), str(PAPER)]}
-
+CONFIGS = {"ima": [TRAIN], "ce": [TRAIN, CE], "paper": [TRAIN, PAPER]}
 
 parsing_warns = pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
 
@@ -46,26 +39,14 @@ def images(tmp_path_factory):
     return write_synthetic_oct(folder, patients_per_class=5, images_per_patient=2, seed=0)
 
 
-def command(folder, images, method="ima", **overrides):
-    """The shell command of a small run, as a user types it."""
-    settings = SMALL | {"dataset_dir": str(images), "output_dir": str(folder)} | overrides
-    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-    return [
-        *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
-        *("--config_file", str(CONFIGS[method]), *flags),
-    ]
+def start(folder, images, method="ima", **overrides):
+    """A small run, as a user starts it."""
+    settings = SMALL | {"dataset_dir": images, "output_dir": folder} | overrides
+    return start_bundle(*CONFIGS[method], **settings)
 
 
 def run(*arguments, **overrides):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(*arguments, **overrides),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        check=False,
-    )
+    return start(*arguments, **overrides).end()
 
 
 def stopped(ended):
@@ -101,8 +82,7 @@ def test_run_leaves_every_file(finished):
 
 def test_csv_has_the_curves_of_the_interval_and_of_the_end(finished):
     norm, folder, _ = finished
-    with (folder / "robustness.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_in(folder, "robustness.csv")
     assert list(rows[0]) == ["epoch", "norm", "eps", "accuracy", "low", "high", "n"]
     levels = ["0.0", "0.0025", "0.005", "0.01", "0.015", "0.02"]
     assert [(row["epoch"], row["eps"]) for row in rows] == [
@@ -129,8 +109,7 @@ def test_event_file_has_every_tag_with_the_numbers_of_the_csv(finished):
     _, folder, _ = finished
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0}).Reload()
     tags = events.Tags()
-    with (folder / "robustness.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_in(folder, "robustness.csv")
     for row in rows:
         found = {
             event.step: event.value
@@ -182,18 +161,9 @@ def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path):
     settings = {"max_epochs": 6, "robust_interval": 2}
     assert run(straight, images, **settings).returncode == 0
 
-    process = subprocess.Popen(
-        command(broken, images, **settings),
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not (broken / "robustness.csv").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    started = start(broken, images, **settings)
+    started.wait_for(broken / "robustness.csv")
+    started.kill()
     reached = torch.load(broken / "checkpoint.pt", weights_only=True)["epoch"]
     assert 1 <= reached < 6
 
@@ -211,20 +181,7 @@ def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path):
 
 
 @parsing_warns
-def test_monai_finds_its_properties(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
-    workflow = create_workflow(
-        config_file=str(TRAIN),
-        workflow_type="train",
-        **SMALL | {"dataset_dir": str(images), "output_dir": str(tmp_path)},
-    )
-    assert workflow.check_properties() == []
-    assert workflow.max_epochs == 2
-
-
-@parsing_warns
-def test_augmentation_is_for_training_and_not_for_the_margins(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+def test_augmentation_is_for_training_and_not_for_the_margins(images, tmp_path):
     override = tmp_path / "augmentation.json"
     override.write_text('{"augmentation": {"_target_": "RandFlipd", "keys": "image", "prob": 1.0}}')
     workflow = create_workflow(
@@ -309,24 +266,21 @@ def test_second_run_moves_the_first_aside_and_resume_refuses_other_settings(imag
 
 @pytest.mark.slow
 def test_ima_raises_the_curve_at_little_cost_in_clean_accuracy(tmp_path):
-    """The claim of the first table of docs/results/oct.md, on one seed, with the default sizes."""
+    """The claim of the first table of docs/results/oct.md, on its data, with cheaper attacks."""
     images = write_synthetic_oct(tmp_path / "oct", patients_per_class=80, images_per_patient=3)
+    common = {"max_epochs": 12, "robust_interval": 0, "protocol": "screen", "eval_steps": 20}
+    own = {
+        "ce": {"delta": 0.01},
+        "ima": {"attack_steps": 4, "margin_steps": 8, "bisections": 5, "margin_interval": 4},
+    }
     accuracy = {}
-    for method, configs in (("ce", [TRAIN, CE]), ("ima", [TRAIN])):
-        ended = subprocess.run(
-            [
-                *(sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"),
-                *("--config_file", str([str(path) for path in configs])),
-                *("--dataset_dir", str(images), "--output_dir", str(tmp_path / method)),
-                *("--robust_interval", "0"),
-            ],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            check=False,
-        )
+    for method, cheap in own.items():
+        folder = tmp_path / method
+        settings = common | cheap | {"dataset_dir": images, "output_dir": folder}
+        ended = run_bundle(*CONFIGS[method], **settings, device="cpu")
         assert ended.returncode == 0, ended.stderr
-        curve = json.loads((tmp_path / method / "robustness.json").read_text())["curves"][-1]
+        curve = json.loads((folder / "robustness.json").read_text())["curves"][-1]
         accuracy[method] = dict(zip(curve["eps"], curve["accuracy"], strict=True))
+    # Measured with this seed: 0.92 and 0.17, without noise 0.99 and 0.98.
     assert accuracy["ima"][0.01] >= accuracy["ce"][0.01] + 0.2
     assert accuracy["ima"][0.0] >= accuracy["ce"][0.0] - 0.05

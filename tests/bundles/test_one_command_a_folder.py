@@ -1,13 +1,10 @@
 """Whole commands in a folder in which another one is."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from bundle_run import ROOT, run_bundle
+from bundle_run import ROOT, run_bundle, start_bundle
+from folders import contents
 
 MOONS = ROOT / "bundles" / "moons_ima"
 TRAIN = MOONS / "train.json"
@@ -31,34 +28,18 @@ TRAINING |= {"max_epochs": 1000}
 @pytest.fixture
 def stopped():
     """Start a command, and stop it when a file is there: all it has open stays open."""
-    processes = []
+    started = []
 
     def start(configs, awaited, **settings):
-        flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-        command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "--config_file"]
-        process = subprocess.Popen(
-            [*command, str([str(config) for config in configs]), *flags],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        processes.append(process)
-        deadline = time.monotonic() + 120
-        while not awaited.exists() and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGSTOP)
-        return process
+        command = start_bundle(*configs, **settings)
+        started.append(command)
+        command.wait_for(awaited)
+        command.send_signal(signal.SIGSTOP)
+        return command
 
     yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-def tree(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for command in started:
+        command.kill()
 
 
 @pytest.mark.slow
@@ -67,8 +48,8 @@ def test_the_second_command_in_a_folder_ends_with_the_first_one_s_files_as_they_
 ):
     run = tmp_path / "run"
     training = stopped([TRAIN], run / "checkpoint.pt", **TRAINING, output_dir=run)
-    before = tree(run)
-    assert [path for path in before if path.name.startswith("events")]
+    before = contents(run)
+    assert [path for path in before if path.startswith("events")]
     for more in ({}, {"resume": "true"}):
         ended = run_bundle(TRAIN, **TRAINING | more, output_dir=run)
         assert ended.returncode != 0
@@ -78,25 +59,24 @@ def test_the_second_command_in_a_folder_ends_with_the_first_one_s_files_as_they_
             f"{training.pid} on "
         )
         assert last.endswith("or choose another folder with --output_dir")
-        assert tree(run) == before
+        assert contents(run) == before
 
     both, settings = [TRAIN, TRAIN.with_name("evaluate.json")], SETTINGS | {"output_dir": run}
     folder = run / "evaluation"  # below a training that runs
     evaluating = stopped(both, folder / "progress.records", **settings)
-    before = tree(run)
+    before = contents(run)
     ended = run_bundle(*both, **settings)
     assert ended.returncode != 0
     (last,) = ended.stderr.splitlines()[-1:]
     assert f"no other command in {folder}, got process {evaluating.pid} on " in last
     assert last.endswith("or choose another folder with --evaluation_dir")
-    assert tree(run) == before
+    assert contents(run) == before
 
     evaluating.send_signal(signal.SIGCONT)
-    assert evaluating.wait() == 0
+    assert evaluating.end().returncode == 0
     assert (folder / "report.html").exists()
     assert not [path for path in folder.rglob("*") if path.name.startswith((".", "previous"))]
     training.kill()  # and its folder is free again
-    training.wait()
     ended = run_bundle(TRAIN, **TRAINING | {"max_epochs": 1}, output_dir=run)
     assert ended.returncode == 0, ended.stderr
     assert (run / "previous-1" / "checkpoint.pt").exists()

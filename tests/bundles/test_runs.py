@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,6 @@ POINTS = QUICK | {
 
 @pytest.fixture(autouse=True)
 def as_a_command(monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
     monkeypatch.chdir(ROOT)
 
 
@@ -91,9 +89,7 @@ def trained(images, tmp_path_factory):
         "seed": 3,
         "device": "cpu",
     }
-    hook = sys.excepthook
     run(OCT / "train.json", **settings)
-    sys.excepthook = hook
     return folder, settings
 
 
@@ -384,9 +380,7 @@ def test_a_setting_within_what_the_config_does_not_have_is_named(points):
 def points(tmp_path_factory):
     """A run of the bundle of the plane, of three epochs."""
     folder = tmp_path_factory.mktemp("points") / "run"
-    hook = sys.excepthook
     run(MOONS / "train.json", **POINTS, output_dir=str(folder))
-    sys.excepthook = hook
     return folder
 
 

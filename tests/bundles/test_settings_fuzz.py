@@ -26,6 +26,8 @@ from monai_ima.settings import (
     wrong_values,
 )
 
+# What it goes through is seen by others as well, and measuring that doubles the time it takes.
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("unmeasured")]
 TRIALS = 400  # of each bundle
 EVALUATION_TRIALS = 300
 DATA = {
@@ -68,7 +70,6 @@ def is_named(trial):
     return False
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("bundle", DATA)
 def test_settings_are_right_or_refused_by_name_and_nothing_is_left(
     bundle, tmp_path, monkeypatch, caplog
@@ -108,7 +109,6 @@ def each_is_right_or_refused(bundle, config, work, schemas, count):
     assert len(obscure) < count / 100, [(trial.changes, trial.said) for trial in obscure]
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("bundle", EVALUATIONS)
 def test_settings_of_evaluations_are_right_or_refused_by_name_and_nothing_is_left(
     bundle, tmp_path, monkeypatch, caplog

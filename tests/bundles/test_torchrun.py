@@ -6,17 +6,54 @@ import subprocess
 import sys
 
 import pytest
-from bundle_run import ROOT
+from bundle_run import ROOT, bundle_words, run_bundle
 
 MOONS = ROOT / "bundles" / "moons_ima"
+COMMANDS = {"train": ["train.json"], "evaluate": ["train.json", "evaluate.json"]}
 # What of an earlier run is moved or read by the next command.
 EARLIER = ("checkpoint.pt", "model.pt", "robustness.json", "events.out.tfevents.1", "plane/1.png")
 
 
-def torchrun(config, *flags):
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+@pytest.fixture
+def ranks(tmp_path):
+    """Give how ranks run the configs with settings in an earlier folder and in a fresh one."""
+
+    def are_rejected_and_write_nothing(run):
+        for path in (tmp_path / "earlier" / each for each in EARLIER):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{path.name} of the earlier run")
+        before = tree(tmp_path)
+        for folder in ("earlier", "fresh"):
+            ended = run(output_dir=tmp_path / folder, max_epochs=1)
+            assert ended.returncode != 0
+            yield ended.stderr.rstrip()
+            assert tree(tmp_path) == before
+
+    return are_rejected_and_write_nothing
+
+
+def tree(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_rank_touches_the_folder_of_an_earlier_run_or_makes_a_new_one(
+    ranks, monkeypatch, name, rank
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    configs = [MOONS / file for file in COMMANDS[name]]
+    for stderr in ranks(lambda **settings: run_bundle(*configs, **settings)):
+        assert stderr.splitlines()[-1].startswith(
+            f"Stopped: RuntimeError: expected one process, got WORLD_SIZE=2 (this is rank {rank})"
+        )
+
+
+def torchrun(**settings):
+    words = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
     return subprocess.run(
-        [sys.executable, *command, "-m", "monai.bundle", "run", "--config_file", config, *flags],
+        [sys.executable, *words, "monai.bundle", *bundle_words(MOONS / "train.json", **settings)],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -25,29 +62,15 @@ def torchrun(config, *flags):
     )
 
 
-def tree(folder):
-    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["train", "evaluate"])
-def test_no_rank_touches_the_folder_of_an_earlier_run_or_makes_a_new_one(tmp_path, name):
-    for path in (tmp_path / "earlier" / each for each in EARLIER):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{path.name} of the earlier run")
-    before = tree(tmp_path)
-    config = [str(MOONS / "train.json"), str(MOONS / "evaluate.json")][: 1 + (name == "evaluate")]
-    for folder in ("earlier", "fresh"):
-        settings = ["--output_dir", str(tmp_path / folder), "--max_epochs", "1"]
-        ended = torchrun(str(config), *settings)
-        assert ended.returncode != 0
+def test_torchrun_itself(ranks):
+    for stderr in ranks(torchrun):
         stopped = (
             r"^Stopped: RuntimeError: expected one process, got WORLD_SIZE=2 \(this is rank (\d)"
         )
-        said = re.findall(stopped, ended.stderr, re.MULTILINE)
+        said = re.findall(stopped, stderr, re.MULTILINE)
         # torchrun may stop the other one while it still imports
-        cut_off = ended.stderr.count("closing signal SIGTERM")
+        cut_off = stderr.count("closing signal SIGTERM")
         assert said
         assert set(said) <= {"0", "1"}
         assert len(said) + cut_off >= 2
-        assert tree(tmp_path) == before

@@ -1,17 +1,28 @@
 """The commands, their help, and all of them from a wheel alone."""
 
+import json
 import os
-import re
 import subprocess
 import sys
 import zipfile
 
 import pytest
-from bundle_run import ROOT
+from bundle_run import ROOT, bundle_words, flags
 
 from monai_ima.cli.main import COMMANDS, main
 
 MODULES = "import sys; before = set(sys.modules); from monai_ima.cli.main import main"
+# Run commands where this process is, and say which package that was and what they said.
+RUN_ALL = """
+import json, sys, monai_ima
+from bundle_run import Command
+said = [monai_ima.__file__]
+for words in json.loads(sys.argv[1]):
+    ended = Command(*words, folder=".").end()
+    assert ended.returncode == 0, ended.stderr
+    said.append(ended.stdout)
+print(json.dumps(said))
+"""
 
 
 def test_help_names_every_command_and_loads_nothing_heavy():
@@ -60,30 +71,30 @@ def test_all_of_it_works_from_a_wheel_alone(tmp_path):
     subprocess.run([*pip, "install", "--no-deps", "-q", "--target", site, wheel], check=True)
     empty = tmp_path / "empty"
     empty.mkdir()
-    environment = os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
-
-    def run(*words):
-        ended = subprocess.run(
-            [sys.executable, "-W", "ignore", *words],
-            capture_output=True, text=True, check=False, cwd=empty, env=environment,
-        )  # fmt: skip
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
-
-    assert run("-c", "import monai_ima; print(monai_ima.__file__)").startswith(str(site))
-    run("-m", "monai_ima", "new", "my_study", "--from", "moons_ima")
     small = {"training_samples": 100, "max_epochs": 1, "keep_interval": 1, "plane_interval": 9}
     small |= {"protocol": "screen", "device": "cpu"}
-    flags = [word for name, value in small.items() for word in (f"--{name}", str(value))]
-    bundle = ("-m", "monai.bundle", "run", "--config_file")
-    run(*bundle, "my_study/train.json", *flags)
-    ce = "['my_study/train.json','my_study/objectives/ce.json']"
-    run(*bundle, ce, *flags, "--delta", "0.1")
-    cheap = ("--check_samples", "0", "--noise_draws", "0", "--auroc_steps", "0")
-    for method in ("ima", "ce"):
-        said = run("-m", "monai_ima", "evaluate", f"runs/my_study_{method}", *cheap)
-        assert f"runs/my_study_{method}/evaluation/report.html" in said
+    ce = ("my_study/train.json", "my_study/objectives/ce.json")
+    cheap = flags({"section": "training", "check_samples": 0, "noise_draws": 0, "auroc_steps": 0})
     folders = [f"runs/my_study_{method}/evaluation" for method in ("ce", "ima")]
-    assert "# 2 runs on the same 2000 samples" in run("-m", "monai_ima", "compare", *folders)
-    selected = run("-m", "monai_ima", "select", "runs/my_study_ima", "--min-clean-accuracy", "0.1")
-    assert re.search(r"model_selected\.pt  its weights", selected)
+    commands = {
+        ("monai_ima", "new", "my_study", "--from", "moons_ima"): "",
+        ("monai.bundle", "run", "--config_file", ce[0], *flags(small)): "",
+        ("monai.bundle", *bundle_words(*ce, **small, delta=0.1)): "",
+        ("monai_ima", "evaluate", "runs/my_study_ima", *cheap): f"{folders[1]}/report.html",
+        ("monai_ima", "evaluate", "runs/my_study_ce", *cheap): f"{folders[0]}/report.html",
+        ("monai_ima", "compare", *folders): "# 2 runs on the same 100 samples",
+        ("monai_ima", "select", "runs/my_study_ima", "--min-clean-accuracy", "0.1"): (
+            "model_selected.pt  its weights"
+        ),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", RUN_ALL, json.dumps(list(commands))],
+        capture_output=True, text=True, check=False, cwd=empty,
+        env=os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{ROOT / 'tests'}"},
+    )  # fmt: skip
+
+    assert ended.returncode == 0, ended.stderr
+    file, *said = json.loads(ended.stdout)
+    assert file.startswith(str(site))
+    for text, expected in zip(said, commands.values(), strict=True):
+        assert expected in text

@@ -9,16 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from folders import contents
 
 from monai_ima.data import synthetic_ecg
 from monai_ima.data.ecg import CLASSES, EcgBeats, Record, load_ecg, load_ecg_beats, split_beats
 from monai_ima.data.synthetic_ecg import gaussian_trace, synthetic_record, write_synthetic_ecg
 
 SMALL = {"patients": 8, "beats_per_patient": 50}
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
 @pytest.fixture(scope="module")

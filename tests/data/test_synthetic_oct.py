@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from folders import contents
 from PIL import Image
 from skimage.filters import gaussian
 from skimage.segmentation import clear_border
@@ -17,10 +18,6 @@ from monai_ima.data.synthetic_oct import CLASSES, synthetic_bscan, write_synthet
 
 BScan = npt.NDArray[np.uint8]
 SIZE = (48, 64)  # small where only the files matter
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import rows_in
 
 from monai_ima.cli.main import main
 from monai_ima.errors import RejectedError
@@ -66,9 +67,14 @@ def write_rows(folder, rows):
         writer.writerows(rows)
 
 
-def read_rows(folder):
-    with (Path(folder) / "samples.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+@pytest.fixture
+def written(tmp_path):
+    """Write evaluations of these margins, by their names, with settings of all; their folders."""
+
+    def write(margins, **settings):
+        return [write_evaluation(tmp_path / name, m, **settings) for name, m in margins.items()]
+
+    return write
 
 
 @pytest.fixture
@@ -97,8 +103,8 @@ def rejection(command, capsys, tmp_path):
     return run
 
 
-def test_files_are_what_is_printed(command, tmp_path):
-    runs = [write_evaluation(tmp_path / name, [0.15, 0.3]) for name in ("ce", "ima")]
+def test_files_are_what_is_printed(command, written, tmp_path):
+    runs = written({"ce": [0.15, 0.3], "ima": [0.15, 0.3]})
 
     text = command(*runs, "--output", str(tmp_path / "both"))
 
@@ -109,16 +115,13 @@ def test_files_are_what_is_printed(command, tmp_path):
     assert (tmp_path / "both" / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_table_by_hand(command, tmp_path):
+def test_table_by_hand(command, written, tmp_path):
     margins = [0.0, 0.05, 0.15, 0.6]
     norms = {"linf": [0, 0.1, 0.5], "l2": [0, 1]}
     both = {"linf": margins, "l2": [10 * margin for margin in margins]}
-    runs = [
-        write_evaluation(tmp_path / "ce", both, eps=norms),
-        write_evaluation(tmp_path / "a|b", dict.fromkeys(norms, [math.inf] * 4), eps=norms),
-    ]
+    robust = dict.fromkeys(norms, [math.inf] * 4)
 
-    lines = command(*runs).splitlines()
+    lines = command(*written({"ce": both, "a|b": robust}, eps=norms)).splitlines()
 
     area = (0.1 * (0.75 + 0.5) / 2 + 0.4 * (0.5 + 0.25) / 2) / 0.5
     assert "| run | protocol | n | clean | 0.1 | 0.5 | area (95 % interval) | median margin |" in (
@@ -130,8 +133,7 @@ def test_table_by_hand(command, tmp_path):
     assert l2_line.startswith("| ce | paper | 4 | 0.750 | 0.500 | 0.625 (")
     assert r"| a\|b | paper | 4 | 1.000 | 1.000 | 1.000 | 1.000 (1.000 to 1.000) | none |" in lines
 
-    with (tmp_path / "runs/compare/compare.csv").open(newline="") as file:
-        table = list(csv.DictReader(file))
+    table = rows_in(tmp_path, "runs/compare/compare.csv")
     assert [(row["norm"], row["run"]) for row in table] == [
         *(("linf", "ce"), ("linf", "a|b"), ("l2", "ce"), ("l2", "a|b"))
     ]
@@ -146,11 +148,10 @@ def test_table_by_hand(command, tmp_path):
     assert found == pytest.approx(area)
 
 
-def test_differences_beyond_chance_in_words(command, tmp_path):
-    ce = write_evaluation(tmp_path / "ce", [0.05] * 20 + [0.5, 0.15])
-    ima = write_evaluation(tmp_path / "ima", [0.15] * 20 + [0.05, 0.15])
+def test_differences_beyond_chance_in_words(command, written):
+    margins = {"ce": [0.05] * 20 + [0.5, 0.15], "ima": [0.15] * 20 + [0.05, 0.15]}
 
-    text = command(ce, ima)
+    text = command(*written(margins))
 
     # 20 against 1 of 21, two-sided; the only one of three tests that is not 1
     p = 3 * 2 * (1 + 21) / 2**21
@@ -169,13 +170,8 @@ def test_differences_beyond_chance_in_words(command, tmp_path):
 
 
 @pytest.mark.parametrize("patients", [None, ["p0", "p0", "p1"]])
-def test_equal_runs_do_not_differ(command, tmp_path, patients):
-    runs = [
-        write_evaluation(tmp_path / name, [0.05, 0.3, 0.15], patients=patients)
-        for name in ("a", "b")
-    ]
-
-    text = command(*runs)
+def test_equal_runs_do_not_differ(command, written, patients):
+    text = command(*written({name: [0.05, 0.3, 0.15] for name in "ab"}, patients=patients))
 
     assert (
         "\n- **a and b**: there is no difference, the same samples are robust at each level\n\n"
@@ -185,13 +181,8 @@ def test_equal_runs_do_not_differ(command, tmp_path, patients):
         assert words not in text
 
 
-def test_equal_areas_of_different_samples_are_not_called_larger(command, tmp_path):
-    runs = [
-        write_evaluation(tmp_path / "a", [0.05, 0.15] * 6),
-        write_evaluation(tmp_path / "b", [0.15, 0.05] * 6),
-    ]
-
-    text = command(*runs)
+def test_equal_areas_of_different_samples_are_not_called_larger(command, written):
+    text = command(*written({"a": [0.05, 0.15] * 6, "b": [0.15, 0.05] * 6}))
 
     assert "- **a and b**: the areas differ by 0.000 (" in text
     assert "), which chance may explain\n" in text
@@ -200,14 +191,10 @@ def test_equal_areas_of_different_samples_are_not_called_larger(command, tmp_pat
 
 
 @pytest.mark.parametrize(("number", "named"), [(1, "1 patient"), (9, "9 patients")])
-def test_areas_of_few_patients_tell_nothing(command, tmp_path, number, named):
+def test_areas_of_few_patients_tell_nothing(command, written, tmp_path, number, named):
     patients = [f"p{i % number}" for i in range(40)]
-    runs = [
-        write_evaluation(tmp_path / name, [margin] * 40, patients=patients)
-        for name, margin in (("a", 0.05), ("b", 0.15))
-    ]
 
-    text = command(*runs)
+    text = command(*written({"a": [0.05] * 40, "b": [0.15] * 40}, patients=patients))
 
     assert text.startswith(f"# 2 runs on the same 40 samples of {named}\n")
     assert (
@@ -219,19 +206,12 @@ def test_areas_of_few_patients_tell_nothing(command, tmp_path, number, named):
     assert "bootstrap" not in text
     assert "trust the areas" not in text
     assert f"with only {named} nothing here tells" in text
-    with (tmp_path / "runs/compare/compare.csv").open(newline="") as file:
-        assert [(row["area_low"], row["area_high"]) for row in csv.DictReader(file)] == [
-            ("", "")
-        ] * 2
+    table = rows_in(tmp_path, "runs/compare/compare.csv")
+    assert [(row["area_low"], row["area_high"]) for row in table] == [("", "")] * 2
 
 
-def test_a_larger_area_may_be_chance(command, tmp_path):
-    runs = [
-        write_evaluation(tmp_path / "a", [0.15] * 12),
-        write_evaluation(tmp_path / "b", [0.15] * 11 + [0.3]),
-    ]
-
-    text = command(*runs)
+def test_a_larger_area_may_be_chance(command, written):
+    text = command(*written({"a": [0.15] * 12, "b": [0.15] * 11 + [0.3]}))
 
     (line,) = (line for line in text.splitlines() if line.startswith("- **a and b**"))
     median, low, high = map(float, re.findall(r"\d\.\d+", line))
@@ -240,15 +220,11 @@ def test_a_larger_area_may_be_chance(command, tmp_path):
     assert line.endswith(", which chance may explain")
 
 
-def test_difference_of_areas_is_a_paired_one(command, tmp_path):
+def test_difference_of_areas_is_a_paired_one(command, written):
     margins = [0.05, 0.15] * 10
-    runs = [
-        write_evaluation(tmp_path / "a", margins),
-        write_evaluation(tmp_path / "b", [margin + 0.1 for margin in margins]),
-    ]
 
     # Each sample stands for one level more, which is worth half or a quarter of the range.
-    text = command(*runs)
+    text = command(*written({"a": margins, "b": [margin + 0.1 for margin in margins]}))
 
     (line,) = (line for line in text.splitlines() if line.startswith("- **a and b**"))
     _, low, high = map(float, re.findall(r"\d\.\d+", line))
@@ -258,16 +234,12 @@ def test_difference_of_areas_is_a_paired_one(command, tmp_path):
 
 def test_patients_are_drawn_where_all_are_known(command, tmp_path):
     margins = [[0.05] * 40 + [0.3] * 40, [0.3] * 40 + [0.05] * 40]
-    patients = [
-        f"p{i // 8}" for i in range(80)
-    ]  # five stand, five fall: of ten drawn, 2 to 8 stand
+    # five stand, five fall: of ten drawn, 2 to 8 stand
+    patients = [f"p{i // 8}" for i in range(80)]
 
     def compared(*known):
-        runs = [
-            write_evaluation(tmp_path / name, m, patients=p)
-            for name, m, p in zip("ab", margins, known, strict=True)
-        ]
-        return command(*runs)
+        triples = zip("ab", margins, known, strict=True)
+        return command(*(write_evaluation(tmp_path / n, m, patients=p) for n, m, p in triples))
 
     for text in (compared(patients, patients), compared(None, patients)):
         assert text.startswith("# 2 runs on the same 80 samples of 10 patients\n")
@@ -283,42 +255,28 @@ def test_patients_are_drawn_where_all_are_known(command, tmp_path):
     assert "which those of one patient are not" not in compared(single, single)
 
 
-def test_samples_are_paired_by_their_ids(command, tmp_path):
-    runs = [
-        write_evaluation(tmp_path / name, m)
-        for name, m in (("a", [0.05] * 9 + [0.15] * 9), ("b", [0.15] * 9 + [0.05] * 9))
-    ]
+def test_samples_are_paired_by_their_ids(command, written):
+    runs = written({"a": [0.05] * 9 + [0.15] * 9, "b": [0.15] * 9 + [0.05] * 9})
     text = command(*runs)
-    write_rows(runs[1], read_rows(runs[1])[::-1])
+    write_rows(runs[1], rows_in(Path(runs[1]))[::-1])
 
     assert command(*runs) == text
     assert "which chance may explain" in text
 
 
-def test_tests_of_all_pairs_are_adjusted_together(command, tmp_path):
-    runs = [
-        write_evaluation(tmp_path / name, [margin] * 12)
-        for name, margin in (("a", 0.05), ("b", 0.15), ("c", 0.15))
-    ]
-
-    text = command(*runs)
+def test_tests_of_all_pairs_are_adjusted_together(command, written):
+    text = command(*written({"a": [0.05] * 12, "b": [0.15] * 12, "c": [0.15] * 12}))
 
     # Two of the nine tests have p = 2 / 2^12: nine times that, and never less for the second.
     p = f"p = {9 * 2 / 2**12:.2g} (adjusted)"
     assert text.count(p) == 2
-    assert (
-        "  - at 0.1 (linf) b is robust for 12 samples where a is not, the reverse for 0: " + p
-        in text
-    )
-    assert (
-        "  - at 0.1 (linf) c is robust for 12 samples where a is not, the reverse for 0: " + p
-        in text
-    )
+    for name in "bc":
+        said = f"at 0.1 (linf) {name} is robust for 12 samples where a is not, the reverse for 0: "
+        assert f"  - {said}{p}" in text
 
 
-def test_runs_are_named_by_as_much_of_their_folders_as_is_needed(command, tmp_path):
-    folders = ["seed0/ce", "seed0/ima", "seed1/ima"]
-    runs = [write_evaluation(tmp_path / folder, [0.05, 0.3]) for folder in folders]
+def test_runs_are_named_by_as_much_of_their_folders_as_is_needed(command, written):
+    runs = written({name: [0.05, 0.3] for name in ("seed0/ce", "seed0/ima", "seed1/ima")})
 
     text = command(*runs)
     named = command(*runs, "--names", "plain, first,second")
@@ -387,10 +345,8 @@ def test_models_that_see_the_samples_differently_are_warned_about(command, tmp_p
     ) in command(*runs, "--names", "a,b,c")
 
 
-def test_the_version_of_a_protocol_stands_beside_its_name(command, tmp_path):
-    runs = [write_evaluation(tmp_path / name, [0.3] * 2, version=3) for name in "ab"]
-
-    text = command(*runs)
+def test_the_version_of_a_protocol_stands_beside_its_name(command, written):
+    text = command(*written(dict.fromkeys("ab", [0.3] * 2), version=3))
 
     assert "\n| a | paper, version 3 | 2 |" in text
     assert "WARNING" not in text
@@ -505,7 +461,9 @@ def without_curves(run):
 
 
 def without_column(run):
-    write_rows(run, [{"id": row["id"], "label": "DME", "patient": ""} for row in read_rows(run)])
+    write_rows(
+        run, [{"id": row["id"], "label": "DME", "patient": ""} for row in rows_in(Path(run))]
+    )
 
 
 def of_a_training(run):
@@ -521,7 +479,7 @@ def other_number(run):
 
 
 def changed_row(run, **values):
-    rows = read_rows(run)
+    rows = rows_in(Path(run))
     rows[1].update(values)
     write_rows(run, rows)
 
@@ -589,14 +547,11 @@ def test_bad_runs_are_rejected_with_a_message(rejection, tmp_path, spoil, words)
     assert words.format(run=spoilt) in said
 
 
-def test_samples_that_only_the_second_run_has_are_named(rejection, tmp_path):
-    runs = [write_evaluation(tmp_path / f"r{n}", [0.3] * n) for n in (2, 7)]
+def test_samples_that_only_the_second_run_has_are_named(rejection, written):
+    said = rejection(*written({"r2": [0.3] * 2, "r7": [0.3] * 7}))
 
-    said = rejection(*runs)
-
-    assert (
-        "5 of the 7 of r7 are not among the 2 of r2 (image 002, image 003, image 004, ...)" in said
-    )
+    missing = "(image 002, image 003, image 004, ...)"
+    assert f"5 of the 7 of r7 are not among the 2 of r2 {missing}" in said
 
 
 def test_runs_without_a_common_norm_or_level_are_rejected(rejection, tmp_path):
@@ -628,9 +583,8 @@ def test_runs_without_a_common_norm_or_level_are_rejected(rejection, tmp_path):
         ),
     ],
 )
-def test_bad_arguments_are_rejected_with_a_message(rejection, tmp_path, arguments, words):
-    for name in ("a", "b"):
-        write_evaluation(tmp_path / name, [0.3])
+def test_bad_arguments_are_rejected_with_a_message(rejection, written, arguments, words):
+    written({"a": [0.3], "b": [0.3]})
 
     assert words in rejection(*arguments)
 

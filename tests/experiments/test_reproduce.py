@@ -1,13 +1,11 @@
 """The figures of the comparison, by hand; and a whole run, cut off and gone on with."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from bundle_run import Command, fork_commands
 
 from monai_ima.cli.main import main
 from monai_ima.data import write_synthetic_ecg
@@ -199,42 +197,27 @@ def test_method_names_hold_the_strength():
 def test_cut_off_and_started_again_it_ends_with_the_same_table(tmp_path):
     beats = write_synthetic_ecg(tmp_path / "ecg", patients=12, beats_per_patient=60, seed=0)
 
-    def command(name):
-        folder = tmp_path / name
-        return [
-            *(sys.executable, "-W", "ignore", "-m", "monai_ima", "reproduce", "ecg"),
-            *(
-                "--methods",
-                "ce",
-                "ima",
-                "--output",
-                str(folder),
-                "--runs",
-                str(tmp_path / f"{name}_runs"),
-            ),
-            *("--dataset_dir", str(beats), "--max_epochs", "3", "--epoch_size", "256"),
+    def start(name):
+        return Command(
+            *("monai_ima", "reproduce", "ecg", "--methods", "ce", "ima"),
+            *("--output", tmp_path / name, "--runs", tmp_path / f"{name}_runs"),
+            *("--dataset_dir", beats, "--max_epochs", "3", "--epoch_size", "256"),
             *("--attack_steps", "2", "--margin_steps", "2", "--evaluation_per_class", "4"),
             *("--device", "cpu"),
-        ]
+            prepare=fork_commands,
+        )
 
-    options = {"text": True, "env": os.environ | {"OMP_NUM_THREADS": "1"}, "capture_output": True}
-    straight = subprocess.run(command("straight"), check=True, **options).stdout
-    broken = subprocess.Popen(
-        command("broken"), env=options["env"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    checkpoint = tmp_path / "broken_runs/ecg/default_linf_ima_seed0/training/checkpoint.pt"
-    while not checkpoint.exists() and broken.poll() is None:
-        pass
-    os.killpg(broken.pid, 9)
-    broken.wait()
+    def table(ended):
+        """Without the minutes."""
+        assert ended.returncode == 0, ended.stderr
+        lines = ended.stdout.splitlines()
+        return [line.split(" | ")[:-1] for line in lines if line.startswith("|")]
+
+    broken = start("broken")
+    broken.wait_for(tmp_path / "broken_runs/ecg/default_linf_ima_seed0/training/checkpoint.pt")
+    broken.kill()
     assert not (tmp_path / "broken" / "default_linf_ima_seed0.json").exists()
-    again = subprocess.run(command("broken"), check=True, **options).stdout
-
-    def without_minutes(table):
-        return [line.split(" | ")[:-1] for line in table.splitlines() if line.startswith("|")]
-
-    assert without_minutes(again) == without_minutes(straight)
+    assert table(start("broken").end()) == table(start("straight").end())
     first, second = (
         json.loads((tmp_path / name / "default_linf_ima_seed0.json").read_text())
         for name in ("straight", "broken")

@@ -1,6 +1,5 @@
 """The whole evaluation on models whose decision boundaries are known."""
 
-import csv
 import errno
 import json
 import logging
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from folders import contents, rows_in
 from ignite.engine import Events
 from linear import exact_distance, linear_model
 from monai.data import DataLoader, Dataset, MetaTensor
@@ -44,6 +44,7 @@ CLASSES = ["CNV", "DME", "NORMAL"]
 LEVELS = {"linf": [0.02, 0.05, 0.12], "l2": [0.1, 0.2, 0.3]}
 WARNING = "patient p0 is in training and test"
 REPORT = ("report.html", "robustness.json", "samples.csv")
+WHOLE = {"check_samples": 3, "noise_draws": 1, "auroc_steps": 2}
 
 
 def listed(model, shape=(1, 4, 5), n=20):
@@ -122,12 +123,37 @@ def attacked(monkeypatch):
     return calls
 
 
-def tree(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+@pytest.fixture(scope="module")
+def problem():
+    model = linear_model((1, 4, 5), classes=3)
+    return model, listed(model)
+
+
+@pytest.fixture
+def evaluate(tmp_path, problem):
+    """Evaluate the samples of the problem, or others, in ``tmp_path`` or in a folder in it."""
+
+    def call(
+        folder="", *, model=problem[0], samples=problem[1], data=None, loader=None, **settings
+    ):
+        """``data`` are what is loaded, where they are not the samples as they are listed."""
+        own = handler(tmp_path / folder, samples, **settings)
+        return run(model, samples if data is None else data, own, **loader or {})
+
+    return call
+
+
+@pytest.fixture
+def interrupt(attacked, evaluate):
+    """The same, interrupted after some calls of the attack."""
+
+    def call(until, *arguments, **settings):
+        attacked.until = until
+        with pytest.raises(Interrupted):
+            evaluate(*arguments, **settings)
+        attacked.until = math.inf
+
+    return call
 
 
 # --- what is left behind --------------------------------------------------------------------------
@@ -159,11 +185,6 @@ def no_constant(name):
 
 def report_in(folder):
     return json.loads((folder / "robustness.json").read_text(), parse_constant=no_constant)
-
-
-def rows_in(folder, name="samples.csv"):
-    with (folder / name).open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_every_file_is_there(finished):
@@ -335,10 +356,9 @@ def test_inputs_of_any_shape(tmp_path, shape):
     assert "<img" in (tmp_path / "report.html").read_text()
 
 
-def test_margins_are_those_of_a_linear_model(tmp_path, written):
-    model = linear_model((1, 4, 5), classes=3)
-    samples = listed(model)
-    run(model, samples, handler(tmp_path, samples, protocol=Screen(), bounds=None, chunk_size=4))
+def test_margins_are_those_of_a_linear_model(problem, evaluate, written):
+    model, samples = problem
+    evaluate(protocol=Screen(), bounds=None, chunk_size=4)
 
     inputs = torch.stack([sample["image"] for sample in samples])
     labels = torch.tensor([sample["label"] for sample in samples])
@@ -347,7 +367,7 @@ def test_margins_are_those_of_a_linear_model(tmp_path, written):
     torch.testing.assert_close(margins, exact, rtol=0.02, atol=1e-6)
 
 
-def test_the_network_is_left_as_found(tmp_path, written):
+def test_the_network_is_left_as_found(evaluate, written):
     model = nn.Sequential(
         nn.Flatten(), nn.BatchNorm1d(20), nn.Dropout(0.5), nn.Linear(20, 3, bias=False)
     )
@@ -355,7 +375,7 @@ def test_the_network_is_left_as_found(tmp_path, written):
     samples = listed(model.eval())
     model.train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    run(model, samples, handler(tmp_path, samples, check_samples=3, noise_draws=1, auroc_steps=2))
+    evaluate(model=model, samples=samples, **WHOLE)
 
     assert all(module.training for module in model.modules())
     assert [p.requires_grad for p in model.parameters()] == [True, True, False]
@@ -366,14 +386,6 @@ def test_the_network_is_left_as_found(tmp_path, written):
 
 
 # --- interrupted ----------------------------------------------------------------------------------
-
-WHOLE = {"check_samples": 3, "noise_draws": 1, "auroc_steps": 2}
-
-
-@pytest.fixture(scope="module")
-def problem():
-    model = linear_model((1, 4, 5), classes=3)
-    return model, listed(model)
 
 
 @pytest.fixture
@@ -398,24 +410,20 @@ def few_checks(monkeypatch):
 
 
 def test_an_interrupted_evaluation_ends_as_one_run_through(
-    tmp_path, problem, attacked, few_checks, caplog
+    tmp_path, evaluate, interrupt, attacked, few_checks, caplog
 ):
-    model, samples = problem
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    run(model, samples, handler(straight, samples, **WHOLE))
+    evaluate(straight, **WHOLE)
     chunks = [list(range(8)), list(range(8, 16)), list(range(16, 20))]
     assert attacked.places == chunks
     assert few_checks.names == ["large_eps", "strong"]
 
     attacked.places, few_checks.names = [], []
-    for chunks_made, checks_made in ((2, 0), (3, 1), (3, 2)):
-        attacked.until, few_checks.until = chunks_made, checks_made
-        if checks_made == 2:
-            break
-        with pytest.raises(Interrupted):
-            run(model, samples, handler(broken, samples, **WHOLE))
+    for chunks_made, few_checks.until in ((2, 0), (3, 1)):
+        interrupt(chunks_made, broken, **WHOLE)
         assert [path.name for path in broken.iterdir()] == ["progress.records"]
-    run(model, samples, handler(broken, samples, **WHOLE))
+    few_checks.until = 2
+    evaluate(broken, **WHOLE)
 
     assert attacked.places == chunks
     assert few_checks.names == ["large_eps", "strong"]
@@ -426,7 +434,7 @@ def test_an_interrupted_evaluation_ends_as_one_run_through(
     # A complete evaluation only writes its report again.
     for name in REPORT:
         (broken / name).unlink()
-    run(model, samples, handler(broken, samples, **WHOLE))
+    evaluate(broken, **WHOLE)
     assert attacked.places == chunks
     for name in REPORT:
         assert (straight / name).read_bytes() == (broken / name).read_bytes()
@@ -489,59 +497,51 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_another_evaluation_starts_anew(tmp_path, problem, attacked, written, change):
-    model, samples = problem
+def test_another_evaluation_starts_anew(
+    tmp_path, problem, evaluate, interrupt, attacked, written, change
+):
     folder = tmp_path / "evaluation"
-    attacked.until = 2
-    with pytest.raises(Interrupted):
-        run(model, samples, handler(folder, samples))
+    interrupt(2, folder)
     (folder / "report.html").write_text("earlier")
-    before = tree(folder)
+    before, attacked.places = contents(folder), []
 
-    attacked.places, attacked.until = [], math.inf
-    model, samples, settings = CHANGES[change](model, samples)
-    run(model, samples, handler(folder, samples, **settings))
+    model, samples, settings = CHANGES[change](*problem)
+    evaluate(folder, model=model, samples=samples, **settings)
     assert sum(map(len, attacked.places)) == len(samples)
-    assert tree(folder / "previous-1") == before
+    assert contents(folder / "previous-1") == before
     rows = written.rows
-    run(model, samples, handler(tmp_path / "fresh", samples, **settings))
+    evaluate("fresh", model=model, samples=samples, **settings)
     assert rows == written.rows
 
 
-def test_a_changed_image_among_the_finished_ones_is_told(tmp_path, problem, attacked, written):
-    model, samples = problem
-    attacked.until = 2
-    with pytest.raises(Interrupted):
-        run(model, samples, handler(tmp_path, samples))
-    before, attacked.until = tree(tmp_path), math.inf
-
+def test_a_changed_image_among_the_finished_ones_is_told(
+    tmp_path, problem, evaluate, interrupt, written
+):
+    interrupt(2)
+    before, samples = contents(tmp_path), problem[1]
     changed = [*samples[:9], samples[9] | {"image": samples[9]["image"].flip(1)}, *samples[10:]]
     with pytest.raises(
         ValueError, match=r"progress.records has begun, got another image 9.png; .*folder"
     ):
-        run(model, changed, handler(tmp_path, changed))
-    assert tree(tmp_path) == before
+        evaluate(samples=changed)
+    assert contents(tmp_path) == before
 
 
-def test_another_batch_of_the_loader_loses_no_sample(tmp_path, problem, attacked, written):
-    model, samples = problem
-    attacked.until = 1
-    with pytest.raises(Interrupted):
-        run(model, samples, handler(tmp_path / "broken", samples))
-
-    attacked.until = math.inf
-    run(model, samples, handler(tmp_path / "broken", samples), batch_size=5)
+def test_another_batch_of_the_loader_loses_no_sample(
+    problem, evaluate, interrupt, attacked, written
+):
+    interrupt(1, "broken")
+    evaluate("broken", loader={"batch_size": 5})
     assert attacked.places == [[*range(8)], [*range(8, 15)], [*range(15, 20)]]
     rows = written.rows
-    run(model, samples, handler(tmp_path / "straight", samples))
-    assert [row["id"] for row in rows] == [sample["id"] for sample in samples]
+    evaluate("straight")
+    assert [row["id"] for row in rows] == [sample["id"] for sample in problem[1]]
     assert rows == written.rows
 
 
-def test_what_cannot_be_read_is_set_aside(tmp_path, problem, attacked, written, caplog):
-    model, samples = problem
+def test_what_cannot_be_read_is_set_aside(tmp_path, evaluate, attacked, written, caplog):
     (tmp_path / "progress.records").write_bytes(b"cut short")
-    run(model, samples, handler(tmp_path, samples))
+    evaluate()
 
     assert sum(map(len, attacked.places)) == 20
     assert "progress.records cannot be read; the evaluation starts anew" in caplog.text
@@ -564,9 +564,8 @@ BAD_PROGRESS = {
 }
 
 
-def test_progress_that_no_evaluation_makes_is_not_taken_up(tmp_path, problem, caplog):
-    model, samples = problem
-    run(model, samples, handler(tmp_path, samples))
+def test_progress_that_no_evaluation_makes_is_not_taken_up(tmp_path, evaluate, written, caplog):
+    evaluate()
     path = tmp_path / "progress.records"
     content = path.read_bytes()
     for case, change in BAD_PROGRESS.items():
@@ -591,9 +590,9 @@ def state(progress):
     return progress.identity, progress.answers, progress.examples, progress.checks
 
 
-def test_of_a_thousand_flipped_bits_none_is_taken_up(tmp_path, problem, caplog):
-    model, samples = problem
-    run(model, samples, handler(tmp_path, samples, check_samples=3))
+@pytest.mark.usefixtures("unmeasured")
+def test_of_a_thousand_flipped_bits_none_is_taken_up(tmp_path, evaluate, written, caplog):
+    evaluate(check_samples=3)
     path = tmp_path / "progress.records"
     content, whole = path.read_bytes(), Progress.read(path)
     number, finished = random.Random(0), []
@@ -610,16 +609,14 @@ def test_of_a_thousand_flipped_bits_none_is_taken_up(tmp_path, problem, caplog):
 
 @pytest.mark.parametrize("cut", ["torn", "damaged", "header"])
 def test_what_stands_before_the_damage_is_not_done_again(
-    tmp_path, problem, attacked, few_checks, written, caplog, cut
+    tmp_path, evaluate, interrupt, attacked, few_checks, written, caplog, cut
 ):
-    model, samples = problem
-    run(model, samples, handler(tmp_path / "straight", samples, **WHOLE))
+    evaluate("straight", **WHOLE)
     rows, examples = written.rows, written.examples
     folder, ends = tmp_path / "broken", []
     for chunks in (1, 2):
-        attacked.places, attacked.until = [], chunks - len(ends)
-        with pytest.raises(Interrupted):
-            run(model, samples, handler(folder, samples, **WHOLE))
+        attacked.places = []
+        interrupt(chunks - len(ends), folder, **WHOLE)
         ends.append((folder / "progress.records").stat().st_size)
     path = folder / "progress.records"
     content = path.read_bytes()
@@ -631,9 +628,8 @@ def test_what_stands_before_the_damage_is_not_done_again(
         }[cut]
     )
     caplog.clear()
-
-    attacked.places, attacked.until = [], math.inf
-    run(model, samples, handler(folder, samples, **WHOLE))
+    attacked.places = []
+    evaluate(folder, **WHOLE)
     assert attacked.places == [[*range(8, 16)], [*range(16, 20)]]
     (told,) = [message for message in caplog.messages if "damaged" in message]
     assert "what is before them, of 8 samples, is intact" in told
@@ -669,10 +665,8 @@ def test_what_is_written_grows_with_the_samples_and_not_with_their_square(
 # --- samples of all kinds -------------------------------------------------------------------------
 
 
-def test_samples_without_names_and_patients(tmp_path, problem, written):
-    model, samples = problem
-    bare = [{"image": sample["image"], "label": sample["label"]} for sample in samples]
-    run(model, bare, handler(tmp_path, bare))
+def test_samples_without_names_and_patients(problem, evaluate, written):
+    evaluate(samples=[{name: sample[name] for name in ("image", "label")} for sample in problem[1]])
 
     assert [row["id"] for row in written.rows] == [str(place) for place in range(20)]
     assert {row["patient"] for row in written.rows} == {""}
@@ -681,51 +675,48 @@ def test_samples_without_names_and_patients(tmp_path, problem, written):
     assert {example.patient for example in written.examples["linf"]} == {None}
 
 
-def test_names_are_ids_or_paths_and_patients_may_be_numbers(tmp_path, problem, written):
-    model, samples = problem
+def test_names_are_ids_or_paths_and_patients_may_be_numbers(problem, evaluate, written):
+    samples = problem[1]
     images = {f"{place}/a.png": sample["image"] for place, sample in enumerate(samples)}
     paths = [
         {"image": path, "label": sample["label"], "patient": place // 3}
         for place, (path, sample) in enumerate(zip(images, samples, strict=True))
     ]
-    data = Dataset(paths, Lambdad("image", images.get))
-    run(model, data, handler(tmp_path, paths))
+    evaluate(samples=paths, data=Dataset(paths, Lambdad("image", images.get)))
     assert [row["id"] for row in written.rows] == list(images)
     assert [row["patient"] for row in written.rows][:4] == ["0", "0", "0", "1"]
     assert written.report["patients"] == 7
 
     numbered = [sample | {"id": 100 + place} for place, sample in enumerate(samples)]
-    run(model, numbered, handler(tmp_path / "numbered", numbered))
+    evaluate("numbered", samples=numbered)
     assert [row["id"] for row in written.rows][:2] == ["100", "101"]
 
 
-def test_some_patients_unknown_is_as_all_unknown(tmp_path, problem, written):
-    model, samples = problem
-    samples = [samples[0] | {"patient": ""}, *samples[1:]]
-    run(model, samples, handler(tmp_path, samples))
+def test_some_patients_unknown_is_as_all_unknown(problem, evaluate, written):
+    first, *others = problem[1]
+    evaluate(samples=[first | {"patient": ""}, *others])
     assert written.report["patients"] is None
     assert [row["patient"] for row in written.rows][:2] == ["", "p0"]
 
 
-def test_meta_tensors_are_plain_tensors_to_the_attacks(tmp_path, problem, written, attacked):
-    model, samples = problem
-    run(model, samples, handler(tmp_path / "plain", samples))
+def test_meta_tensors_are_plain_tensors_to_the_attacks(problem, evaluate, written):
+    evaluate("plain")
     plain = written.rows
-    data = [sample | {"image": MetaTensor(sample["image"])} for sample in samples]
-    run(model, data, handler(tmp_path / "meta", data, check_samples=2))
+    meta = [sample | {"image": MetaTensor(sample["image"])} for sample in problem[1]]
+    evaluate("meta", samples=meta, check_samples=2)
 
     assert written.rows == plain
     for example in written.examples["linf"]:
         assert type(example.clean) is type(example.attacked) is torch.Tensor
 
 
-def test_nobody_correct_and_a_class_without_samples(tmp_path, problem):
+def test_nobody_correct_and_a_class_without_samples(tmp_path, problem, evaluate):
     model, samples = problem
     samples = [sample for sample in samples if model(sample["image"][None]).argmax() != 2]
     wrong = [
         sample | {"label": 1 - int(model(sample["image"][None]).argmax())} for sample in samples
     ]
-    run(model, wrong, handler(tmp_path, wrong, check_samples=2, noise_draws=1, auroc_steps=1))
+    evaluate(samples=wrong, check_samples=2, noise_draws=1, auroc_steps=1)
 
     (curve,) = report_in(tmp_path)["curves"]
     assert curve["accuracy"] == [0] * 4
@@ -743,14 +734,13 @@ class Rounded(nn.Sequential):
         return super().forward(inputs).detach()
 
 
-def test_without_gradients_a_black_box_goes_on(tmp_path, problem, written, caplog):
-    model, samples = Rounded(problem[0]), problem[1]
+def test_without_gradients_a_black_box_goes_on(tmp_path, problem, evaluate, written):
+    model = Rounded(problem[0])
     with pytest.raises(ValueError, match="evaluate it under the protocol 'blackbox'"):
-        run(model, samples, handler(tmp_path, samples, check_samples=3))
-    assert tree(tmp_path) == {}
+        evaluate(model=model, check_samples=3)
+    assert contents(tmp_path) == {}
 
-    box = handler(tmp_path, samples, protocol=BlackBox(30), **WHOLE)
-    run(model, samples, box)
+    evaluate(model=model, protocol=BlackBox(30), **WHOLE)
     (curve,) = written.report["curves"]
     assert curve["accuracy"][0] == 17 / 20 > curve["accuracy"][-1]
     assert (curve["gradients"], curve["auroc"], curve["zero_gradients"]) == (0, None, None)
@@ -782,12 +772,12 @@ BAD_MODELS = {
 
 
 @pytest.mark.parametrize("case", BAD_MODELS)
-def test_a_model_that_does_not_fit_is_refused_at_once(tmp_path, problem, attacked, case):
+def test_a_model_that_does_not_fit_is_refused_at_once(tmp_path, evaluate, attacked, case):
     function, message = BAD_MODELS[case]
     with pytest.raises(ValueError, match=message):
-        run(outputs(function), problem[1], handler(tmp_path, problem[1]))
+        evaluate(model=outputs(function))
     assert attacked.places == []
-    assert tree(tmp_path) == {}
+    assert contents(tmp_path) == {}
 
 
 BAD_DATA = {
@@ -827,18 +817,19 @@ BAD_DATA = {
 
 
 @pytest.mark.parametrize("case", BAD_DATA)
-def test_data_that_do_not_fit_are_refused(tmp_path, problem, case):
+def test_data_that_do_not_fit_are_refused(tmp_path, problem, evaluate, case):
     change, loader, message = BAD_DATA[case]
-    model, samples = problem
     with pytest.raises(ValueError, match=message):
-        run(model, change(samples), handler(tmp_path, samples), **loader)
+        evaluate(data=change(problem[1]), loader=loader)
     assert not {path.name for path in tmp_path.iterdir()} - {"progress.records"}
 
 
 @pytest.mark.parametrize("case", ["random transform", "shuffled"])
-def test_samples_that_change_from_pass_to_pass_are_refused(tmp_path, problem, attacked, case):
+def test_samples_that_change_from_pass_to_pass_are_refused(
+    tmp_path, problem, evaluate, attacked, case
+):
     """No order of labels shows it where there is one class only, or a sample is changed in place."""
-    model, samples = problem
+    samples = problem[1]
     label = samples[-1]["label"]
     samples = [{"image": s["image"], "label": label} for s in samples if s["label"] == label]
     draws = random.Random(0)
@@ -850,21 +841,20 @@ def test_samples_that_change_from_pass_to_pass_are_refused(tmp_path, problem, at
     torch.manual_seed(0)
     message = r"first pass over the data gave, got another image 0; .*transforms, turn shuffling"
     with pytest.raises(ValueError, match=message):
-        run(model, data, handler(tmp_path, samples), **loader)
+        evaluate(samples=samples, data=data, loader=loader)
     assert attacked.places == []
-    assert tree(tmp_path) == {}
+    assert contents(tmp_path) == {}
 
 
-def test_what_is_refused_moves_nothing(tmp_path, problem, written, caplog):
-    model, samples = problem
-    run(model, samples, handler(tmp_path, samples))
+def test_what_is_refused_moves_nothing(tmp_path, problem, evaluate, written):
+    evaluate()
     (tmp_path / "report.html").write_text("earlier")
-    before = tree(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(ValueError, match="within the bounds' range, got the level 2 where a noise"):
-        run(model, samples, handler(tmp_path, samples, noise_levels={"linf": [0.1, 2]}))
+        evaluate(noise_levels={"linf": [0.1, 2]})
     with pytest.raises(ValueError, match="blackbox"):
-        run(Rounded(model), samples, handler(tmp_path, samples, seed=1))
-    assert tree(tmp_path) == before
+        evaluate(model=Rounded(problem[0]), seed=1)
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -890,16 +880,15 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, problem, settings, messa
         RobustnessEvaluation(**arguments, class_names=CLASSES, output_dir=tmp_path)
 
 
-def test_probabilities_are_told_from_logits(tmp_path, problem, written, caplog):
-    model, samples = problem
-    run(model, samples, handler(tmp_path / "logits", samples))
+def test_probabilities_are_told_from_logits(evaluate, written, caplog):
+    evaluate("logits")
     assert written.report["attack"]["outputs"] == "logits"
     centred = outputs(lambda logits: logits - logits.mean(dim=1, keepdim=True) + 1 / 3)
-    run(centred, samples, handler(tmp_path / "centred", samples))  # they sum to 1 as well
+    evaluate("centred", model=centred)  # they sum to 1 as well
     assert written.report["attack"]["outputs"] == "logits"
     assert "PROBABILITIES" not in caplog.text
 
-    run(outputs(lambda logits: logits.softmax(dim=1)), samples, handler(tmp_path / "p", samples))
+    evaluate("probabilities", model=outputs(lambda logits: logits.softmax(dim=1)))
     (record,) = [record for record in caplog.records if "PROBABILITIES" in record.message]
     assert record.levelno == logging.WARNING
     assert "Give a network that returns logits" in record.message
@@ -920,12 +909,11 @@ def over_the_batch(logits):
     [(wavering, "the model is random"), (over_the_batch, "depend on the rest of the batch")],
 )
 def test_a_model_that_answers_differently_each_time_is_refused(
-    tmp_path, problem, function, message
+    tmp_path, evaluate, function, message
 ):
-    samples = problem[1]
     with pytest.raises(ValueError, match=message):
-        run(outputs(function), samples, handler(tmp_path, samples, chunk_size=20))
-    assert tree(tmp_path) == {}
+        evaluate(model=outputs(function), chunk_size=20)
+    assert contents(tmp_path) == {}
 
 
 # --- clean accuracy comes first -------------------------------------------------------------------
@@ -952,11 +940,11 @@ def warnings_of(caplog):
     return [record.message for record in caplog.records if record.levelno == logging.WARNING]
 
 
-def test_classes_in_another_order_are_said_loudly(tmp_path, balanced, caplog):
+def test_classes_in_another_order_are_said_loudly(tmp_path, balanced, evaluate, caplog):
     """As folders that are sorted in another way than in training: nothing is correct."""
     model, samples = balanced
     samples = [sample | {"label": (sample["label"] + 1) % 3} for sample in samples]
-    run(model, samples, handler(tmp_path, samples, check_samples=30, noise_draws=1))
+    evaluate(model=model, samples=samples, check_samples=30, noise_draws=1)
 
     assert IN_ORDER in caplog.messages
     report = report_in(tmp_path)
@@ -993,31 +981,22 @@ class OneClass(nn.Sequential):
 
 
 def test_what_speaks_against_the_clean_answers_is_said_before_any_attack(
-    tmp_path, balanced, attacked, caplog
+    balanced, interrupt, attacked, caplog
 ):
-    model, samples = balanced
-    attacked.until = 0
-    with pytest.raises(Interrupted):
-        run(OneClass(model), samples, handler(tmp_path, samples))
+    interrupt(0, model=OneClass(balanced[0]), samples=balanced[1])
     (told,) = warnings_of(caplog)
     assert "every prediction is NORMAL, though 20 of 30 samples are not. Likely" in told
     assert attacked.places == []
 
 
-def test_of_a_model_that_works_nothing_is_said(tmp_path, balanced, written, caplog):
+def test_of_a_model_that_works_nothing_is_said(balanced, evaluate, written, caplog):
     model, samples = balanced
     passes = []
     model.register_forward_hook(lambda _, given, __: passes.append(len(given[0])))
     with torch.no_grad():
         before = [parameter.clone() for parameter in model.parameters()]
-    run(
-        model,
-        samples,
-        handler(tmp_path, samples),
-        batch_size=7,
-        num_workers=1,
-        persistent_workers=True,
-    )
+    loader = {"batch_size": 7, "num_workers": 1, "persistent_workers": True}
+    evaluate(model=model, samples=samples, loader=loader)
     assert warnings_of(caplog) == []
     assert written.report["clean_findings"] == []
     assert len(written.rows) == 30
@@ -1113,17 +1092,17 @@ def test_a_folder_is_free_after_an_error_that_goes_where_it_would_have_gone(
     assert asked_by_another(tmp_path) == "free"
 
 
-def test_a_folder_that_was_locked_before_stays_locked(tmp_path, problem, attacked, written):
+def test_a_folder_that_was_locked_before_stays_locked(
+    tmp_path, evaluate, interrupt, attacked, written
+):
     claim_folder(tmp_path)
-    run(problem[0], problem[1], handler(tmp_path, problem[1]))
+    evaluate()
     assert f"got process {os.getpid()} on" in asked_by_another(tmp_path)
-    attacked.until = len(attacked.places)
-    with pytest.raises(Interrupted):
-        run(problem[0], problem[1], handler(tmp_path, problem[1], chunk_size=7))
+    interrupt(len(attacked.places), chunk_size=7)
     assert f"got process {os.getpid()} on" in asked_by_another(tmp_path)
 
 
-def test_a_second_evaluation_in_the_folder_is_rejected(tmp_path, problem, attacked):
+def test_a_second_evaluation_in_the_folder_is_rejected(tmp_path, evaluate, attacked):
     hold = "lock_folder(sys.argv[2], 'output_dir'); print('locked', flush=True); input()"
     command = f"import runpy, sys; lock_folder = runpy.run_path(sys.argv[1])['lock_folder']; {hold}"
     other = subprocess.Popen(
@@ -1133,29 +1112,29 @@ def test_a_second_evaluation_in_the_folder_is_rejected(tmp_path, problem, attack
         text=True,
     )
     assert other.stdout.readline() == "locked\n"
-    before = tree(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(
         FolderInUseError,
         match=rf"in {tmp_path}, got process {other.pid} on .* another folder with output_dir$",
     ):
-        run(problem[0], problem[1], handler(tmp_path, problem[1]))
-    assert tree(tmp_path) == before
+        evaluate()
+    assert contents(tmp_path) == before
     assert attacked.places == []
     other.communicate("go\n")
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_before_any_attack(tmp_path, problem, attacked):
+def test_a_folder_that_cannot_be_written_to_is_told_before_any_attack(tmp_path, evaluate, attacked):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(
         OSError, match=r"expected output_dir to be a folder .*another with output_d"
     ):
-        run(problem[0], problem[1], handler(tmp_path / "file", problem[1]))
+        evaluate("file")
     assert attacked.places == []
 
 
 @pytest.mark.parametrize("name", ["samples.csv", "report.html", "robustness.json"])
 def test_on_a_full_disk_the_file_is_named_and_the_next_call_goes_on(
-    tmp_path, problem, attacked, monkeypatch, name
+    tmp_path, problem, evaluate, attacked, undrawn, monkeypatch, name
 ):
     flush = files._flush
 
@@ -1171,10 +1150,10 @@ def test_on_a_full_disk_the_file_is_named_and_the_next_call_goes_on(
             match=rf"to write {tmp_path / name}, got: .*No space left on device; \d+ MB are free .*"
             "with the same command if it is an evaluation$",
         ):
-            run(*problem, handler(tmp_path, problem[1]))
+            evaluate()
     assert {path.name for path in tmp_path.iterdir()}.isdisjoint({name, ".lock"})
     assert not list(tmp_path.glob(".*"))
     done = len(attacked.places)
-    run(*problem, handler(tmp_path, problem[1]))
+    evaluate()
     assert len(attacked.places) == done
     assert len(rows_in(tmp_path)) == len(problem[1]) == report_in(tmp_path)["curves"][0]["n"]

@@ -14,6 +14,7 @@ from linear import exact_distance, linear_model
 from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from monai.transforms import RandGaussianNoised
+from same import same
 from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -70,6 +71,12 @@ def evaluator(network, data, handlers=(), **kwargs):
         val_handlers=list(handlers),
         **kwargs,
     )
+
+
+def report_of(curve_handler, folder, **settings):
+    own = {"class_names": ["healthy", "ill"], "settings": {}}
+    own |= {"summary_writer": Mock(spec=SummaryWriter)}
+    return RobustnessReport(curve_handler, folder, **own | settings)
 
 
 # Margins
@@ -250,27 +257,21 @@ def load(path):
 
 
 def assert_same(states, others):
-    assert states.keys() == others.keys()
-    for name, tensor in states.items():
-        assert torch.equal(tensor, others[name]), name
+    assert same(dict(states), dict(others))
 
 
 def test_a_run_leaves_its_last_weights_its_best_and_a_checkpoint(tmp_path):
     folder = tmp_path / "new" / "run"
     run, weights = Run(folder, scores=[None, 0.7, 0.5, 0.7, 0.6]), {}
-    run.trainer.add_event_handler(
-        Events.EPOCH_COMPLETED,
-        lambda engine: weights.update(
-            {engine.state.epoch: copy.deepcopy(run.network.state_dict())}
-        ),
-    )
+
+    def keep(engine):
+        weights[engine.state.epoch] = copy.deepcopy(run.network.state_dict())
+
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED, keep)
     run.to(5)
 
-    assert {path.name for path in folder.iterdir()} == {
-        "model.pt",
-        "model_best.pt",
-        "checkpoint.pt",
-    }
+    files = {"model.pt", "model_best.pt", "checkpoint.pt"}
+    assert {path.name for path in folder.iterdir()} == files
     assert_same(load(folder / "model.pt"), weights[5])
     assert_same(load(folder / "model_best.pt"), weights[2])  # as good is not better
     checkpoint = load(folder / "checkpoint.pt")
@@ -323,13 +324,7 @@ def test_the_checkpoint_of_another_run_is_refused_naming_the_difference(tmp_path
 @pytest.mark.parametrize("text", ["", '{"curves": [{"epoch"', "[]", '{"curves": [3]}', "{}"])
 def test_damaged_curves_are_rejected_before_an_epoch_is_spent(tmp_path, text):
     (tmp_path / "robustness.json").write_text(text)
-    report = RobustnessReport(
-        RobustnessCurveHandler([0.1], "linf"),
-        tmp_path,
-        class_names=["a", "b"],
-        summary_writer=Mock(spec=SummaryWriter),
-        settings={},
-    )
+    report = report_of(RobustnessCurveHandler([0.1], "linf"), tmp_path)
     with pytest.raises(ValueError, match=r"robustness\.json to hold the curves of this run so far"):
         report.attach(Engine(lambda *_: None))
 
@@ -560,15 +555,8 @@ def test_each_evaluation_meets_the_same_attack(linear_data):
         engine.run(epoch)
         curves.append(handler.curve.robust)
 
-    expected = closest_errors(
-        network,
-        images,
-        labels,
-        eps=handler.eps,
-        norm="linf",
-        protocol=Paper(steps=1, restarts=1),
-        seed=3,
-    ).margins
+    settings = {"norm": "linf", "protocol": Paper(steps=1, restarts=1), "seed": 3}
+    expected = closest_errors(network, images, labels, eps=handler.eps, **settings).margins
     assert torch.equal(curves[0], expected[:, None] > handler.eps)
     assert torch.equal(curves[1], curves[0])
 
@@ -581,13 +569,8 @@ def reported(linear_data, tmp_path_factory):
         [0.01, 0.05], "linf", protocol="paper", steps=5, restarts=1, seed=4
     )
     folder, writer = tmp_path_factory.mktemp("runs") / "run", Mock(spec=SummaryWriter)
-    report = RobustnessReport(
-        curve_handler,
-        folder,
-        class_names=["healthy", "ill"],
-        settings={"beta": 0.5, "warning": "patient 7 is in training and test"},
-        summary_writer=writer,
-    )
+    settings = {"beta": 0.5, "warning": "patient 7 is in training and test"}
+    report = report_of(curve_handler, folder, settings=settings, summary_writer=writer)
     curves = []
     for epoch, right in ((1, 5), (2, 9), (2, 15)):
         said = network(images).argmax(dim=1)
@@ -642,13 +625,7 @@ def test_the_last_words_of_a_run_repeat_the_warning_of_its_settings(reported, tm
 def test_a_network_that_predicts_one_class_is_said_to(linear_data, tmp_path, caplog):
     network, images, _ = linear_data
     curve_handler = RobustnessCurveHandler([0.01], "linf", protocol="screen", steps=2)
-    report = RobustnessReport(
-        curve_handler,
-        tmp_path,
-        class_names=["healthy", "ill"],
-        settings={},
-        summary_writer=Mock(spec=SummaryWriter),
-    )
+    report = report_of(curve_handler, tmp_path)
     verdict = "every prediction is ill, though 10 of 21 samples are not"
     for network_, names in ((nn.Sequential(network, Shifted()), ["one_class"]), (network, [])):
         labels = torch.arange(21) % 2 if names else network(images).argmax(dim=1)
@@ -696,14 +673,7 @@ def test_report_draws_a_figure_and_tensorboard_images(reported):
 
 def test_a_report_without_its_curve_says_where_to_put_it(linear_data, tmp_path):
     network, images, labels = linear_data
-    curve_handler = RobustnessCurveHandler([0.1], "l2")
-    report = RobustnessReport(
-        curve_handler,
-        tmp_path,
-        class_names="ab",
-        settings={},
-        summary_writer=Mock(spec=SummaryWriter),
-    )
+    report = report_of(RobustnessCurveHandler([0.1], "l2"), tmp_path)
 
     with pytest.raises(RuntimeError, match="curve's handler before its report"):
         evaluator(network, dataset(images, labels), [report]).run()
@@ -716,13 +686,8 @@ def test_a_report_leaves_the_network_as_found_and_takes_any_shape(tmp_path, shap
     )
     images, labels = torch.rand(6, *shape), torch.tensor([0, 1] * 3)
     curve = RobustnessCurveHandler([0.05], "linf", protocol="paper", steps=2, restarts=1)
-    report = RobustnessReport(
-        curve, tmp_path, class_names="ab", settings={}, summary_writer=Mock(spec=SummaryWriter)
-    )
-    data = [{"image": image, "label": label} for image, label in zip(images, labels, strict=True)]
-    SupervisedEvaluator(
-        torch.device("cpu"), DataLoader(data, 3), network.train(), val_handlers=[curve, report]
-    ).run()
+    report = report_of(curve, tmp_path)
+    evaluator(network.train(), dataset(images, labels), [curve, report]).run()
 
     shown = [call.args[0] for call in report.summary_writer.add_image.call_args_list]
     can_be = len(shape) < 4  # signals and images, no volumes

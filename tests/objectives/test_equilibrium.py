@@ -1,7 +1,6 @@
 import json
 import math
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -85,8 +84,7 @@ def test_document_has_the_tables_of_the_results(script):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
-def test_ima_ends_in_the_middle_of_gaussians(script, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the config replaces
+def test_ima_ends_in_the_middle_of_gaussians(script):
     ima, ce = (
         script["measure"](*script["train"]("gaussians", method, 1), "gaussians")
         for method in ("ima", "ce")
