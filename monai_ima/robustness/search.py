@@ -49,10 +49,9 @@ class Task:
 
     def starts(self, rows: Tensor, eps: Tensor, restart: int) -> Tensor:
         """A random point in the ball of radius ``eps`` around each of the samples ``rows``."""
+        clean = self.inputs[rows]
         draws = SampleDraws(self.seed, self.index[rows], restart)
-        return clipped(
-            self.inputs[rows] + self.norm.uniform(self.inputs[rows], eps, draws), self.bounds
-        )
+        return clipped(clean + self.norm.uniform(clean, eps.to(clean), draws), self.bounds)
 
     def classes(self) -> int:
         """How many classes the model tells apart."""
