@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.objectives import IMA, Objective
@@ -26,7 +27,7 @@ class MarginUpdateHandler:
     Args:
         objective: holds the margins and the attack, if it is IMA.
         data_loader: the whole training set, without sampling and without augmentation; batches with
-            ``image``, ``label`` and ``index``.
+            ``image``, ``label`` and ``index``. Not read where margins come from the training steps.
         interval: update after every so many epochs.
         summary_writer: where the histogram ``margin/histogram`` goes, if given.
 
@@ -56,11 +57,10 @@ class MarginUpdateHandler:
         objective = self.objective
         assert isinstance(objective, IMA)  # or it is not attached
         margins = objective.margins
-        crossed = torch.zeros(len(margins), dtype=torch.bool)
-        for batch in self.data_loader:
-            inputs, labels, _, extra = engine.prepare_batch(batch, engine.state.device)
-            met = objective.update_margins(engine.network, inputs, labels, **extra)
-            crossed[extra["index"].cpu()] = met.cpu()
+        if objective.margin_update == "step":
+            crossed = objective.learn_margins()
+        else:
+            crossed = self._pass(engine, objective)
         values = margins.margins.cpu()
         low, high = values.quantile(values.new_tensor([0.05, 0.95])).tolist()
         at_bound = values >= margins.eps_max
@@ -73,3 +73,12 @@ class MarginUpdateHandler:
         }
         if self.summary_writer is not None:
             self.summary_writer.add_histogram("margin/histogram", values, engine.state.epoch)
+
+    def _pass(self, engine: SupervisedTrainer, objective: IMA) -> Tensor:
+        """A pass of Algorithm 2; which samples met the boundary, ``(number of samples,)`` bool."""
+        crossed = torch.zeros(len(objective.margins), dtype=torch.bool)
+        for batch in self.data_loader:
+            inputs, labels, _, extra = engine.prepare_batch(batch, engine.state.device)
+            met = objective.update_margins(engine.network, inputs, labels, **extra)
+            crossed[extra["index"].cpu()] = met.cpu()
+        return crossed

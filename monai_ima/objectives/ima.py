@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
+import torch
 from torch import Tensor, nn
 
-from monai_ima.attacks import Norm, Segment, Side, bpgd, get_norm, misclassified
+from monai_ima.attacks import AttackResult, Norm, Segment, Side, bpgd, get_norm, misclassified
 from monai_ima.attacks.base import checked_labels, checked_number, classifying
 from monai_ima.counts import checked_count
 from monai_ima.losses import cross_entropy
@@ -15,6 +16,8 @@ from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 Noisy: TypeAlias = Literal["correct", "crossed"]
+MarginUpdate: TypeAlias = Literal["pass", "step"]
+_NOTHING_FOUND, _MISCLASSIFIED = torch.finfo(torch.float32).max, -1.0  # in place of a distance
 
 
 class IMA(Objective):
@@ -42,6 +45,11 @@ class IMA(Objective):
         random_start: see :func:`~monai_ima.attacks.bpgd`, as the next two.
         segment: what B-PGD bisects.
         side: which side of the boundary the noisy samples lie on.
+        margin_update: where Algorithm 2 has its distances from: a ``"pass"`` of its own over the clean
+            samples (the paper), or the attacks of the training ``"step"`` s since the last update
+            (the authors' later code), for no passes at all. Of a sample that was seen several times,
+            up-sampled or augmented, what was found nearest counts, and it expands once; a sample that
+            was not seen keeps its margin.
 
     Raises:
         ValueError: if ``beta`` is outside [0, 1], a number of steps is not a whole positive number,
@@ -52,6 +60,8 @@ class IMA(Objective):
     """
 
     terms = ("loss_clean", "loss_wrong", "loss_correct", "loss_noisy")
+
+    nearest: Tensor
 
     def __init__(
         self,
@@ -67,6 +77,7 @@ class IMA(Objective):
         random_start: bool = False,
         segment: Segment = "crossing",
         side: Side = "on",
+        margin_update: MarginUpdate = "pass",
     ) -> None:
         super().__init__()
         checked_count("steps", steps, at_least=1)
@@ -74,7 +85,15 @@ class IMA(Objective):
         checked_count("bisections", bisections, at_least=0)
         if noisy not in get_args(Noisy):
             raise ValueError(f"expected noisy to be one of {get_args(Noisy)}, got {noisy!r}")
+        if margin_update not in get_args(MarginUpdate):
+            raise ValueError(
+                f"expected margin_update to be one of {get_args(MarginUpdate)}, "
+                f"got {margin_update!r}"
+            )
         self.margins = margins
+        self.margin_update = margin_update
+        if margin_update == "step":  # what the steps since the last update found of each sample
+            self.register_buffer("nearest", torch.full((len(margins),), torch.inf))
         self.beta = checked_number("beta", beta, at_most=1)
         self.noisy = noisy
         self._attack_settings = {
@@ -85,6 +104,7 @@ class IMA(Objective):
             "random_start": random_start,
             "segment": segment,
             "side": side,
+            "margin_update": margin_update,
         }
         attack = partial(
             bpgd,
@@ -131,8 +151,30 @@ class IMA(Objective):
         """
         eps = self.margins[index].to(inputs.device)
         found = self._noise(network, inputs, labels, eps=eps, index=index, where=correct)
+        if self.margin_update == "step":
+            self._remember(index, correct, found)
         losses = cross_entropy(classifying(network)(found.inputs), labels)
         return losses, found.success if self.noisy == "crossed" else correct
+
+    def _remember(self, index: Tensor, correct: Tensor, found: AttackResult) -> None:
+        distance = torch.where(found.success, found.distance, _NOTHING_FOUND)
+        distance = torch.where(correct, distance, _MISCLASSIFIED).to(self.nearest)
+        self.nearest.scatter_reduce_(0, index.to(self.nearest.device), distance, "amin")
+
+    def learn_margins(self) -> Tensor:
+        """Algorithm 2 for all samples that the steps since the last update have seen.
+
+        Returns:
+            ``(number of samples,)`` bool, those that met the decision boundary within their margin.
+        """
+        correct = self.nearest != _MISCLASSIFIED
+        crossed: Tensor = correct & (self.nearest < _NOTHING_FOUND)
+        seen = self.nearest.isfinite().nonzero()[:, 0]
+        self.margins.update(
+            seen, correct=correct[seen], crossed=crossed[seen], distance=self.nearest[seen]
+        )
+        self.nearest.fill_(torch.inf)
+        return crossed
 
     def update_margins(
         self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor

@@ -104,15 +104,19 @@ def test_margins_grow_by_delta_at_every_update(interval, epochs, updates):
     torch.testing.assert_close(objective.margins.margins, torch.full((5,), 0.01 * (1 + updates)))
 
 
-def test_margin_metrics_by_hand():
+@pytest.mark.parametrize("margin_update", ["pass", "step"])
+def test_margin_metrics_by_hand(margin_update):
     #                       met at 0.15, not met, at the bound, misclassified
     values = torch.tensor([[0.35], [0.9], [0.01], [0.7]])
     labels = torch.tensor([0, 1, 0, 0])
     margins = MarginStore(4, delta=0.1, eps_max=0.5)
     margins.margins.copy_(torch.tensor([0.3, 0.2, 0.45, 0.4]))
-    objective = IMA(margins, norm="linf", beta=0.5, bisections=20)
+    objective = IMA(margins, norm="linf", beta=0.5, bisections=20, margin_update=margin_update)
     data, writer = dataset(values, labels), Mock(spec=SummaryWriter)
     loader = DataLoader([data[index] for index in (0, 3, 2, 1)], batch_size=3)
+    if margin_update == "step":
+        objective(threshold_at_half(), values, labels, torch.arange(4))
+        loader = [{"not": "read"}]
     engine = trainer(
         threshold_at_half(), data, [MarginUpdateHandler(objective, loader, summary_writer=writer)]
     )

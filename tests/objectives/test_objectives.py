@@ -85,6 +85,47 @@ def test_update_margins_is_algorithm_2(norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
+def test_margins_learned_from_the_steps_are_those_of_a_pass(norm):
+    """Where each sample is seen once, with as many steps, and the network stays the same."""
+    model, inputs, labels, index = batch((1, 30), classes=2)
+    learning, passing = (
+        ima(9, norm, steps=20, margin_steps=20, **options)
+        for options in ({"margin_update": "step"}, {})
+    )
+    before = learning.margins.margins.clone()
+    for rows in torch.arange(9).split(4):
+        learning(model, inputs[rows], labels[rows], index[rows])
+        assert torch.equal(learning.margins.margins, before)
+    crossed = learning.learn_margins()
+    met = passing.update_margins(model, inputs, labels, index)
+    assert torch.equal(crossed[index], met)
+    assert 0 < met.sum() < 9
+    assert torch.equal(learning.margins.margins, passing.margins.margins)
+    assert not learning.learn_margins().any()  # nothing was seen since
+    assert torch.equal(learning.margins.margins, passing.margins.margins)
+
+
+def test_of_a_sample_seen_several_times_the_nearest_counts_and_it_expands_once():
+    """0 crosses in one of its forms, 1 in none, 2 is misclassified in one, 3 is not seen."""
+    model, inputs, labels, _ = batch((1, 30), classes=2)
+    correct = (model(inputs).argmax(dim=1) == labels).nonzero()[:, 0]
+    near, far = exact_distance(model, inputs, labels, "linf")[correct].sort().indices[[0, -1]]
+    near, far = correct[near], correct[far]
+    wrong = (model(inputs).argmax(dim=1) != labels).nonzero()[0, 0]
+    objective = ima(4, margin_update="step")
+    distances = exact_distance(model, inputs, labels, "linf")
+    objective.margins.margins[:] = (distances[near] + distances[far]) / 2
+    before = objective.margins.margins.clone()
+    for samples in ([near, far, wrong], [far, far, far], [near, far, far]):
+        rows = torch.stack(samples)
+        objective(model, inputs[rows], labels[rows], torch.arange(3))
+    crossed = objective.learn_margins()
+    assert crossed.tolist() == [True, False, False, False]
+    expected = torch.stack([distances[near], before[1] + 0.01, torch.tensor(0.01), before[3]])
+    torch.testing.assert_close(objective.margins.margins, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
 def test_margins_shrink_when_the_boundary_comes_near(norm):
     """Of a trained net whose margins start too large, all that cross shrink below it."""
     inputs, labels = blobs(120)
@@ -106,6 +147,7 @@ def test_margins_shrink_when_the_boundary_comes_near(norm):
         ({"beta": 1.5}, "beta from 0 to 1, got 1.5"),
         ({"noisy": "all"}, r"noisy to be one of \('correct', 'crossed'\), got 'all'"),
         ({"norm": "l7"}, "got 'l7'"),
+        ({"margin_update": "never"}, r"margin_update to be one of .*, got 'never'"),
         ({"steps": 0}, "steps to be a whole number >= 1, got 0"),
         ({"margin_steps": 2.5}, "margin_steps to be a whole number >= 1, got 2.5"),
         ({"bisections": -1}, "bisections to be a whole number >= 0, got -1"),
