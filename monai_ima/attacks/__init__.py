@@ -4,6 +4,7 @@ from monai_ima.attacks.apgd_attack import apgd, apgd_targeted
 from monai_ima.attacks.base import misclassified
 from monai_ima.attacks.bpgd_attack import Segment, Side, bpgd
 from monai_ima.attacks.ddn_attack import ddn
+from monai_ima.attacks.draws import SampleDraws
 from monai_ima.attacks.fmn_attack import fmn
 from monai_ima.attacks.fmn_targeted_attack import fmn_targeted
 from monai_ima.attacks.forms import loop_form
@@ -17,6 +18,7 @@ __all__ = [
     "AttackResult",
     "Linf",
     "Norm",
+    "SampleDraws",
     "Segment",
     "Side",
     "apgd",
