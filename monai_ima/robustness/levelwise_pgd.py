@@ -138,7 +138,9 @@ def levelwise_pgd(
             free = len(ended) - len(undecided)
             starting, queue = torch.cat([undecided, queue[:free]]), queue[free:]
             rows = torch.cat([rows[~over], starting])
-            iterate = torch.cat([iterate[(~over).to(device)], starts(starting)])
+            iterate = iterate[(~over).to(device)]
+            if len(starting):
+                iterate = torch.cat([iterate, starts(starting)])
     return broken_at.to(device), found
 
 

@@ -7,6 +7,7 @@ from small_net import blobs, trained_mlp
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from monai_ima.attacks.draws import SampleDraws, drawn_seed
 from monai_ima.margins import MarginStore
 from monai_ima.objectives import IAAT, MMA, TRADES, DDNAdversarial, StandardAdversarial
 
@@ -57,7 +58,8 @@ def test_trades_is_the_papers_algorithm(norm):
         return divergence(network(attacked).log_softmax(1), network(clean).softmax(1))
 
     torch.manual_seed(4)
-    attacked = (inputs + 0.001 * torch.randn_like(inputs)).clamp(0, 1)
+    noise = SampleDraws(drawn_seed(None), torch.arange(7)).normal(inputs)
+    attacked = (inputs + 0.001 * noise).clamp(0, 1)
     for _ in range(steps):
         attacked.requires_grad_()
         (gradient,) = torch.autograd.grad(apart(attacked, inputs), attacked)
