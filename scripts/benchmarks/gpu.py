@@ -64,7 +64,7 @@ def main() -> None:
     for name, (make, shape, batches, samples) in NETWORKS.items():
         network = make().to(device).eval()
         for batch in (4,) if args.small else batches:
-            side = 32 if args.small and name == "resnet18_in" else None
+            side = 64 if args.small and name == "resnet18_in" else None
             inputs = torch.rand(batch, 1, *(side or each for each in shape), device=device)
             measure_attacks(network, inputs, repeats, network_name=name)
             measure_training(network, inputs, repeats, samples, network_name=name)
