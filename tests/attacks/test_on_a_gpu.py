@@ -1,0 +1,98 @@
+"""What is captured on a real device is what a CPU finds; skipped where there is no CUDA device."""
+
+import pytest
+import torch
+from test_contract import cases, run, takes
+from test_forms import batch, network
+from torch import nn
+
+from monai_ima.attacks import SampleDraws, loop_form, pgd
+from monai_ima.robustness import closest_errors
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+
+
+@cases()
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_replays_find_what_a_cpu_finds(attack, norm, dimensions, recwarn):
+    model = network(dimensions)
+    for count in (21, 17, 30, 25):  # called, captured, replayed, replayed
+        inputs, labels = batch(dimensions, count)
+        labels = torch.where(labels == 1, labels, model(inputs).argmax(dim=1))
+        eps = torch.linspace(0.02, 0.6 if norm == "linf" else 2, count, dtype=torch.float64)
+        found = []
+        for device in ("cpu", "cuda"):
+            model.to(device)
+            options = {"eps": eps.to(device), "norm": norm, "random_start": True}
+            generator = torch.Generator().manual_seed(0)
+            found.append(
+                run(
+                    attack,
+                    model,
+                    inputs.to(device),
+                    labels.to(device),
+                    generator=generator,
+                    **options,
+                )
+            )
+        expected, captured = found
+        assert torch.equal(captured.success.cpu(), expected.success)
+        torch.testing.assert_close(captured.inputs.cpu(), expected.inputs, rtol=0, atol=1e-6)
+        assert not takes(attack, "eps") or 0 < expected.success.sum() < count
+        model.cpu()
+    assert not recwarn
+
+
+def test_a_network_that_asks_the_device_is_attacked_all_the_same():
+    class Asking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network(2)
+
+        def forward(self, inputs):
+            return self.network(inputs) + float(inputs.sum() > 1e9)
+
+    model, (inputs, labels) = Asking().cuda(), batch(2, 21)
+    results = []
+    with pytest.warns(UserWarning, match="cannot be captured"):
+        for _ in range(3):
+            generator = torch.Generator().manual_seed(0)
+            options = {"eps": 0.3, "norm": "linf", "generator": generator}
+            results.append(pgd(model, inputs.cuda(), labels.cuda(), **options))
+    for result in results[1:]:
+        torch.testing.assert_close(result.inputs, results[0].inputs)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_random_numbers_are_those_of_a_cpu(kind):
+    like, samples = torch.empty(500, 3, 17), torch.arange(500)
+    there = getattr(SampleDraws(3, samples.cuda(), 2), kind)(like.cuda()).cpu()
+    here = getattr(SampleDraws(3, samples, 2), kind)(like)
+    torch.testing.assert_close(there, here, rtol=1e-6, atol=0 if kind == "uniform" else 1e-6)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("protocol", ["minimum_norm", "paper", "screen", "strong", "blackbox"])
+def test_an_evaluation_finds_what_a_cpu_finds(protocol, norm):
+    model, (inputs, _) = network(2), batch(2, 40)
+    labels = model(inputs).argmax(dim=1)
+    eps = {"linf": [0.05, 0.1, 0.2], "l2": [0.2, 0.4, 0.8]}[norm]
+    options = {"eps": eps, "norm": norm, "protocol": protocol}
+    here = closest_errors(model, inputs, labels, **options).margins
+    there = closest_errors(model.cuda(), inputs.cuda(), labels.cuda(), **options).margins.cpu()
+    torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-6)
+
+
+def test_the_other_form_is_at_hand_on_a_gpu():
+    model, (inputs, labels) = network(2).cuda(), batch(2, 21)
+    results = []
+    for form in ("shrinking", "fixed"):
+        generator = torch.Generator().manual_seed(0)
+        with loop_form(form):
+            options = {"eps": 0.3, "norm": "linf", "generator": generator}
+            results.append(pgd(model, inputs.cuda(), labels.cuda(), **options))
+    assert torch.equal(results[0].success, results[1].success)
+    torch.testing.assert_close(results[0].inputs, results[1].inputs, rtol=0, atol=1e-6)
