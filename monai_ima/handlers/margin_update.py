@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_ima.data import share_of_samples
+from monai_ima.distributed import by_sample
 from monai_ima.objectives import IMA, Objective
 
 
@@ -22,6 +25,8 @@ class MarginUpdateHandler:
     ``engine.state.metrics`` go ``margin/mean``, ``margin/q05``, ``margin/q95`` (in units of the
     inputs), ``margin/crossed_fraction``, the samples that met the boundary within their margin,
     and ``margin/at_bound_fraction``, those whose margin is as large as it may become.
+
+    Of several processes each updates its share of the samples; at the end all have all margins.
 
     Args:
         objective: holds the margins and the attack, if it is IMA.
@@ -44,7 +49,7 @@ class MarginUpdateHandler:
         if interval < 1:
             raise ValueError(f"expected an interval of at least 1 epoch, got {interval}")
         self.objective = objective
-        self.data_loader = data_loader
+        self.data_loader = share_of_samples(data_loader)
         self.interval = interval
         self.summary_writer = summary_writer
 
@@ -56,12 +61,16 @@ class MarginUpdateHandler:
         objective = self.objective
         assert isinstance(objective, IMA)  # or it is not attached
         margins = objective.margins
-        crossed = torch.zeros(len(margins), dtype=torch.bool)
+        found: list[tuple[Tensor, Tensor]] = []  # which samples, and whether they met the boundary
         for batch in self.data_loader:
             inputs, labels, _, extra = engine.prepare_batch(batch, engine.state.device)
             met = objective.update_margins(engine.network, inputs, labels, **extra)
-            crossed[extra["index"].cpu()] = met.cpu()
-        values = margins.margins.cpu()
+            found.append((extra["index"].cpu(), met.cpu()))
+        index, met = (torch.cat(parts) for parts in zip(*found, strict=True))
+        values, crossed = margins.margins.cpu(), torch.zeros(len(margins), dtype=torch.bool)
+        index, updated, met = by_sample(index, values[index], met)
+        values[index], crossed[index] = updated, met
+        margins.margins.copy_(values)  # also what other processes have found
         low, high = values.quantile(values.new_tensor([0.05, 0.95])).tolist()
         at_bound = values >= margins.eps_max
         engine.state.metrics |= {

@@ -7,12 +7,15 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.writer import FileWriter
 
+from monai_ima.distributed import is_first
+
 
 class RunWriter(SummaryWriter):
     """A ``SummaryWriter`` whose file is made when something is logged, not when it is constructed.
 
     A run that is refused when it starts has logged nothing, and leaves no file. A layout of the
-    custom scalars waits as well, and is not written again where a run goes on.
+    custom scalars waits as well, and is not written again where a run goes on. Of several processes
+    only the first one's writes.
 
     Args:
         log_dir: folder of the file.
@@ -30,11 +33,22 @@ class RunWriter(SummaryWriter):
         if self.purge_step is None:
             self._layout = layout
 
-    def _get_file_writer(self) -> FileWriter | None:
+    def _get_file_writer(self) -> FileWriter | _Nowhere | None:
         if not self._is_constructed:  # the constructor asks for it
             return None
+        if not is_first():
+            return _Nowhere()
         writer: FileWriter = super()._get_file_writer()  # type: ignore[no-untyped-call]  # torch's
         if self._layout is not None:
             layout, self._layout = self._layout, None
             super().add_custom_scalars(layout)  # asks again
         return writer
+
+
+class _Nowhere:
+    """Takes what a ``SummaryWriter`` has to write, and leaves it."""
+
+    def add_summary(self, *_: Any) -> None:
+        pass
+
+    add_event = add_graph = add_onnx_graph = add_summary

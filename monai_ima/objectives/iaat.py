@@ -17,6 +17,7 @@ from monai_ima.attacks.base import (
     checked_number,
     classifying,
 )
+from monai_ima.distributed import gathered
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -144,6 +145,7 @@ class IAAT(Objective):
         return self.radii[index.to(self.radii.device)]
 
     def _remember(self, index: Tensor, radii: Tensor) -> None:
+        index, radii = gathered(index, radii)
         # A balanced batch may name a sample twice; the smaller radius counts, in whatever order.
         self.radii.scatter_reduce_(
             0, index.to(self.radii.device), radii.to(self.radii), "amin", include_self=False

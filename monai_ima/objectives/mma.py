@@ -12,6 +12,7 @@ from monai_ima.attacks import Norm, get_norm, pgd
 from monai_ima.attacks.base import attacking, checked_count, checked_labels, classifying
 from monai_ima.attacks.norms import per_sample
 from monai_ima.attacks.pgd_attack import clipped
+from monai_ima.distributed import gathered
 from monai_ima.losses import cross_entropy, soft_margin
 from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult
@@ -86,8 +87,9 @@ class MMA(Objective):
         )
         noisy, distances = inputs.clone(), inputs.new_zeros(len(inputs))
         noisy[correct], distances[correct] = found, distance
+        index, was_correct, found_at = gathered(index, correct, distances)
         self.margins.update(
-            index, correct=correct, crossed=torch.ones_like(correct), distance=distances
+            index, correct=was_correct, crossed=torch.ones_like(was_correct), distance=found_at
         )
         losses = cross_entropy(classify(noisy), labels)
         counted = distances < self.margins.eps_max  # the hinge; a wrong sample's distance is 0
