@@ -238,6 +238,7 @@ def test_torchrun_is_rejected_on_every_rank_and_nothing_is_written(tmp_path, mon
                 f"Stopped: RuntimeError: expected one process, got WORLD_SIZE=2 (this is rank {rank})"
             )
         )
+        assert "bundles/scale/multi_gpu_train.json" in ended.stderr.rstrip().splitlines()[-1]
     assert not list(tmp_path.iterdir())
 
 
