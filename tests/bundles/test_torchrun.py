@@ -51,3 +51,17 @@ def test_no_rank_touches_the_folder_of_an_earlier_run_or_makes_a_new_one(tmp_pat
         assert set(said) <= {"0", "1"}
         assert len(said) + cut_off >= 2
         assert tree(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_with_the_file_of_several_processes_they_make_one_run_together(tmp_path):
+    together = ROOT / "bundles" / "scale" / "multi_gpu_train.json"
+    config = str([str(MOONS / "train.json"), str(together)])
+    small = {"max_epochs": 1, "training_samples": 62, "margin_steps": 2, "eval_steps": 2}
+    flags = [text for name, value in small.items() for text in (f"--{name}", str(value))]
+    ended = torchrun(config, *flags, "--device", "cpu", "--output_dir", str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("checkpoint.pt  everything that --resume true needs") == 1
+    assert ended.stdout.count("epoch 1/1  train_loss_clean") == 1
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
+    assert (tmp_path / "margins.gif").exists()

@@ -23,7 +23,7 @@ TRAIN_TOGETHER, EVALUATE_TOGETHER = (
 TRAINING = {
     "training_samples": 62,  # the last batch has two
     "batch_size": 20,
-    "max_epochs": 4,
+    "max_epochs": 3,
     "plane_interval": 2,
     "keep_interval": 2,
     "robust_interval": 2,
@@ -141,7 +141,7 @@ def reported(folder):
 def test_one_process_goes_on_with_what_two_have_begun(launcher, tmp_path):
     launcher.run(TRAIN, TRAIN_TOGETHER, output_dir=tmp_path, **TRAINING | {"max_epochs": 2})
     launcher.run(TRAIN, output_dir=tmp_path, processes=1, resume=True, **TRAINING)
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["epoch"] == 4
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["epoch"] == 3
     assert "resumed after epoch 2 from" in launcher.log.read_text()
 
 
