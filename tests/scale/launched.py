@@ -111,23 +111,28 @@ def _serve():
 def _run(words, kill):
     """Run a command in this process."""
     time.sleep(1 - time.time() % 1)  # TensorBoard takes files of one second in any order
+    disarm = None
     if kill is not None and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         rank, when = kill
         if os.environ["RANK"] == str(rank):
-            _arm(when)
+            disarm = _arm(when)
     sys.argv = ["monai.bundle", *words]
     try:
         # fire ends the program where it has run
         with contextlib.suppress(SystemExit):
             runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
     finally:
+        if disarm is not None:
+            disarm()
         atexit._run_exitfuncs()  # a forked process leaves them out
 
 
 def _arm(when):
+    """Have this process killed; what calls that off, if it can be."""
     if isinstance(when, float):
-        threading.Timer(when, os.kill, (os.getpid(), signal.SIGKILL)).start()
-        return
+        timer = threading.Timer(when, os.kill, (os.getpid(), signal.SIGKILL))
+        timer.start()
+        return timer.cancel  # where the command has ended, nobody is to be killed any more
     from monai_ima.engines import RobustTrainer
 
     step, left = RobustTrainer._iteration, [when]
@@ -139,6 +144,7 @@ def _arm(when):
         return step(trainer, engine, batch)
 
     RobustTrainer._iteration = counted
+    return None
 
 
 if __name__ == "__main__":
