@@ -21,7 +21,7 @@ def new_bundle(folder: Path, source: str) -> Path:
     """Write a bundle that is the user's to change, and runs from any folder.
 
     It is a copy of one that comes with the package, beside the files that put another training
-    method into it (``objectives``), with output folders named after it. It needs the version of
+    method into it (``objectives``) or run it in several processes (``scale``), with output folders named after it. It needs the version of
     monai_ima that made it, and says so in its ``metadata.json``.
 
     Args:
@@ -48,6 +48,7 @@ def new_bundle(folder: Path, source: str) -> Path:
     unfinished = folder.with_name(f".{name}.{os.getpid()}")
     try:
         _copy(origin, unfinished)
+        _copy(bundles_folder() / "scale", unfinished / "scale")
         if (origin / "train.json").exists():
             _copy(bundles_folder() / "objectives", unfinished / "objectives")
         for path in unfinished.glob("*.json"):
@@ -100,6 +101,7 @@ def _own_page(text: str, name: str, source: str) -> str:
     for old, new in {
         f"bundles/{source}": name,
         "bundles/objectives": f"{name}/objectives",
+        "bundles/scale": f"{name}/scale",
         f"# Bundle `{source}`": f"# Bundle `{name}`",
     }.items():
         text = text.replace(old, new)

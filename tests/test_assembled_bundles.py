@@ -42,3 +42,5 @@ def test_what_is_written_by_hand_is_short():
     written = [*SOURCES.glob("*/*.json"), *BUNDLES.glob("objectives/*.json")]
     written += BUNDLES.glob("*/paper.json")
     assert sum(path.read_text().count("\n") for path in written) < 600
+    scale = BUNDLES.glob("scale/*.json")
+    assert 0 < sum(path.read_text().count("\n") for path in scale) < 25

@@ -35,6 +35,7 @@ def test_it_differs_in_its_folders_alone(tmp_path, source):
     assert page.startswith("# Bundle `my_study`\n")
     assert "](../" not in page
     assert f"bundles/{source}" not in page
+    assert (folder / "scale" / "multi_gpu_evaluate.json").exists()
     assert (folder / "objectives" / "ce.json").exists() == (folder / "train.json").exists()
 
 

@@ -7,6 +7,7 @@ from monai_ima.bundle.run_folder import (
     begin_run,
     claim_folder,
     first_epoch,
+    is_restarted,
     open_folder,
     prepare_output_dir,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "first_epoch",
     "flag",
     "given",
+    "is_restarted",
     "open_folder",
     "prepare_output_dir",
     "say_errors_last",

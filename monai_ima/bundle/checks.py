@@ -34,8 +34,10 @@ def check_single_process() -> None:
         raise RuntimeError(
             f"expected one process, got WORLD_SIZE={processes} (this is rank "
             f"{os.environ.get('RANK', 'unknown')}), as torchrun sets it: this config would make the "
-            f"whole run in each of them, in one folder; start it by python -m monai.bundle run, "
-            f"without torchrun or with --nproc_per_node=1, or unset WORLD_SIZE"
+            f"whole run in each of them, in one folder; let them make it together by adding "
+            f"bundles/scale/multi_gpu_train.json (of an evaluation multi_gpu_evaluate.json) to the end "
+            f"of --config_file, or start it by python -m monai.bundle run, without torchrun or with "
+            f"--nproc_per_node=1, or unset WORLD_SIZE"
         )
 
 

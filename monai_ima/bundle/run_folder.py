@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from monai.engines import SupervisedTrainer
 
 from monai_ima.bundle.config_values import flag
+from monai_ima.distributed import by_first, this_launch
 from monai_ima.handlers.checkpoint import RunCheckpoint, read_run_checkpoint
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.folder_lock import make_and_lock
@@ -48,7 +50,7 @@ def claim_folder(folder: str | Path, setting: str = "output_dir") -> None:
         FolderInUseError: if another command is in it, naming its host and process.
         OSError: if it cannot be written to.
     """
-    make_and_lock(folder, f"--{setting}")
+    by_first(partial(make_and_lock, folder, f"--{setting}"))
 
 
 def open_folder(output_dir: str | Path) -> Path:
@@ -64,9 +66,13 @@ def open_folder(output_dir: str | Path) -> Path:
         The folder.
     """
     folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    put_back(folder)
-    remove_unfinished(folder, folder / KEPT, folder / "plane")
+
+    def tidy_up() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        put_back(folder)
+        remove_unfinished(folder, folder / KEPT, folder / "plane")
+
+    by_first(tidy_up)
     return folder
 
 
@@ -110,8 +116,31 @@ def prepare_output_dir(output_dir: str | Path, *, resume: bool = False) -> Path:
     """
     folder = open_folder(output_dir)
     if not resume:
-        set_aside(folder, _RUN_FILES)
+        by_first(partial(set_aside, folder, _RUN_FILES))
     return folder
+
+
+def is_restarted(run_dir: str | Path) -> bool:
+    """Whether the call of torchrun that has started this process has brought the run to a checkpoint.
+
+    Torchrun starts all processes anew when one has died. To be called by an expression in a config:
+    the run then goes on from there. The checkpoint of an earlier call is left to ``resume``.
+
+    Args:
+        run_dir: folder of the run.
+
+    Raises:
+        ValueError: if the checkpoint is damaged, or of another kind or version.
+    """
+    folder = Path(run_dir)
+
+    def has_checkpoint() -> bool:
+        launch = this_launch()
+        if launch is None or not (folder / "checkpoint.pt").exists():
+            return False
+        return bool(read_run_checkpoint(folder).get("launch") == launch)
+
+    return by_first(has_checkpoint)
 
 
 def first_epoch(run_dir: Path, *, resume: bool) -> int | None:

@@ -6,6 +6,7 @@ from monai_ima.data.images import CenterSquareCropd, LoadGreyd
 from monai_ima.data.listing import list_samples, load_datalist
 from monai_ima.data.moons import load_plane
 from monai_ima.data.sample import Datalist, SampleList
+from monai_ima.data.shares import SharedBatches, share_of_samples
 from monai_ima.data.svhn import load_svhn
 from monai_ima.data.synthetic_ecg import write_synthetic_ecg
 from monai_ima.data.synthetic_fashion import write_synthetic_fashion
@@ -19,6 +20,7 @@ __all__ = [
     "Datalist",
     "LoadGreyd",
     "SampleList",
+    "SharedBatches",
     "TensorDatalist",
     "TensorSamples",
     "batches",
@@ -28,6 +30,7 @@ __all__ = [
     "load_fashion_mnist",
     "load_plane",
     "load_svhn",
+    "share_of_samples",
     "write_synthetic_ecg",
     "write_synthetic_fashion",
     "write_synthetic_oct",

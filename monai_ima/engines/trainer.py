@@ -13,6 +13,9 @@ from monai.engines.workflow import Workflow
 from monai.utils.enums import CommonKeys as Keys
 
 from monai_ima.attacks.base import checked_labels
+from monai_ima.data import SharedBatches
+from monai_ima.distributed import idling, processes
+from monai_ima.networks import DistributedNetwork
 from monai_ima.objectives import Objective
 
 
@@ -26,21 +29,29 @@ class RobustTrainer(SupervisedTrainer):
     With ``amp`` the network runs in mixed precision, on a GPU with a gradient scaler; attacks stay
     in float32.
 
+    In several processes, see :mod:`monai_ima.distributed`, the network is to be a
+    :class:`~monai_ima.networks.DistributedNetwork` and the data loader a
+    :class:`~monai_ima.data.SharedBatches`: a step is then that of one process which has the whole
+    batch, and so are the means.
+
     Args:
         objective: the training method, see :class:`~monai_ima.objectives.Objective`.
         kwargs: arguments of ``SupervisedTrainer``, except ``loss_function``, ``inferer``,
             ``iteration_update`` and ``compile``, which have no meaning here.
 
     Raises:
-        ValueError: if one of these is given, or the run is distributed over several processes.
+        TypeError: if network or data loader are those of one process where there are several.
+        ValueError: if one of the arguments without a meaning is given.
     """
 
     def __init__(self, *, objective: Objective, **kwargs: Any) -> None:
         for name in ("loss_function", "inferer", "iteration_update", "compile"):
             if kwargs.get(name):
                 raise ValueError(f"RobustTrainer takes an objective, not {name}; leave {name} out")
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            raise ValueError("RobustTrainer runs in one process, not in a distributed group")
+        if processes() > 1:
+            _check_shared(kwargs["network"], kwargs["train_data_loader"])
+            if not kwargs.get("postprocessing"):  # what batches are taken apart for
+                kwargs["decollate"] = False
         self.objective = objective
         kwargs.setdefault("prepare_batch", _PrepareIndexedBatch({"index": "index"}))
         kwargs["train_handlers"] = kwargs.get("train_handlers") or ()
@@ -67,13 +78,17 @@ class RobustTrainer(SupervisedTrainer):
         if hasattr(inputs, "as_tensor"):  # a MetaTensor makes every small operation slower
             inputs = inputs.as_tensor()
         labels = checked_labels(labels)
+        share = batchdata.get("share", 1.0)
         engine.state.output = {Keys.IMAGE: inputs, Keys.LABEL: labels}
         first, last = self._accumulation()
         engine.network.train()
         if first:
             engine.optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
 
-        with torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs):
+        with (
+            idling(share == 0),
+            torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs),
+        ):
             result = engine.objective(engine.network, inputs, labels, **extra)
         if not torch.isfinite(result.loss):
             raise FloatingPointError(
@@ -82,10 +97,15 @@ class RobustTrainer(SupervisedTrainer):
                 "extreme values in the data. The last checkpoint was kept."
             )
         engine.state.output |= {Keys.PRED: result.logits, Keys.LOSS: result.loss, **result.terms}
+        if share == 0:  # another process's sample, which that one reports
+            for name in (Keys.IMAGE, Keys.LABEL, Keys.PRED):
+                engine.state.output[name] = engine.state.output[name][:0]
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
 
         loss = result.loss / engine.accumulation_steps
+        if share != 1:
+            loss = loss * share
         (loss if engine.scaler is None else engine.scaler.scale(loss)).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if last and engine.scaler is None:
@@ -113,6 +133,17 @@ class _PrepareIndexedBatch(PrepareBatchExtraInput):
                 f"datalist, got {', '.join(map(str, batchdata))}; add the index to each sample"
             )
         return super().__call__(batchdata, *args, **kwargs)
+
+
+def _check_shared(network: object, data_loader: object) -> None:
+    wanted: dict[type, object] = {DistributedNetwork: network, SharedBatches: data_loader}
+    for kind, given in wanted.items():
+        if not isinstance(given, kind):
+            raise TypeError(
+                f"expected a {kind.__name__} in each of {processes()} processes, which take a batch "
+                f"together, got {type(given).__name__}; add bundles/scale/multi_gpu_train.json to "
+                "--config_file"
+            )
 
 
 def _no_loss_function(*_: Any) -> NoReturn:

@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from torch import nn
 
+from monai_ima.distributed import by_first, from_all, is_first, this_launch
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.handler_states import states_of_handlers
 from monai_ima.handlers.run_record import RECORD, RunDescription, differences
@@ -33,7 +34,7 @@ class RunCheckpoint:
     it writes has lost nothing, and it restores the epoch and the best metric. Random generators
     need no restoring under :class:`~monai_ima.handlers.EpochSeedHandler`. It saves when all other
     handlers of the epoch have run. What has a state among these, as the schedule of a learning rate
-    does, is kept and restored.
+    does, is kept and restored. Of several processes the first one writes, and all read.
 
     Args:
         output_dir: folder of the three files.
@@ -93,10 +94,11 @@ class RunCheckpoint:
         self.check_handlers(engine)
         if self.resume:
             self.load(engine)
+            _check_together(engine.state.epoch, self.output_dir)
         elif not self.has_begun:
-            self._check_no_other_run()
+            by_first(self._check_no_other_run)
         self.has_begun = True
-        if self.description is not None:
+        if self.description is not None and is_first():
             self.description.write(self.output_dir)
         if not engine.has_event_handler(self.save):
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
@@ -111,6 +113,8 @@ class RunCheckpoint:
                 self.best = {"value": value, "epoch": epoch}
                 self._write("model_best.pt", weights)
         self._write("model.pt", weights)
+        if not is_first():
+            return
         checkpoint: dict[str, Any] = {
             "epoch": epoch,
             "best": self.best,
@@ -118,6 +122,8 @@ class RunCheckpoint:
             "objects": {name: part.state_dict() for name, part in self.objects.items()},
             "handlers": {name: part.state_dict() for name, part in self.handlers.items()},
         }
+        if (launch := this_launch()) is not None:
+            checkpoint["launch"] = launch
         if engine.scaler is not None:
             checkpoint["scaler"] = engine.scaler.state_dict()
         write_state(self.output_dir / "checkpoint.pt", checkpoint)
@@ -182,8 +188,9 @@ class RunCheckpoint:
             )
 
     def _write(self, name: str, content: object) -> None:
-        run = None if self.description is None else self.description.record.run
-        write_whole(self.output_dir / name, lambda path: save_sealed(content, path, run))
+        if is_first():
+            run = None if self.description is None else self.description.record.run
+            write_whole(self.output_dir / name, lambda path: save_sealed(content, path, run))
 
 
 def read_run_checkpoint(run_dir: Path) -> dict[str, Any]:
@@ -210,6 +217,16 @@ def read_run_checkpoint(run_dir: Path) -> dict[str, Any]:
             _cannot_resume(path, f"one that no run writes, of epoch {epoch!r} and best {best!r}")
         )
     return checkpoint
+
+
+def _check_together(epoch: int, output_dir: Path) -> None:
+    """See that all processes go on from the same checkpoint."""
+    epochs = from_all(epoch)
+    if len(set(epochs)) > 1:
+        raise ValueError(
+            f"expected every process to go on after the same epoch of {output_dir}, got "
+            f"{', '.join(map(str, epochs))}; put output_dir on a file system that all machines share"
+        )
 
 
 def _is_plausible(

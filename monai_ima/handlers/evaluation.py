@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from monai_ima import __version__
 from monai_ima.attacks import get_norm
 from monai_ima.counts import checked_count
+from monai_ima.distributed import by_first, by_sample, is_first, processes, rank
 from monai_ima.handlers.evaluation_checks import checks_left
 from monai_ima.handlers.evaluation_clean import clean_pass
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
@@ -35,6 +37,12 @@ from monai_ima.robustness.measure import Measure, batched, eval_logits
 from monai_ima.robustness.seeds import seeded
 
 _logger = logging.getLogger(__name__)
+
+
+def _share_of(chunk: Samples) -> Samples:
+    """Those of the samples that this process attacks; if there are too few, another one's, too."""
+    start = min(rank(), len(chunk.labels) - 1)
+    return Samples(*(values[start :: processes()] for values in chunk))
 
 
 def _checked_bounds(bounds: object) -> tuple[float, float] | None:
@@ -59,7 +67,8 @@ class RobustnessEvaluation:
     all samples pass through the network once, and what speaks against its clean answers, see
     :func:`~monai_ima.robustness.clean_findings`, is logged as a warning. What is finished is kept
     in ``progress.records`` after every ``chunk_size`` samples and every check: a second call with the
-    same model, data and settings goes on from there. While it runs, other commands are kept out of
+    same model, data and settings goes on from there. Several processes share the attacks; each has a
+    data loader that gives all samples. While it runs, other commands are kept out of
     ``output_dir``.
 
     Args:
@@ -170,7 +179,8 @@ class RobustnessEvaluation:
 
     def started(self, engine: SupervisedEvaluator) -> None:
         """Forget the samples of an earlier run, and look at the clean ones before any is attacked."""
-        self._has_locked = make_and_lock(self.output_dir, "output_dir") or self._has_locked
+        locked = by_first(partial(make_and_lock, self.output_dir, "output_dir"))
+        self._has_locked = (locked and is_first()) or self._has_locked
         self._seen, self._chunk, self._subset = 0, [], []
         _logger.info("classes, in the order of the logits: %s", in_order(self._listed.class_names))
         self._findings, self._looked_at = clean_pass(engine, self._listed)
@@ -215,8 +225,12 @@ class RobustnessEvaluation:
 
     def _take_up(self, identity: dict[str, Any]) -> None:
         """Go on with what an interrupted evaluation has left, or start anew."""
-        put_back(self.output_dir)
-        remove_unfinished(self.output_dir)
+
+        def tidy_up() -> None:
+            put_back(self.output_dir)
+            remove_unfinished(self.output_dir)
+
+        by_first(tidy_up)
         progress = Progress.read(self._progress_path)
         if progress is None or progress.identity != identity:
             progress = Progress(self._progress_path, identity)
@@ -229,6 +243,7 @@ class RobustnessEvaluation:
             desc="attacking",
             unit="sample",
             dynamic_ncols=True,
+            disable=not is_first(),
         )
 
     def _check_same(self, batch: Samples, known: Tensor, source: str) -> None:
@@ -256,13 +271,17 @@ class RobustnessEvaluation:
             "probabilities": clean.cpu(),
         }
         examples = {}
+        share = _share_of(chunk)
         for norm, measure in self.measures.items():
-            own, errors = measure(network, *chunk)
-            answers |= {f"{norm}/{name}": values for name, values in own.items()}
-            kept = (chunk.places, errors.margins, chunk.inputs, errors.inputs)
+            own, errors = measure(network, *share)
+            _, *found = by_sample(share.places.cpu(), *own.values())
+            answers |= {f"{norm}/{name}": v for name, v in zip(own, found, strict=True)}
+            kept = (share.places, errors.margins, share.inputs, errors.inputs)
             examples[norm] = Examples(*(values[errors.margins > 0].cpu() for values in kept))
+            if processes() > 1:
+                examples[norm] = Examples(*by_sample(*examples[norm].joined_with(None)))
         if not self._progress.finished:  # not earlier: what is rejected should move nothing
-            set_aside(self.output_dir, FILES)
+            by_first(partial(set_aside, self.output_dir, FILES))
         self._progress.add(answers, examples)
         self._bar.update(len(chunk.labels))
 
@@ -321,6 +340,8 @@ class RobustnessEvaluation:
             for eps, accuracy in zip(curve["eps"], curve["accuracy"], strict=True):
                 engine.state.metrics[f"{tag}/eps_{eps:g}"] = accuracy
             engine.state.metrics[f"{tag}/auc"] = curve["auc"]
+        if not is_first():
+            return
         write_evaluation(
             self.output_dir,
             report,

@@ -9,6 +9,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 from tqdm import tqdm
 
+from monai_ima.distributed import is_first
 from monai_ima.handlers.evaluation_samples import SampleList, fingerprints, plain
 from monai_ima.robustness.clean import Finding, clean_findings
 
@@ -27,7 +28,10 @@ def clean_pass(engine: SupervisedEvaluator, listed: SampleList) -> tuple[list[Fi
         ValueError: if model or data do not fit the list.
     """
     seen, predictions, labels, ends, looked_at = 0, [], [], [], []
-    for data in tqdm(engine.state.dataloader, desc="clean samples", dynamic_ncols=True):
+    batches = tqdm(
+        engine.state.dataloader, desc="clean samples", dynamic_ncols=True, disable=not is_first()
+    )
+    for data in batches:
         inputs, given, *more = engine.prepare_batch(
             data, engine.state.device, engine.non_blocking, **engine.to_kwargs
         )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from monai_ima.distributed import is_first
 from monai_ima.handlers.record_file import RecordFile
 from monai_ima.handlers.state_file import UnreadableStateError
 
@@ -84,12 +85,16 @@ class Progress:
         record = {"answers": answers, "examples": {n: part._asdict() for n, part in kept.items()}}
         if self._file.is_empty:
             record["identity"] = self.identity
-        self._file.append(record)
+        self._append(record)
 
     def add_checks(self, norm: str, checks: dict[str, Any]) -> None:
         """Append checks of a norm."""
         self.checks.setdefault(norm, {}).update(checks)
-        self._file.append({"norm": norm, "checks": checks})
+        self._append({"norm": norm, "checks": checks})
+
+    def _append(self, record: dict[str, Any]) -> None:
+        if is_first():
+            self._file.append(record)
 
     def _take(self, answers: dict[str, Tensor], found: dict[str, Examples]) -> dict[str, Examples]:
         """Take up a chunk; those of its examples that are among the most fragile and the hardest."""

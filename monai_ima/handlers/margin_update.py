@@ -11,6 +11,8 @@ from monai.engines import SupervisedTrainer
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_ima.data import share_of_samples
+from monai_ima.distributed import by_sample
 from monai_ima.objectives import IMA, Objective
 
 
@@ -23,6 +25,8 @@ class MarginUpdateHandler:
     ``engine.state.metrics`` go ``margin/mean``, ``margin/q05``, ``margin/q95`` (in units of the
     inputs), ``margin/crossed_fraction``, the samples that met the boundary within their margin,
     and ``margin/at_bound_fraction``, those whose margin is as large as it may become.
+
+    Of several processes each updates its share of the samples; at the end all have all margins.
 
     Args:
         objective: holds the margins and the attack, if it is IMA.
@@ -45,7 +49,7 @@ class MarginUpdateHandler:
         if interval < 1:
             raise ValueError(f"expected an interval of at least 1 epoch, got {interval}")
         self.objective = objective
-        self.data_loader = data_loader
+        self.data_loader = share_of_samples(data_loader)
         self.interval = interval
         self.summary_writer = summary_writer
 
@@ -76,9 +80,15 @@ class MarginUpdateHandler:
 
     def _pass(self, engine: SupervisedTrainer, objective: IMA) -> Tensor:
         """A pass of Algorithm 2; which samples met the boundary, ``(number of samples,)`` bool."""
-        crossed = torch.zeros(len(objective.margins), dtype=torch.bool)
+        margins = objective.margins.margins
+        found: list[tuple[Tensor, Tensor]] = []  # which samples, and whether they met the boundary
         for batch in self.data_loader:
             inputs, labels, _, extra = engine.prepare_batch(batch, engine.state.device)
             met = objective.update_margins(engine.network, inputs, labels, **extra)
-            crossed[extra["index"].cpu()] = met.cpu()
+            found.append((extra["index"].cpu(), met.cpu()))
+        index, met = (torch.cat(parts) for parts in zip(*found, strict=True))
+        values, crossed = margins.cpu(), torch.zeros(len(margins), dtype=torch.bool)
+        index, updated, met = by_sample(index, values[index], met)
+        values[index], crossed[index] = updated, met
+        margins.copy_(values)  # also what other processes have found
         return crossed

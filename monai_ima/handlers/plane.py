@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.attacks import Norm, get_norm
 from monai_ima.data import TensorSamples
+from monai_ima.distributed import is_first
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.interval import epochs_and_last
 from monai_ima.margins import MarginStore
@@ -75,6 +76,8 @@ class PlaneHandler:
         self.grid, self.extent = plane_grid(samples.inputs.cpu(), _RESOLUTION)
 
     def attach(self, engine: Engine) -> None:
+        if not is_first():
+            return
         # not STARTED, at which a resumed run may not know its epoch yet, or be rejected
         self._first = engine.add_event_handler(Events.EPOCH_STARTED, self.started)
         engine.add_event_handler(epochs_and_last(self.interval), self.draw)

@@ -12,6 +12,8 @@ from monai.engines import SupervisedTrainer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from monai_ima.distributed import is_first
+
 _logger = logging.getLogger(__name__)
 
 
@@ -33,6 +35,8 @@ class ProgressHandler:
         self._redirection = ExitStack()
 
     def attach(self, engine: Engine) -> None:
+        if not is_first():
+            return
         engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch.utils.tensorboard import SummaryWriter
 from monai_ima import __version__
 from monai_ima.attacks import Norm, get_norm, pgd
 from monai_ima.attacks.base import checked_labels
+from monai_ima.distributed import by_sample, from_all, is_first, processes
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.json_file import read_json, write_json
 from monai_ima.logits import logits_of
@@ -44,7 +46,9 @@ class RobustnessCurveHandler:
 
     Into ``engine.state.metrics`` go ``<tag>/eps_<eps>`` for each level and ``<tag>/auc``. Put it
     before the handlers that log, which then report them like any other metric. Each evaluation
-    draws the same random starts, so that two models or epochs meet the same attack.
+    draws the same random starts, so that two models or epochs meet the same attack. Of several
+    processes each attacks the samples that its data loader gives it
+    (:func:`~monai_ima.data.share_of_samples`), and all have the curve of all samples.
 
     Args:
         eps: noise levels, increasing, in units of the inputs; level 0 is added.
@@ -81,8 +85,7 @@ class RobustnessCurveHandler:
         self.seed = seed
         self.tag = tag
         self.curve: RobustnessCurve | None = None
-        self._margins: list[Tensor] = []
-        self._labels: list[Tensor] = []
+        self._found: list[tuple[Tensor, Tensor, Tensor]] = []  # places, margins, labels
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_STARTED, self.started)
@@ -90,12 +93,12 @@ class RobustnessCurveHandler:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.completed)
 
     def started(self, engine: SupervisedEvaluator) -> None:  # noqa: ARG002  Ignite hands the engine over
-        self._margins, self._labels = [], []
+        self._found = []
 
     def attack(self, engine: SupervisedEvaluator) -> None:
         """Attack the batch at hand."""
         labels = checked_labels(engine.state.output[Keys.LABEL])
-        seen = sum(map(len, self._labels))
+        places = _places(engine, seen=sum(len(labels) for *_, labels in self._found))
         errors = closest_errors(
             engine.network,
             engine.state.output[Keys.IMAGE],
@@ -104,17 +107,16 @@ class RobustnessCurveHandler:
             norm=self.norm,
             protocol=self.protocol,
             bounds=self.bounds,
-            index=torch.arange(seen, seen + len(labels)),
+            index=places,
             seed=self.seed,
         )
-        self._margins.append(errors.margins.cpu())
-        self._labels.append(labels.cpu())
+        self._found.append((places, errors.margins.cpu(), labels.cpu()))
 
     def completed(self, engine: SupervisedEvaluator) -> None:
         """Make the curve of all batches, and hand its values to the engine."""
-        self.curve = RobustnessCurve.from_margins(
-            torch.cat(self._margins), torch.cat(self._labels), eps=self.eps, norm=self.norm
-        )
+        found = (torch.cat(parts) for parts in zip(*self._found, strict=True))
+        _, margins, labels = by_sample(*found)
+        self.curve = RobustnessCurve.from_margins(margins, labels, eps=self.eps, norm=self.norm)
         for eps, accuracy in zip(self.eps.tolist(), self.curve.accuracy.tolist(), strict=True):
             engine.state.metrics[f"{self.tag}/eps_{eps:g}"] = accuracy
         engine.state.metrics[f"{self.tag}/auc"] = self.curve.auc()
@@ -154,8 +156,8 @@ class RobustnessReport:
         self.class_names = tuple(class_names)
         self.summary_writer = summary_writer
         self.settings = dict(settings)
-        self._examples: dict[int, Tensor] = {}
-        self._clean: list[Tensor] = []  # predictions and labels of each batch
+        self._examples: dict[int, tuple[int, Tensor]] = {}  # of each class, with its place
+        self._clean: list[tuple[Tensor, Tensor, Tensor]] = []  # places, predictions, labels
         self._range = (math.inf, -math.inf)
         self._batch_size = 0  # the largest that the network was given
 
@@ -174,23 +176,27 @@ class RobustnessReport:
         labels = checked_labels(output[Keys.LABEL])
         self._batch_size = max(self._batch_size, len(labels))
         predictions = logits_of(output[Keys.PRED], len(labels)).argmax(dim=1)
-        self._clean.append(torch.stack([predictions, labels]).cpu())
+        places = _places(engine, seen=sum(len(labels) for *_, labels in self._clean))
+        self._clean.append((places, predictions.cpu(), labels.cpu()))
         low, high = (end.item() for end in output[Keys.IMAGE].aminmax())
         self._range = (min(low, self._range[0]), max(high, self._range[1]))
         correct = predictions == labels
-        for image, label in zip(output[Keys.IMAGE][correct], labels[correct], strict=True):
-            self._examples.setdefault(int(label), image)
+        rows = zip(places[correct.cpu()], output[Keys.IMAGE][correct], labels[correct], strict=True)
+        for place, image, label in rows:
+            self._examples.setdefault(int(label), (int(place), image))
 
     def completed(self, engine: SupervisedEvaluator) -> None:
         """Write the files, and the images of this epoch."""
+        predictions, labels, examples, extremes = self._of_all_processes()
+        if not is_first():
+            return
         epoch = engine.state.epoch
         curves = {old: curve for old, curve in self.read_curves().items() if old < epoch}
         curve = self.curve_handler.curve
         if curve is None:
             raise RuntimeError("put the curve's handler before its report, in the same evaluator")
         curves[epoch] = curve.to_dict()
-        predictions, labels = torch.cat(self._clean, dim=1)
-        findings = clean_findings(predictions, labels, self.class_names, self._range)
+        findings = clean_findings(predictions, labels, self.class_names, extremes)
         for finding in findings:
             _logger.warning("CLEAN ACCURACY FIRST: %s. %s.", finding.verdict, finding.advice)
         self._write_files(curves, findings)
@@ -199,9 +205,24 @@ class RobustnessReport:
             "robustness/curve", as_image(figure), epoch, dataformats="HWC"
         )
         # signals (C, L) and images (C, H, W) can be shown
-        if any(sample.ndim in (2, 3) for sample in self._examples.values()):
-            self._write_examples(engine)
+        if any(sample.ndim in (2, 3) for sample in examples.values()):
+            self._write_examples(engine, examples)
         self.summary_writer.flush()
+
+    def _of_all_processes(
+        self,
+    ) -> tuple[Tensor, Tensor, dict[int, Tensor], tuple[float, float]]:
+        """Predictions and labels in order, the first example of each class, extreme values."""
+        clean = (torch.cat(parts) for parts in zip(*self._clean, strict=True))
+        _, predictions, labels = by_sample(*clean)
+        own = {label: (place, image.cpu()) for label, (place, image) in self._examples.items()}
+        examples: dict[int, tuple[int, Tensor]] = {}
+        for found in from_all(own):
+            for label, example in found.items():
+                examples[label] = min(example, examples.get(label, example), key=itemgetter(0))
+        lows, highs = zip(*from_all(self._range), strict=True)
+        images = {label: image for label, (_, image) in examples.items()}
+        return predictions, labels, images, (min(lows), max(highs))
 
     def read_curves(self) -> dict[int, dict[str, Any]]:
         """Curves so far, by epoch, each as ``RobustnessCurve.to_dict()`` gives it.
@@ -254,10 +275,10 @@ class RobustnessReport:
         write_whole(self.output_dir / "robustness.png", curve_figure(curves).savefig)
         write_json(self.output_dir / "robustness.json", report)
 
-    def _write_examples(self, engine: SupervisedEvaluator) -> None:
+    def _write_examples(self, engine: SupervisedEvaluator, examples: dict[int, Tensor]) -> None:
         handler = self.curve_handler
-        classes = sorted(self._examples)
-        inputs = torch.stack([self._examples[label] for label in classes])
+        classes = sorted(examples)
+        inputs = torch.stack([examples[label] for label in classes]).to(engine.state.device)
         labels = torch.tensor(classes, device=inputs.device)
         eps = float(handler.eps[len(handler.eps) // 2])
         generator = torch.Generator(inputs.device).manual_seed(handler.seed)
@@ -279,7 +300,7 @@ class RobustnessReport:
         before, after = (
             in_batches(probabilities, engine.network, images).cpu() for images in (inputs, attacked)
         )
-        examples = [
+        shown = [
             Example(
                 clean=clean,
                 attacked=noisy,
@@ -292,7 +313,7 @@ class RobustnessReport:
             )
         ]
         figure = example_figure(
-            examples,
+            shown,
             classes=self.class_names,
             norm=handler.norm.name,
             bounds=handler.bounds,
@@ -301,3 +322,17 @@ class RobustnessReport:
         self.summary_writer.add_image(
             "robustness/examples", as_image(figure), engine.state.epoch, dataformats="HWC"
         )
+
+
+def _places(engine: SupervisedEvaluator, *, seen: int) -> Tensor:
+    """The places in the data set of the samples in a batch, after those that were seen already."""
+    labels = checked_labels(engine.state.output[Keys.LABEL])
+    if processes() == 1:
+        return torch.arange(seen, seen + len(labels))
+    batch = engine.state.batch
+    if not isinstance(batch, Mapping) or "index" not in batch:
+        raise ValueError(
+            "expected batches with image, label and index in each of several processes, where the "
+            "index tells which samples of the data set are in a batch; add the index to each sample"
+        )
+    return torch.as_tensor(batch["index"]).cpu()

@@ -8,12 +8,15 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.writer import FileWriter
 
+from monai_ima.distributed import is_first
+
 
 class RunWriter(SummaryWriter):
     """A ``SummaryWriter`` whose file is made when something is logged, not when it is constructed.
 
     A run that is rejected when it starts has logged nothing, and leaves no file. A layout of the
-    custom scalars waits as well, and is not written again where a run goes on.
+    custom scalars waits as well, and is not written again where a run goes on. Of several processes
+    only the first one's writes.
 
     Args:
         log_dir: folder of the file.
@@ -34,9 +37,11 @@ class RunWriter(SummaryWriter):
         if self.purge_step is None:
             self._layout = layout
 
-    def _get_file_writer(self) -> FileWriter | None:
+    def _get_file_writer(self) -> FileWriter | _Nowhere | None:
         if not self._is_constructed:  # the constructor asks for it
             return None
+        if not is_first():
+            return _Nowhere()
         if self._has_logged and not Path(self.log_dir).is_dir():
             raise FileNotFoundError(
                 f"expected {self.log_dir} to be there as long as its run, got no such folder: it was "
@@ -48,3 +53,12 @@ class RunWriter(SummaryWriter):
             layout, self._layout = self._layout, None
             super().add_custom_scalars(layout)  # asks again
         return writer
+
+
+class _Nowhere:
+    """Takes what a ``SummaryWriter`` has to write, and leaves it."""
+
+    def add_summary(self, *_: Any) -> None:
+        pass
+
+    add_event = add_graph = add_onnx_graph = add_summary

@@ -7,6 +7,9 @@ from monai.data.utils import set_rnd
 from monai.engines import SupervisedTrainer
 from monai.utils import set_determinism
 
+from monai_ima.data.shares import transforms_seed
+from monai_ima.distributed import rank
+
 _LONGEST_RUN = 100_003  # in epochs: no two seeds share the draws of an epoch
 
 
@@ -14,7 +17,8 @@ class EpochSeedHandler:
     """Seed the random generators, and those of the training transforms, as an epoch starts.
 
     The order of the samples and every other draw of an epoch then depend on the seed and the epoch
-    only, not on what ran before: there is no generator state for a checkpoint to keep.
+    only, not on what ran before: there is no generator state for a checkpoint to keep. Several
+    processes have the same seed, but for the transforms, each of which sees other samples.
 
     Args:
         seed: seed of the run.
@@ -29,4 +33,4 @@ class EpochSeedHandler:
     def __call__(self, engine: SupervisedTrainer) -> None:
         seed = self.seed * _LONGEST_RUN + engine.state.epoch
         set_determinism(seed)
-        set_rnd(getattr(engine.data_loader, "dataset", None), seed)
+        set_rnd(getattr(engine.data_loader, "dataset", None), transforms_seed(seed, rank()))

@@ -8,6 +8,7 @@ from ignite.engine import Engine
 from torch import nn
 
 from monai_ima.counts import checked_count
+from monai_ima.distributed import is_first
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.interval import epochs_and_last
 from monai_ima.handlers.run_record import RunDescription
@@ -45,7 +46,7 @@ class WeightsKeeper:
         self.run = None if description is None else description.record.run
 
     def attach(self, engine: Engine) -> None:
-        if self.interval:
+        if self.interval and is_first():
             engine.add_event_handler(epochs_and_last(self.interval), self)
 
     def __call__(self, engine: Engine) -> None:

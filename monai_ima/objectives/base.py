@@ -29,6 +29,10 @@ class Objective(nn.Module, ABC):
     an argument, not a part of it. It comes in train mode and is left so, and the gradients of its
     parameters are the caller's.
 
+    Several processes take a batch together, each some of its samples, perhaps without a correct one
+    among them. So let the samples not decide how often the network is passed through in train mode;
+    what is remembered of them comes from all processes by :func:`~monai_ima.distributed.gathered`.
+
     Attributes:
         terms: names of the scalars that are logged beside the loss.
     """

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from monai_ima.attacks import Norm, get_norm, pgd
 from monai_ima.attacks.base import attacking, checked_labels, checked_number, classifying
 from monai_ima.counts import checked_count
+from monai_ima.distributed import gathered
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -145,6 +146,7 @@ class IAAT(Objective):
         return self.radii[index.to(self.radii.device)]
 
     def _remember(self, index: Tensor, radii: Tensor) -> None:
+        index, radii = gathered(index, radii)
         # A balanced batch may name a sample twice; the smaller radius counts, in whatever order.
         self.radii.scatter_reduce_(
             0, index.to(self.radii.device), radii.to(self.radii), "amin", include_self=False

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from monai_ima.attacks import AttackResult, Norm, Segment, Side, bpgd, get_norm, misclassified
 from monai_ima.attacks.base import checked_labels, checked_number, classifying
 from monai_ima.counts import checked_count
+from monai_ima.distributed import gathered
 from monai_ima.losses import cross_entropy
 from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult
@@ -159,6 +160,7 @@ class IMA(Objective):
     def _remember(self, index: Tensor, correct: Tensor, found: AttackResult) -> None:
         distance = torch.where(found.success, found.distance, _NOTHING_FOUND)
         distance = torch.where(correct, distance, _MISCLASSIFIED).to(self.nearest)
+        index, distance = gathered(index, distance)
         self.nearest.scatter_reduce_(0, index.to(self.nearest.device), distance, "amin")
 
     def learn_margins(self) -> Tensor:

@@ -13,6 +13,7 @@ from monai_ima.attacks.base import attacking, checked_labels, classifying
 from monai_ima.attacks.norms import per_sample
 from monai_ima.attacks.pgd_attack import clipped
 from monai_ima.counts import checked_count
+from monai_ima.distributed import gathered
 from monai_ima.losses import cross_entropy, soft_margin
 from monai_ima.margins import MarginStore
 from monai_ima.objectives.base import Objective, ObjectiveResult
@@ -91,8 +92,9 @@ class MMA(Objective):
         )
         noisy, distances = inputs.clone(), inputs.new_zeros(len(inputs))
         noisy[correct], distances[correct] = found, distance
+        index, was_correct, found_at = gathered(index, correct, distances)
         self.margins.update(
-            index, correct=correct, crossed=torch.ones_like(correct), distance=distances
+            index, correct=was_correct, crossed=torch.ones_like(was_correct), distance=found_at
         )
         losses = cross_entropy(classify(noisy), labels)
         counted = distances < self.margins.eps_max  # the hinge; a misclassified sample is at 0

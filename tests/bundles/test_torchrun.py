@@ -50,10 +50,10 @@ def test_no_rank_touches_the_folder_of_an_earlier_run_or_makes_a_new_one(
         )
 
 
-def torchrun(**settings):
+def torchrun(*configs, **settings):
     words = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
     return subprocess.run(
-        [sys.executable, *words, "monai.bundle", *bundle_words(MOONS / "train.json", **settings)],
+        [sys.executable, *words, "monai.bundle", *bundle_words(*configs, **settings)],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -64,7 +64,7 @@ def torchrun(**settings):
 
 @pytest.mark.slow
 def test_torchrun_itself(ranks):
-    for stderr in ranks(torchrun):
+    for stderr in ranks(lambda **settings: torchrun(MOONS / "train.json", **settings)):
         stopped = (
             r"^Stopped: RuntimeError: expected one process, got WORLD_SIZE=2 \(this is rank (\d)"
         )
@@ -74,3 +74,15 @@ def test_torchrun_itself(ranks):
         assert said
         assert set(said) <= {"0", "1"}
         assert len(said) + cut_off >= 2
+
+
+@pytest.mark.slow
+def test_with_the_file_of_several_processes_they_make_one_run_together(tmp_path):
+    configs = MOONS / "train.json", ROOT / "bundles" / "scale" / "multi_gpu_train.json"
+    small = {"max_epochs": 1, "training_samples": 62, "margin_steps": 2, "eval_steps": 2}
+    ended = torchrun(*configs, **small, device="cpu", output_dir=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("checkpoint.pt  everything that --resume true needs") == 1
+    assert ended.stdout.count("epoch 1/1  train_loss_clean") == 1
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
+    assert (tmp_path / "margins.gif").exists()
