@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain, product
+from itertools import product
 from statistics import median
 from typing import Any, NamedTuple, TypeAlias
 
@@ -72,33 +72,28 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     set_determinism(SEED)
-    found = []
-    for (what, value, unit), names in figures(device, args.small, args.fashion_mnist):
-        print(*names.values(), f"{what}: {value:.4g} {unit}", flush=True)
-        found.append({"what": what, "value": value, "unit": unit, **names})
-    where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    settings = {"device": where, "small": args.small, **measuring.machine("torch")}
-    measuring.write("gpu_small" if args.small else "gpu", settings, rows=found)
+    rows: list[dict[str, Any]] = []
 
+    def keep(figures: Iterator[Figure], **names: Any) -> None:
+        for what, value, unit in figures:
+            print(*names.values(), f"{what}: {value:.4g} {unit}", flush=True)
+            rows.append({"what": what, "value": value, "unit": unit, **names})
 
-def figures(
-    device: torch.device, small: bool, fashion_mnist: str | None
-) -> Iterator[tuple[Figure, dict[str, Any]]]:
-    """Each figure as soon as it is known, and the names of network and batch that it is of."""
-    repeats = 1 if small else 3
     for name, (make, shape, batches, samples) in NETWORKS.items():
         network = make().to(device).eval()
-        for batch in (4,) if small else batches:
-            side = 64 if small and name == "resnet18_in" else None
-            inputs = torch.rand(batch, 1, *(side or each for each in shape), device=device)
-            case = prepared(network, inputs)
-            for figure in chain(of_attacks(case, repeats), of_training(case, repeats, samples)):
-                yield figure, {"network": name, "batch": batch}
+        sides = (64, 64) if args.small and name == "resnet18_in" else shape
+        for batch in (4,) if args.small else batches:
+            case = prepared(network, torch.rand(batch, 1, *sides, device=device))
+            repeats = 1 if args.small else 3
+            keep(of_attacks(case, repeats), network=name, batch=batch)
+            keep(of_training(case, repeats, samples), network=name, batch=batch)
     with tempfile.TemporaryDirectory() as folder:
-        size = {"training": 240, "test": 20} if small else {"test": 2000}
-        source = fashion_mnist or write_synthetic_fashion(f"{folder}/fashion_mnist", **size)
-        for figure in of_evaluation(str(source), device, small):
-            yield figure, {}
+        size = {"training": 240, "test": 60} if args.small else {"test": 2000}
+        source = args.fashion_mnist or write_synthetic_fashion(f"{folder}/fashion_mnist", **size)
+        keep(of_evaluation(str(source), device, args.small))
+    where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    settings = {"device": where, "small": args.small, **measuring.machine("torch")}
+    measuring.write("gpu_small" if args.small else "gpu", settings, rows=rows)
 
 
 def prepared(network: nn.Module, inputs: Tensor) -> Case:
@@ -182,20 +177,20 @@ def of_training(case: Case, repeats: int, samples: int) -> Iterator[Figure]:
 
 def of_evaluation(fashion_mnist: str, device: torch.device, small: bool) -> Iterator[Figure]:
     """The default protocol on a network that was trained briefly, and whether a CPU agrees."""
-    count = 20 if small else 2000
-    data = load_fashion_mnist(fashion_mnist, test_samples=None if small else count, device=device)
+    count = 10 if small else 2000
+    data = load_fashion_mnist(fashion_mnist, test_samples=count, device=device)
     network = FashionMNISTNet().to(device)
     sampler = BatchSampler(data.training.labels.cpu(), 128, sampling="shuffled", epoch_size=None)
     for _ in range(1 if small else 3):
         measuring.train(network, data.training.inputs, data.training.labels, sampler, rate=1e-3)
     network.eval()
-    inputs, labels = data.test.inputs[:count], data.test.labels[:count]
+    inputs, labels = data.test.inputs, data.test.labels
     asked: dict[str, Any] = {"eps": LEVELS, "norm": "linf", "seed": SEED}
     start = time.perf_counter()
     margins = closest_errors(network, inputs, labels, **asked).margins.cpu()
     took = time.perf_counter() - start
-    yield f"evaluation of {len(inputs)} images at {len(LEVELS)} levels", took, "s"
-    few = min(len(inputs), 10 if small else 200)
+    yield f"evaluation of {count} images at {len(LEVELS)} levels", took, "s"
+    few = 5 if small else 200
     network, inputs, labels = network.cpu(), inputs[:few].cpu(), labels[:few].cpu()
     there = closest_errors(network, inputs, labels, **asked).margins
     robust = torch.stack([margins[:few], there])[..., None] > torch.tensor(LEVELS)

@@ -36,8 +36,8 @@ def test_every_figure_is_printed_and_kept(tmp_path, monkeypatch, capsys):
         ]
     ]
     expected += [
-        (None, None, "evaluation of 20 images at 2 levels", "s"),
-        (None, None, "largest difference of 10 images' curve to a CPU's", "of 1"),
+        (None, None, "evaluation of 10 images at 2 levels", "s"),
+        (None, None, "largest difference of 5 images' curve to a CPU's", "of 1"),
     ]
     rows = report["rows"]
     kept = [(row.get("network"), row.get("batch"), row["what"], row["unit"]) for row in rows]
