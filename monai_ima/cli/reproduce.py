@@ -5,7 +5,8 @@
 
 The first command makes one JSON file a run below results/; a run whose file is there is not made again,
 and one that was cut off goes on from its last epoch and its last evaluated samples, to the same figures.
-Both print the table of all runs that are there, and draw their curves beside them.
+Both print the table of all runs that are there, and draw their curves beside them; of heartbeats
+there are tables by class as well, in the natural proportions of the classes.
 
 Options of the bundle (--max_epochs 10) may follow, and are kept in the file. Runs of one --name have the
 same ones, and are evaluated by one version of one protocol: others are rejected, since a table of both
@@ -22,6 +23,7 @@ from pathlib import Path
 from monai_ima.cli.main import command_parser
 from monai_ima.cli.settings import settings_text
 from monai_ima.experiments import DATA_SETS, reproduce, results_figure, tables
+from monai_ima.experiments.class_tables import class_tables
 
 
 def main(words: Sequence[str]) -> None:
@@ -50,6 +52,9 @@ def main(words: Sequence[str]) -> None:
         protocol=arguments.protocol,
         options=settings_text(others),
     )
-    accuracy = DATA_SETS[arguments.data].accuracy
-    print(*tables(runs, accuracy).values(), sep="\n\n")
-    results_figure(runs, accuracy).savefig(output / f"{arguments.name}_{arguments.norm}.png")
+    data = DATA_SETS[arguments.data]
+    found = tables(runs, data.accuracy)
+    if shown := data.class_levels.get(arguments.norm):
+        found |= class_tables(runs, shown)
+    print(*found.values(), sep="\n\n")
+    results_figure(runs, data.accuracy).savefig(output / f"{arguments.name}_{arguments.norm}.png")

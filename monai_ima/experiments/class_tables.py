@@ -21,6 +21,16 @@ from monai_ima.robustness import confusion
 Run = dict[str, Any]  # the content of a result file
 
 
+def class_tables(runs: Sequence[Run], shown: Sequence[float]) -> dict[str, str]:
+    """What is printed of classes after :func:`~monai_ima.experiments.tables`, by what it shows.
+
+    Args:
+        runs: as :func:`~monai_ima.experiments.read_results` reads them.
+        shown: at which of their levels each class is.
+    """
+    return {"plain": plain_table(runs), "classes": class_table(runs, shown)}
+
+
 def plain_table(runs: Sequence[Run]) -> str:
     """Accuracy in the natural proportions of the classes, a line a method."""
     levels = [f"{eps:g}" for eps in runs[0]["curve"]["eps"]]

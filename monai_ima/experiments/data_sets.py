@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from monai_ima.errors import RejectedError
@@ -18,10 +19,13 @@ class DataSet(NamedTuple):
     Attributes:
         bundle: name of the bundle.
         accuracy: the accuracy that the paper's table has, by its name in a result file.
+        class_levels: of each norm, the levels at which its tables have each class; its settings then
+            say how frequent the classes are, ``test_shares``.
     """
 
     bundle: str
     accuracy: str = "accuracy"
+    class_levels: Mapping[str, Sequence[float]] = {}
 
     def config(self, name: str) -> dict[str, Any]:
         """One of the bundle's files, without its suffix."""
@@ -39,7 +43,11 @@ class DataSet(NamedTuple):
 
 
 DATA_SETS = {
-    "ecg": DataSet("ecg_ima", accuracy="balanced_accuracy"),
+    "ecg": DataSet(
+        "ecg_ima",
+        accuracy="balanced_accuracy",
+        class_levels={"linf": (0, 0.05, 0.1, 0.2), "l2": (0, 0.25, 0.5, 1)},
+    ),
     "fashion_mnist": DataSet("fashion_mnist_ima"),
     "oct": DataSet("oct_ima"),
     "svhn": DataSet("svhn_ima"),

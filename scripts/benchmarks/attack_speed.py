@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from measuring import SEED
 from monai.utils import set_determinism
-from peers import Case, art_pgd, climbed, foolbox_pgd
+from peers import Case, art_pgd, climbed, foolbox_pgd, started
 from torch import Tensor, nn
 
 from monai_ima.attacks import bpgd, get_norm, misclassified, pgd
@@ -44,6 +44,23 @@ BPGD_STEPS = 20
 BISECTIONS = 10
 RELATIVE_STEP = 4  # a step is 4 eps / steps, for everybody
 TOLERANCE = 1e-4  # between the two B-PGDs, on images in [0, 1]
+PGD_COLUMNS = {
+    "norm": "{norm}",
+    "eps": "{eps:.3g}",
+    "PGD": "{attack}",
+    "CPU time / floor": measuring.median_and_range("cpu_time_over_floor", 2),
+    "forwards": "{forwards:.1f}",
+    "gradients": "{gradients:.1f}",
+    "robust accuracy": "{robust_accuracy:.3f}",
+}
+BPGD_COLUMNS = {
+    "norm": "{norm}",
+    "eps": "{eps:.3g}",
+    "crossed": "{crossed:.3f}",
+    "B-PGD, CPU time / plain": measuring.median_and_range("cpu_time_over_plain", 2),
+    "forwards, plain": "{forwards:.1f}, {plain_forwards:.1f}",
+    "gradients, plain": "{gradients:.1f}, {plain_gradients:.1f}",
+}
 
 
 def main() -> None:
@@ -78,7 +95,8 @@ def main() -> None:
     }
     cpu_seconds = round(time.process_time())
     measuring.write("attack_speed", settings, pgd=pgd_rows, bpgd=bpgd_rows, cpu_seconds=cpu_seconds)
-    print(pgd_table(pgd_rows), bpgd_table(bpgd_rows), sep="\n\n")
+    tables = measuring.table(PGD_COLUMNS, pgd_rows), measuring.table(BPGD_COLUMNS, bpgd_rows)
+    print(*tables, sep="\n\n")
 
 
 def prepare() -> tuple[CountingModel, Tensor, Tensor, float]:
@@ -109,13 +127,12 @@ def critical_radii(
     model: nn.Module, inputs: Tensor, labels: Tensor, norm: str, *, searches: int = 8
 ) -> Tensor:
     """The radius ``(N,)`` from which on a short PGD has each sample misclassified, by bisection."""
+    short = partial(pgd, model, inputs, labels, norm=norm, steps=10, random_start=False)
     high = get_norm(norm).length(torch.full_like(inputs, 0.25))
     low = high / 10_000
     for _ in range(searches):
         middle = (low * high).sqrt()
-        broken = pgd(
-            model, inputs, labels, eps=middle, norm=norm, steps=10, random_start=False
-        ).success
+        broken = short(eps=middle).success
         low, high = torch.where(broken, low, middle), torch.where(broken, middle, high)
     return high
 
@@ -163,15 +180,13 @@ def measure_pgd(
             "floor_seconds": round(median(floors), 3),
             "forwards": same[-1].forwards,
             "gradients": same[-1].gradients,
-            "robust_accuracy": 1 - errors(model, same[-1].result, labels),
+            "robust_accuracy": (~misclassified(model, same[-1].result, labels))
+            .double()
+            .mean()
+            .item(),
         }
         for name, same in runs.items()
     ]
-
-
-def errors(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """Share of misclassified samples: one judge for all attacks."""
-    return misclassified(model, inputs, labels).float().mean().item()
 
 
 def input_gradients(frozen: nn.Module, inputs: Tensor, labels: Tensor, steps: int) -> Tensor:
@@ -184,10 +199,7 @@ def input_gradients(frozen: nn.Module, inputs: Tensor, labels: Tensor, steps: in
 
 def handwritten_pgd(model: nn.Module, inputs: Tensor, labels: Tensor, case: Case) -> Tensor:
     """The usual loop: mean cross-entropy, ``backward`` through inputs and parameters alike."""
-    norm, eps = get_norm(case.norm), torch.full((len(inputs),), case.eps)
-    perturbed = (
-        inputs + norm.uniform(inputs, eps, SampleDraws(SEED, torch.arange(len(inputs))))
-    ).clamp(0, 1)
+    perturbed = started(inputs, case, SampleDraws(SEED, torch.arange(len(inputs))))
     for _ in range(PGD_STEPS):
         perturbed = perturbed.detach().requires_grad_()
         loss = F.cross_entropy(model(perturbed), labels)
@@ -251,33 +263,6 @@ def plain_bpgd(model: nn.Module, inputs: Tensor, labels: Tensor, case: Case) -> 
             inside = torch.where(correct, middle, inside)
             outside = torch.where(correct, outside, middle)
     return torch.where(crossed[:, None, None, None], (inside + outside) / 2, sequence[-1])
-
-
-def pgd_table(rows: list[dict[str, Any]]) -> str:
-    """A line for each case and attack."""
-    columns = {
-        "norm": "{norm}",
-        "eps": "{eps:.3g}",
-        "PGD": "{attack}",
-        "CPU time / floor": measuring.median_and_range("cpu_time_over_floor", 2),
-        "forwards": "{forwards:.1f}",
-        "gradients": "{gradients:.1f}",
-        "robust accuracy": "{robust_accuracy:.3f}",
-    }
-    return measuring.table(columns, rows)
-
-
-def bpgd_table(rows: list[dict[str, Any]]) -> str:
-    """A line for each radius."""
-    columns = {
-        "norm": "{norm}",
-        "eps": "{eps:.3g}",
-        "crossed": "{crossed:.3f}",
-        "B-PGD, CPU time / plain": measuring.median_and_range("cpu_time_over_plain", 2),
-        "forwards, plain": "{forwards:.1f}, {plain_forwards:.1f}",
-        "gradients, plain": "{gradients:.1f}, {plain_gradients:.1f}",
-    }
-    return measuring.table(columns, rows)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,12 @@ class Case(NamedTuple):
     restarts: int = 1
 
 
+def started(inputs: Tensor, case: Case, draws: SampleDraws) -> Tensor:
+    """A random point of the ball, in [0, 1]."""
+    eps = torch.full((len(inputs),), case.eps)
+    return (inputs + get_norm(case.norm).uniform(inputs, eps, draws)).clamp(0, 1)
+
+
 def climbed(inputs: Tensor, iterate: Tensor, gradient: Tensor, case: Case, step: float) -> Tensor:
     """One step up the gradient, back into the ball and into [0, 1]."""
     norm, eps = get_norm(case.norm), torch.full((len(inputs),), case.eps)
@@ -69,11 +75,7 @@ def by_plain(
         clean, targets, names = inputs[rows], labels[rows], index[rows]
         found = torch.zeros(len(clean), dtype=torch.bool)
         for restart in range(case.restarts):
-            radius, draws = (
-                clean.new_full((len(clean),), case.eps),
-                SampleDraws(seed, names, restart),
-            )
-            iterate = (clean + get_norm(case.norm).uniform(clean, radius, draws)).clamp(0, 1)
+            iterate = started(clean, case, SampleDraws(seed, names, restart))
             for _ in range(case.steps):
                 leaf = iterate.detach().requires_grad_()
                 logits = model(leaf)
@@ -142,7 +144,7 @@ def by_torchattacks(model: nn.Module, inputs: Tensor, labels: Tensor, case: Case
 
 
 def _of_pyautoattack(model: nn.Module, inputs: Tensor, classes: int, case: Case) -> list[Perturb]:
-    common: dict[str, Any] = {"norm": _written(case.norm), "eps": case.eps, "device": "cpu"}
+    common: dict[str, Any] = {"norm": case.norm.capitalize(), "eps": case.eps, "device": "cpu"}
     climbing = common | {"n_iter": case.steps}
     fab = FABAttack_PT(model, targeted=True, **climbing)
     fab.n_target_classes = classes - 1
@@ -157,16 +159,12 @@ def _of_pyautoattack(model: nn.Module, inputs: Tensor, classes: int, case: Case)
 
 
 def _of_torchattacks(model: nn.Module, _: Tensor, classes: int, case: Case) -> list[Perturb]:
-    common = {"norm": _written(case.norm), "eps": case.eps, "steps": case.steps, "seed": SEED}
+    common = {"norm": case.norm.capitalize(), "eps": case.eps, "steps": case.steps, "seed": SEED}
     return [
         torchattacks.APGD(model, **common),
         torchattacks.APGDT(model, n_classes=classes, **common),
         torchattacks.FAB(model, multi_targeted=True, n_classes=classes, **common),
     ]
-
-
-def _written(norm: str) -> str:
-    return {"linf": "Linf", "l2": "L2"}[norm]
 
 
 def _left_robust(

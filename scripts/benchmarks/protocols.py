@@ -34,19 +34,11 @@ from monai_ima import __version__
 from monai_ima.attacks import misclassified
 from monai_ima.losses import cross_entropy, hard_margin
 from monai_ima.report import markdown_table
-from monai_ima.robustness import (
-    CountingModel,
-    MinimumNorm,
-    Paper,
-    Protocol,
-    Screen,
-    Strong,
-    closest_errors,
-)
+from monai_ima.robustness import CountingModel, closest_errors, get_protocol
 
 STEPS, RESTARTS = 100, 2
 SHARES = (0.75, 0.5, 0.25)  # of the samples, robust at the levels that are looked at
-PROTOCOLS: tuple[Protocol, ...] = (Screen(), MinimumNorm(), Paper(), Strong())
+PROTOCOLS = [get_protocol(name) for name in ("screen", "minimum_norm", "paper", "strong")]
 # Name of the runs that monai-ima reproduce has made, and their methods.
 DATA = {
     "ecg": ("random", ("ce", "adv0.1", "ima")),
