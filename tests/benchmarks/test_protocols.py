@@ -10,7 +10,7 @@ import pytest
 import torch
 from linear import exact_distance, linear_model
 
-from monai_ima.robustness import CountingModel, get_protocol
+from monai_ima.robustness import CountingModel
 
 for peer in ("foolbox", "art", "pyautoattack"):
     pytest.importorskip(peer, reason="the benchmark compares with it")
