@@ -19,6 +19,8 @@ import time
 import uuid
 
 LIMIT = 180  # seconds
+# What a process says last: torchrun may name another, which failed when this one was gone.
+KILLED = "this process is killed now"
 IMPORTED = ("monai.bundle", "monai_ima.bundle", "monai_ima.evaluate_run")
 
 
@@ -130,7 +132,7 @@ def _run(words, kill):
 def _arm(when):
     """Have this process killed; what calls that off, if it can be."""
     if isinstance(when, float):
-        timer = threading.Timer(when, os.kill, (os.getpid(), signal.SIGKILL))
+        timer = threading.Timer(when, _die)
         timer.start()
         return timer.cancel  # where the command has ended, nobody is to be killed any more
     from monai_ima.engines import RobustTrainer
@@ -140,11 +142,16 @@ def _arm(when):
     def counted(trainer, engine, batch):
         left[0] -= 1
         if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            _die()
         return step(trainer, engine, batch)
 
     RobustTrainer._iteration = counted
     return None
+
+
+def _die():
+    os.write(2, f"{KILLED}\n".encode())
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 from bundle_run import ROOT
-from launched import Launcher
+from launched import KILLED, Launcher
 from left import left
 from same import same
 
@@ -20,7 +20,6 @@ SCALE = ROOT / "bundles" / "scale"
 TRAIN_TOGETHER, EVALUATE_TOGETHER = (
     SCALE / f"multi_gpu_{name}.json" for name in ("train", "evaluate")
 )
-KILLED = "failed (exitcode: -9)"  # in torchrun's words
 TRAINING = {
     "training_samples": 62,  # the last batch has two
     "batch_size": 20,
