@@ -18,13 +18,13 @@ from tqdm import tqdm
 from monai_ima import __version__
 from monai_ima.attacks import get_norm
 from monai_ima.counts import checked_count
-from monai_ima.distributed import by_first, by_sample, is_first, processes, rank
+from monai_ima.distributed import by_first, by_sample, is_first, processes
 from monai_ima.handlers.evaluation_checks import checks_left
 from monai_ima.handlers.evaluation_clean import clean_pass
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
 from monai_ima.handlers.evaluation_progress import Examples, Progress
 from monai_ima.handlers.evaluation_report import report_content, sample_rows, shown_examples
-from monai_ima.handlers.evaluation_samples import SampleList, Samples, fingerprints
+from monai_ima.handlers.evaluation_samples import SampleList, Samples, checked_bounds, fingerprints
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.folder_lock import free_folder, make_and_lock
 from monai_ima.handlers.model_outputs import check_mask, check_single_output, output_kind
@@ -37,25 +37,6 @@ from monai_ima.robustness.measure import Measure, batched, eval_logits
 from monai_ima.robustness.seeds import seeded
 
 _logger = logging.getLogger(__name__)
-
-
-def _share_of(chunk: Samples) -> Samples:
-    """Those of the samples that this process attacks; if there are too few, another one's, too."""
-    start = min(rank(), len(chunk.labels) - 1)
-    return Samples(*(values[start :: processes()] for values in chunk))
-
-
-def _checked_bounds(bounds: object) -> tuple[float, float] | None:
-    """Two numbers or ``None``, whatever a command line made of them."""
-    match bounds:
-        case None:
-            return None
-        case [int() | float() as low, int() | float() as high]:
-            return float(low), float(high)
-    raise ValueError(
-        f"expected bounds to be two numbers, low and high, got {bounds!r}; inputs without bounds "
-        "are told by null in a file, and by '$None' on the command line"
-    )
 
 
 class RobustnessEvaluation:
@@ -129,7 +110,7 @@ class RobustnessEvaluation:
                 eps=checked_levels(levels),
                 norm=get_norm(norm),
                 protocol=get_protocol(protocol),
-                bounds=_checked_bounds(bounds),
+                bounds=checked_bounds(bounds),
                 seed=seed,
                 batch_size=checked_count("batch_size", batch_size, at_least=1),
                 noise_draws=checked_count("noise_draws", noise_draws, at_least=0),
@@ -271,7 +252,7 @@ class RobustnessEvaluation:
             "probabilities": clean.cpu(),
         }
         examples = {}
-        share = _share_of(chunk)
+        share = chunk.of_this_process()
         for norm, measure in self.measures.items():
             own, errors = measure(network, *share)
             _, *found = by_sample(share.places.cpu(), *own.values())

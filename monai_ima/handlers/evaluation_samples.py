@@ -12,6 +12,7 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
 from monai_ima.attacks.base import checked_labels, checked_logits
+from monai_ima.distributed import processes, rank
 from monai_ima.logits import is_single_output, logits_of
 from monai_ima.robustness.statistics import numbered
 
@@ -26,6 +27,11 @@ class Samples(NamedTuple):
     @classmethod
     def cat(cls, parts: Sequence[Samples]) -> Samples:
         return cls(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+    def of_this_process(self) -> Samples:
+        """Those that this process attacks; if there are too few, another one's, too."""
+        start = min(rank(), len(self.labels) - 1)
+        return Samples(*(values[start :: processes()] for values in self))
 
 
 class SampleList:
@@ -116,3 +122,16 @@ def _only(label: object) -> object:
         case [only]:
             return only
     return label
+
+
+def checked_bounds(bounds: object) -> tuple[float, float] | None:
+    """Two numbers or ``None``, whatever a command line made of them."""
+    match bounds:
+        case None:
+            return None
+        case [int() | float() as low, int() | float() as high]:
+            return float(low), float(high)
+    raise ValueError(
+        f"expected bounds to be two numbers, low and high, got {bounds!r}; inputs without bounds "
+        "are told by null in a file, and by '$None' on the command line"
+    )

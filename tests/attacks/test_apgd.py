@@ -5,7 +5,7 @@ import torch
 from linear import exact_distance, linear_model
 
 from monai_ima.attacks import apgd, apgd_targeted
-from monai_ima.attacks.apgd_attack import checkpoint_windows
+from monai_ima.attacks.apgd_ascent import checkpoint_windows
 from monai_ima.losses import logit_scale, soft_margin
 
 ATTACKS = [apgd, apgd_targeted]
