@@ -139,7 +139,8 @@ def check_evaluated_run(
         return
     folder = _run_of(weights)
     check_own(record, weights, folder)
-    names = ("image_size", "crop", "nan_value", "preprocessing", "network_def")
+    names = ["image_size", "crop", "colour", "intensity_range", "nan_value"]
+    names += ["preprocessing", "network_def"]
     now = {name: config.values(name) for name in names if name in config}
     now |= {"bounds": None if bounds is None else [float(end) for end in bounds]}
     bundle = (

@@ -21,7 +21,7 @@ from monai_ima.bundle import (
     say_errors_last,
     summary,
 )
-from monai_ima.data import LoadGreyd
+from monai_ima.data import LoadIntensityd
 from monai_ima.robustness import RobustnessCurve
 
 FILES = ("model.pt", "model_best.pt", "checkpoint.pt", "robustness.csv")
@@ -395,7 +395,7 @@ def test_any_other_word_is_refused(value):
 
 def test_an_error_in_a_loading_process_is_said_in_its_own_words(tmp_path, capsys):
     (tmp_path / "broken.png").write_text("not an image")
-    dataset = Dataset([{"image": str(tmp_path / "broken.png")}], Compose([LoadGreyd("image")]))
+    dataset = Dataset([{"image": str(tmp_path / "broken.png")}], Compose([LoadIntensityd("image")]))
     say_errors_last()
 
     with pytest.raises(RuntimeError, match="worker process") as caught:

@@ -2,7 +2,7 @@
 
 from monai_ima.data.ecg import load_ecg
 from monai_ima.data.fashion_mnist import load_fashion_mnist
-from monai_ima.data.images import CenterSquareCropd, LoadGreyd
+from monai_ima.data.images import CenterSquareCropd, LoadIntensityd, reads_intensities
 from monai_ima.data.listing import list_samples, load_datalist
 from monai_ima.data.moons import load_plane
 from monai_ima.data.sample import Datalist, SampleList
@@ -18,7 +18,7 @@ __all__ = [
     "BatchSampler",
     "CenterSquareCropd",
     "Datalist",
-    "LoadGreyd",
+    "LoadIntensityd",
     "SampleList",
     "SharedBatches",
     "TensorDatalist",
@@ -30,6 +30,7 @@ __all__ = [
     "load_fashion_mnist",
     "load_plane",
     "load_svhn",
+    "reads_intensities",
     "share_of_samples",
     "write_synthetic_ecg",
     "write_synthetic_fashion",

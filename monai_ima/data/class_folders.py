@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_ima.data.images import IMAGE_SUFFIXES
+from monai_ima.data.image_formats import IMAGE_SUFFIXES, is_image
 from monai_ima.data.labels import sorted_names
 from monai_ima.data.sample import SECTIONS, Entry, Listing, section_named
 
@@ -44,12 +44,12 @@ def read_folders(root: Path, patient_pattern: str | None) -> Listing:
     left_out: Counter[str] = Counter()
     sections: dict[str, list[Entry]] = {}
     for section, folders in by_section.items():
-        left_out += _counted(file for file in _files_in(tops[section]) if _is_image(file))
+        left_out += _counted(file for file in _files_in(tops[section]) if is_image(file))
         entries: list[Entry] = []
         for folder in sorted(folders, key=lambda folder: names.index(folder.name)):
             files = list(_files_below(folder))
-            images = sorted(file for file in files if _is_image(file))
-            others = _counted(file for file in files if not _is_image(file))
+            images = sorted(file for file in files if is_image(file))
+            others = _counted(file for file in files if not is_image(file))
             if not images:
                 raise ValueError(
                     f"expected images ({', '.join(IMAGE_SUFFIXES)}) in the class folder {folder}, "
@@ -139,10 +139,6 @@ def _visible(folder: Path) -> Iterator[Path]:
         for path in folder.iterdir()
         if not path.name.startswith(".") and path.name != _UNPACKED_BESIDE
     )
-
-
-def _is_image(file: Path) -> bool:
-    return file.name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _counted(files: Iterator[Path]) -> Counter[str]:

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_ima.data.class_folders import read_folders
-from monai_ima.data.images import IMAGE_SUFFIXES
+from monai_ima.data.image_formats import is_image
 from monai_ima.data.labels import Classes, checked_names, classes_of
 from monai_ima.data.list_checks import (
     check_arguments,
-    check_channels,
     check_class_count,
     check_every_class,
     check_folder,
     check_inside,
     check_paths,
+    read_headers,
 )
 from monai_ima.data.list_file import Columns, read_list
 from monai_ima.data.sample import (
@@ -52,6 +52,7 @@ def load_datalist(
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
     samples_per_class: int | None = None,
     seed: int = 0,
+    check_headers: bool = True,
 ) -> Datalist:
     """List, check and split the images of a classification data set, no patient on two sides.
 
@@ -79,10 +80,12 @@ def load_datalist(
             far as whole patients allow.
         samples_per_class: at most that many training samples per class, drawn after the split.
         seed: what the split and the draw depend on, beside patients and paths.
+        check_headers: whether files are looked at, as :class:`LoadIntensityd` reads them; not what
+            another transform reads.
 
     Raises:
         FileNotFoundError: if ``dataset_dir``, ``datalist`` or a listed image does not exist.
-        ValueError: if the data set is not as described, mixes channel counts, lacks a class in a
+        ValueError: if the data set is not as described, has an unreadable file, lacks a class in a
             section, or has a patient on two sides; the message says what to do.
     """
     root = Path(dataset_dir)
@@ -98,7 +101,9 @@ def load_datalist(
         section: _samples(entries, classes) for section, entries in listing.sections.items()
     }
     paths = [sample.path for samples in sections.values() for sample in samples]
-    _check_files(root, listing, paths, paths, allow_outside=allow_outside, folders=False)
+    _check_files(root, listing, paths, allow_outside=allow_outside)
+    if check_headers:
+        read_headers(root, paths)
     if set(sections) == {"training"}:
         sections = split_by_patient(sections["training"], fractions, seed)
     else:
@@ -126,6 +131,7 @@ def list_samples(
     patient_column: str | None = None,
     split_column: str | None = None,
     allow_outside: bool = False,
+    check_headers: bool = True,
 ) -> SampleList:
     """List and check the samples on which a classifier, trained here or elsewhere, is evaluated.
 
@@ -148,11 +154,12 @@ def list_samples(
         patient_column: that of the patient.
         split_column: that of the section.
         allow_outside: paths in ``datalist`` may leave ``dataset_dir``.
+        check_headers: as for :func:`load_datalist`.
 
     Raises:
         FileNotFoundError: if ``dataset_dir``, ``datalist`` or a listed file does not exist.
         ValueError: if the data set is not as described, is empty, lacks labels, knows the patients
-            of some samples only, or mixes channel counts; the message says what to do.
+            of some samples only, or has an unreadable file; the message says what to do.
     """
     root = Path(dataset_dir)
     check_folder(root)
@@ -177,8 +184,9 @@ def list_samples(
         )
     samples = _samples(_with_patients(chosen, patient_column, listing), known)
     paths = [sample.path for sample in samples]
-    images = [path for path in paths if path.lower().endswith(IMAGE_SUFFIXES)]
-    _check_files(root, listing, paths, images, allow_outside=allow_outside, folders=True)
+    _check_files(root, listing, paths, allow_outside=allow_outside)
+    if check_headers:
+        read_headers(root, [path for path in paths if is_image(root / path)])
     return SampleList(known.names, _items(root, samples), _fingerprint(samples))
 
 
@@ -271,19 +279,10 @@ def _check_complete(listing: Listing, patient: str) -> None:
             )
 
 
-def _check_files(
-    root: Path,
-    listing: Listing,
-    paths: list[str],
-    images: list[str],
-    *,
-    allow_outside: bool,
-    folders: bool,
-) -> None:
+def _check_files(root: Path, listing: Listing, paths: list[str], *, allow_outside: bool) -> None:
     if not listing.of_folders and not allow_outside:
         check_inside(root, paths, listing.source)
-    check_paths(root, paths, listing.source, folders=folders)
-    check_channels(root, images, listing.source)
+    check_paths(root, paths, listing.source)
 
 
 def _samples(entries: list[Entry], classes: Classes) -> list[Sample]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 
@@ -13,21 +16,37 @@ class Normalized(nn.Module):
 
     Args:
         network: takes the normalised inputs.
-        mean: what is subtracted.
-        std: what is divided by.
+        mean: what is subtracted, of all channels or of each.
+        std: what is divided by, of all channels or of each.
 
     Raises:
-        ValueError: if ``std`` is not positive.
+        ValueError: if a ``std`` is not positive, or there are other numbers of means and of stds.
     """
 
-    def __init__(self, network: nn.Module, mean: float = 0.5, std: float = 0.5) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: float | Sequence[float] = 0.5,
+        std: float | Sequence[float] = 0.5,
+    ) -> None:
         super().__init__()
-        if not std > 0:
+        means, stds = (
+            [float(value)] if isinstance(value, int | float) else [float(each) for each in value]
+            for value in (mean, std)
+        )
+        if not min(stds) > 0:
             raise ValueError(f"expected std to be positive, got {std}")
+        if len(means) != len(stds) and 1 not in (len(means), len(stds)):
+            raise ValueError(f"expected a mean and a std of each channel, got {mean} and {std}")
         self.network = network
-        self.mean = mean
-        self.std = std
+        self.mean: Tensor
+        self.std: Tensor
+        # not in the weights' file, whose names stay those of the network
+        self.register_buffer("mean", torch.tensor(means), persistent=False)
+        self.register_buffer("std", torch.tensor(stds), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.network((inputs - self.mean) / self.std)
+        by_channel = (-1, *[1] * (inputs.ndim - 2))
+        mean, std = self.mean.view(by_channel), self.std.view(by_channel)
+        logits: Tensor = self.network((inputs - mean) / std)
         return logits

@@ -131,6 +131,7 @@ LevelsByNorm: TypeAlias = Annotated[dict[Literal["linf", "l2"], Levels], Field(m
 Bounds: TypeAlias = Annotated[
     Sequence[Bound], Field(min_length=2, max_length=2), AfterValidator(_rising)
 ]
+Range: TypeAlias = Literal["minmax", "percentiles"] | Bounds
 Shares: TypeAlias = Annotated[
     Sequence[float], Field(min_length=3, max_length=3), AfterValidator(_whole_split)
 ]

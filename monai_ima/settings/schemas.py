@@ -41,6 +41,7 @@ from monai_ima.settings.fields import (
     PatientPattern,
     PlaneSize,
     Protocol,
+    Range,
     Section,
     Shares,
     number,
@@ -152,7 +153,12 @@ class ListSettings(Schema):
     patient_pattern: PatientPattern | None = text(f"{PATTERN}, or None")
     image_size: ImageSize = text(f"one to three {SIZE}, like [64, 64]")
     crop: Flag = text(FLAG)
-    nan_value: float | None = number("a grey value from 0 to 1, or None", ge=0, le=1)
+    colour: Flag = text(FLAG)
+    intensity_range: Range | None = text(
+        "[low, high] in the units of the files, like [0, 4095], or minmax or percentiles of each image, "
+        "or None: as the kind of file has it"
+    )
+    nan_value: float | None = number("an intensity from 0 to 1, or None", ge=0, le=1)
     num_workers: int = whole(0, 128, "loading processes")
 
 

@@ -84,7 +84,7 @@ def test_a_patient_on_two_sides_of_folders_is_refused(tmp_path):
 def test_pictures_of_all_kinds_are_read_and_the_rest_is_counted(tmp_path, caplog):
     suffixes = ("png", "bmp", "TIF", "tiff", "jpg")
     write(tmp_path, *(f"{name}/1.{suffix}" for name in "AB" for suffix in suffixes))
-    for name in ("A/1.dcm", "A/2.DCM", "B/deep/notes", "B/.hidden", "readme.txt"):
+    for name in ("A/1.doc", "A/2.DOC", "B/deep/notes", "B/.hidden", "readme.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     write(tmp_path, "astray.png", ".cache/C/1.png", "__MACOSX/A/1.png", "A/__MACOSX/1.png")
@@ -93,7 +93,7 @@ def test_pictures_of_all_kinds_are_read_and_the_rest_is_counted(tmp_path, caplog
 
     assert samples.classes == ("A", "B")
     assert len(samples.items) == 10
-    assert "2 .dcm, 1 .png, 1 without a suffix (read are" in caplog.text
+    assert "2 .doc, 1 .png, 1 without a suffix (read are" in caplog.text
 
 
 def test_nothing_is_said_where_all_is_read(tmp_path, caplog):
@@ -114,7 +114,7 @@ def test_pictures_beside_the_folders_alone_are_said(tmp_path, caplog):
     ("paths", "message"),
     [
         (["A/1.png", "B/"], r"in the class folder .*B, got none; add some, remove"),
-        (["A/1.png", "B/1.dcm"], r"in the class folder .*B, got none but 1 .dcm; add some"),
+        (["A/1.png", "B/1.doc"], r"in the class folder .*B, got none but 1 .doc; add some"),
         (["train/A/1.png", "A/1.png"], r"got A, train; rename those of the sections \(train\)"),
         (["train/A/1.png", "Training/A/1.png"], r"got Training, train; rename those of the sect"),
         (["train/1.png", "test/1.png"], r"per class in .*t\w+, got none; sort its images"),
@@ -147,7 +147,9 @@ def test_a_pipe_is_refused_without_being_opened(tmp_path):
     write(tmp_path, "A/1.png", "B/1.png")
     os.mkfifo(tmp_path / "B" / "2.png")
 
-    with pytest.raises(ValueError, match=r"a regular file, got 1 of another kind .*B/2.png"):
+    with pytest.raises(
+        ValueError, match=r"a regular file or a folder, got 1 of another kind .*B/2.png"
+    ):
         list_samples(tmp_path)
 
 

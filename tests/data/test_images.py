@@ -10,7 +10,7 @@ import torch
 from monai.transforms import Compose, EnsureTyped, Resized
 from PIL import Image
 
-from monai_ima.data import CenterSquareCropd, LoadGreyd
+from monai_ima.data import CenterSquareCropd, LoadIntensityd
 from monai_ima.data.images import count_channels
 
 DATA = Path(os.environ.get("MONAI_IMA_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -33,7 +33,7 @@ def noise(*shape):
 
 
 def load(path):
-    return LoadGreyd("image")({"image": str(path)})["image"]
+    return LoadIntensityd("image")({"image": str(path)})["image"]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_other_items_and_the_sample_given_are_left_alone(tmp_path):
     }
     before = dict(sample)
 
-    loaded = LoadGreyd("image")(sample)
+    loaded = LoadIntensityd("image")(sample)
     cropped = CenterSquareCropd("image")(loaded)
 
     assert sample == before
@@ -205,7 +205,7 @@ def test_other_items_and_the_sample_given_are_left_alone(tmp_path):
 def test_the_bundle_s_chain_gives_plain_tensors_in_worker_processes_too(tmp_path):
     chain = Compose(
         [
-            LoadGreyd("image"),
+            LoadIntensityd("image"),
             CenterSquareCropd("image"),
             Resized("image", (8, 8), mode="area"),
             EnsureTyped("image", track_meta=False),
@@ -272,8 +272,15 @@ def test_tiff_values_keep_their_scale(tmp_path, array, options, expected):
             id="16 bits, white is zero",
         ),
         pytest.param(noise(3, 20, 30), {"photometric": "minisblack"}, "got 3; save", id="pages"),
-        pytest.param(GREY.astype(np.float32), {}, "from 0 to 1, got 0 to 200; div", id="floats"),
-        pytest.param(np.full((2, 3), np.nan, np.float32), {}, "got nan to nan", id="NaN"),
+        pytest.param(
+            GREY.astype(np.float32),
+            {},
+            "from 0 to 1, got 0 to 200; say with intensity_range",
+            id="floats",
+        ),
+        pytest.param(
+            np.full((2, 3), np.nan, np.float32), {}, "NaN in 6 of 6; say with nan_value", id="NaN"
+        ),
     ],
 )
 def test_tiff_of_an_unknown_scale_is_refused(tmp_path, array, options, message):
@@ -336,7 +343,7 @@ def test_nan_becomes_what_is_asked_for(tmp_path, nan_value, expected):
     values = np.array([[-100, np.nan, 0], [np.nan, 100, 50]], np.float32)
     path = save_nifti(tmp_path / "image.nii.gz", values)
 
-    image = LoadGreyd("image", nan_value=nan_value)({"image": str(path)})["image"]
+    image = LoadIntensityd("image", nan_value=nan_value)({"image": str(path)})["image"]
 
     assert image[0].tolist() == [[0, expected, 0.5], [expected, 1, 0.75]]
     with pytest.raises(ValueError, match=r"NaN in 2 of 6; say with nan_value what NaN becomes"):
@@ -346,7 +353,7 @@ def test_nan_becomes_what_is_asked_for(tmp_path, nan_value, expected):
 def test_nan_in_a_tiff_of_floats_becomes_what_is_asked_for(tmp_path):
     path = save_tiff(tmp_path / "image.tif", np.array([[0.5, np.nan]], np.float32))
 
-    assert LoadGreyd("image", nan_value=1)({"image": path})["image"].tolist() == [[[0.5, 1.0]]]
+    assert LoadIntensityd("image", nan_value=1)({"image": path})["image"].tolist() == [[[0.5, 1.0]]]
 
 
 @pytest.mark.parametrize("values", [[np.nan, np.nan], [0, np.inf], [np.nan, -np.inf]])
@@ -354,13 +361,13 @@ def test_nothing_but_nan_and_infinity_are_refused_all_the_same(tmp_path, values)
     path = save_nifti(tmp_path / "image.nii", np.array([values], np.float32))
 
     with pytest.raises(ValueError, match="expected finite values"):
-        LoadGreyd("image", nan_value=0)({"image": path})
+        LoadIntensityd("image", nan_value=0)({"image": path})
 
 
 @pytest.mark.parametrize("nan_value", [-0.1, 1.5, np.nan, "0"])
 def test_a_grey_value_for_nan_is_from_0_to_1(nan_value):
-    with pytest.raises(ValueError, match=r"nan_value to be a grey value from 0 to 1.* got"):
-        LoadGreyd("image", nan_value=nan_value)
+    with pytest.raises(ValueError, match=r"nan_value to be an intensity from 0 to 1.* got"):
+        LoadIntensityd("image", nan_value=nan_value)
 
 
 def claims(path, shape):
@@ -393,7 +400,7 @@ def test_a_pipe_is_refused_without_being_opened(tmp_path):
     os.mkfifo(tmp_path / "image.png")
 
     for read in (load, count_channels):
-        with pytest.raises(ValueError, match=r"image.png .*a regular file, got a folder, pipe"):
+        with pytest.raises(ValueError, match=r"image.png .*a regular file, got a pipe"):
             read(tmp_path / "image.png")
 
 
@@ -404,7 +411,7 @@ def test_a_crop_that_drops_most_of_an_image_is_refused(shape):
 
 
 def test_the_image_that_a_crop_would_drop_is_named(tmp_path):
-    loaded = LoadGreyd("image")({"image": save(tmp_path / "wide.png", noise(4, 80))})
+    loaded = LoadIntensityd("image")({"image": save(tmp_path / "wide.png", noise(4, 80))})
 
     with pytest.raises(ValueError, match=r"a quarter of .*wide.png at least, got 5.0% of 4 x 80"):
         CenterSquareCropd("image")(loaded)
@@ -425,3 +432,87 @@ def test_voxels_that_are_said_to_be_elsewhere_are_refused_at_once(tmp_path, name
             ValueError, match=rf"cannot read {path} as .*(vox.offset|NaN|infinity|header says)"
         ):
             read(path)
+
+
+COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.uint8)
+
+
+def test_colour_is_kept_where_it_is_asked_for(tmp_path):
+    path = save(tmp_path / "image.png", COLOURS)
+    image = LoadIntensityd("image", colour=True)({"image": path})["image"]
+
+    np.testing.assert_allclose(image.numpy(), COLOURS.transpose(2, 0, 1) / 255, atol=1e-7)
+
+
+@pytest.mark.parametrize("mode", [None, "RGB", "P"])
+def test_what_is_grey_has_the_same_in_all_three_channels(tmp_path, mode):
+    path = save(tmp_path / "image.png", GREY, mode)
+    image = LoadIntensityd("image", colour=True)({"image": path})["image"]
+
+    np.testing.assert_allclose(image.numpy(), np.stack([GREY / 255] * 3), atol=1e-7)
+
+
+def test_16_bits_are_not_cut_to_8_in_colour(tmp_path):
+    path = save(tmp_path / "image.png", np.array([[1, 256, 65535]], np.uint16))
+    image = LoadIntensityd("image", colour=True)({"image": path})["image"]
+
+    assert image[2, 0].tolist() == pytest.approx([1 / 65535, 256 / 65535, 1], rel=1e-6)
+
+
+def test_that_colour_becomes_grey_is_said_once(tmp_path, caplog):
+    load_grey, path = LoadIntensityd("image"), save(tmp_path / "image.png", COLOURS)
+    for _ in range(2):
+        load_grey({"image": path})
+
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"{path} has 3 channels and becomes grey, as will others; keep colour with --colour true"
+    )
+    load_grey({"image": save(tmp_path / "grey.png", GREY)})
+    LoadIntensityd("image", colour=True)({"image": path})
+    assert len(caplog.records) == 1
+
+
+def test_a_range_in_the_units_of_the_files_becomes_0_to_1(tmp_path):
+    twelve_bits = save(tmp_path / "image.png", np.array([[0, 1365, 4095, 9000]], np.uint16))
+    hounsfield = save_nifti(tmp_path / "image.nii", np.array([[-1000.0, -160, 40, 240, 3000]]))
+
+    for path, ends, expected in (
+        (twelve_bits, [0, 4095], [0, 1 / 3, 1, 1]),
+        (hounsfield, [-160, 240], [0, 0, 0.5, 1, 1]),
+    ):
+        image = LoadIntensityd("image", intensity_range=ends)({"image": path})["image"]
+        assert image.flatten().tolist() == pytest.approx(expected)
+
+
+def test_floats_of_any_scale_are_read_by_a_range(tmp_path):
+    path = save_tiff(tmp_path / "image.tif", np.array([[-2.0, 0, 2, 9]], np.float32))
+    image = LoadIntensityd("image", intensity_range=[-2, 2])({"image": path})["image"]
+
+    assert image.flatten().tolist() == [0, 0.5, 1, 1]
+
+
+def test_the_brightest_voxels_do_not_darken_an_image_scaled_by_percentiles(tmp_path):
+    values = np.linspace(0, 100, 2000, dtype=np.float32).reshape(40, 50)
+    values[0, 0] = 1e5
+    path = save_nifti(tmp_path / "image.nii", values)
+
+    darkened = load(path)
+    image = LoadIntensityd("image", intensity_range="percentiles")({"image": path})["image"]
+
+    assert darkened.median() < 0.001
+    assert image.median() == pytest.approx(0.5, abs=0.01)
+    assert (image.min(), image.max()) == (0, 1)
+
+
+def test_the_full_range_of_8_bits_is_used_where_asked(tmp_path):
+    path = save(tmp_path / "image.png", np.array([[50, 100, 150]], np.uint8))
+    image = LoadIntensityd("image", intensity_range="minmax")({"image": path})["image"]
+
+    assert image.flatten().tolist() == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize("given", [[1], [1, 1], [3, 2], "window", [0, None], ["0", "1"], 5])
+def test_a_range_is_two_rising_numbers_or_a_known_word(given):
+    with pytest.raises(ValueError, match=r"intensity_range to be \[low, high\].* got"):
+        LoadIntensityd("image", intensity_range=given)

@@ -196,7 +196,9 @@ def test_a_pipe_is_refused_without_being_opened(folder):
     listed = write(folder, text("path,class,patient", rows=[("cat/pipe.png", "cat", "1")]))
 
     for read in (list_samples, load_datalist):
-        with pytest.raises(ValueError, match=r"a regular file, got 1 of another kind .*cat/pipe"):
+        with pytest.raises(
+            ValueError, match=r"a regular file or a folder, got 1 of another kind .*cat/pipe"
+        ):
             read(folder, datalist=listed, num_classes=1)
 
 

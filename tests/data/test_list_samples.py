@@ -373,11 +373,6 @@ BAD_INPUT = {
         {},
         r"listed once in \S+list.json, got 1 more often, like B/B-2-1.png",
     ),
-    "mixed channels": (
-        listing((1, {"image": "A/rgb.png"})),
-        {},
-        r"got 1 in 2 of them, like B/B-2-1.png; 3 in 1 of them, like A/rgb.png; convert",
-    ),
     "undeclared label": (
         listing(classes=["A", "C"]),
         {},

@@ -36,7 +36,7 @@ from monai_ima.data import (
     write_synthetic_svhn,
 )
 from monai_ima.data.ecg import load_ecg, load_ecg_beats, write_ecg_beats
-from monai_ima.data.images import LoadGreyd, count_channels
+from monai_ima.data.images import LoadIntensityd, count_channels
 from monai_ima.evaluate_run import evaluate_run, evaluation_workflow
 from monai_ima.evaluation import read_evaluation
 from monai_ima.handlers.checkpoint import read_run_checkpoint
@@ -106,7 +106,7 @@ def nifti(name, *shape):
 def grey(name):
     def read(folder):
         channels = count_channels(folder / name)
-        return channels, LoadGreyd("image")({"image": str(folder / name)})["image"].as_tensor()
+        return channels, LoadIntensityd("image")({"image": str(folder / name)})["image"].as_tensor()
 
     return read
 

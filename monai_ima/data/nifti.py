@@ -1,0 +1,63 @@
+"""NIfTI slices and volumes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import nibabel
+from monai.data import NibabelReader
+from torch import Tensor
+
+from monai_ima.data.image_reading import read_by
+
+_MOST_VOXELS = 2**29  # 2 GB once read: 512 x 512 x 2048
+_MOST_OFFSET = 2**26  # bytes of header and extensions, such as a DICOM header
+_MOST_COMPRESSED = 1032  # times; what deflate can do
+
+
+def read_nifti(path: Path) -> Tensor:
+    """Read a slice ``(1, H, W)`` or a volume ``(1, D, H, W)``, with its axes as stored.
+
+    Raises:
+        ValueError: if it is neither, or its header does not fit the file.
+    """
+    _checked_header(path)
+    image, _ = read_by(NibabelReader(), path)
+    while image.ndim > 2 and image.shape[-1] == 1:  # a slice is often stored as (H, W, 1)
+        image = image[..., 0]
+    if image.ndim not in {2, 3}:
+        raise ValueError(f"expected a slice or a volume, got the shape {tuple(image.shape)}")
+    values: Tensor = image[None]
+    return values
+
+
+def count_components(path: Path) -> int:
+    """Count the channels of a file by its header alone."""
+    header = _checked_header(path)
+    colours = header.get_data_dtype().names or ("grey",)
+    return len(colours) * int(math.prod(header.get_data_shape()[3:]))
+
+
+def _checked_header(path: Path) -> Any:
+    """The header, of a size that the file can have and the memory can take."""
+    volume: Any = nibabel.load(path)
+    header = volume.header
+    shape = header.get_data_shape()
+    if not shape or min(shape) < 1 or math.prod(shape) > _MOST_VOXELS:
+        raise ValueError(f"expected 1 to 2**29 voxels, got the shape {shape} in its header")
+    offset, least = volume.dataobj.offset, header.single_vox_offset
+    needed = offset + math.prod(shape) * header.get_data_dtype().itemsize
+    held = path.stat().st_size * (_MOST_COMPRESSED if path.suffix.lower() == ".gz" else 1)
+    if needed > held:
+        raise ValueError(
+            f"expected {needed:,} bytes as its header says, of which the file can hold {held:,}: it "
+            f"is cut off"
+        )
+    if not least <= offset <= _MOST_OFFSET:  # below, the header would be taken for voxels
+        raise ValueError(
+            f"expected the voxels behind the header, from byte {least} to {_MOST_OFFSET:,}, got "
+            f"vox_offset {offset:,} in its header"
+        )
+    return header

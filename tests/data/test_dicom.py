@@ -1,0 +1,196 @@
+"""DICOM as scanners write it, made by pydicom."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose, Orientationd, Spacingd
+
+from monai_ima.data import LoadIntensityd
+from monai_ima.data.images import count_channels
+
+pydicom = pytest.importorskip("pydicom")
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+SERIES = generate_uid()
+
+
+def write_dicom(path, pixels, **tags):
+    """A file of one frame; tags by their keyword."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    data.SOPInstanceUID = generate_uid()
+    data.SeriesInstanceUID = SERIES
+    data.Rows, data.Columns = pixels.shape[:2]
+    data.SamplesPerPixel = 3 if pixels.ndim == 3 else 1
+    data.PhotometricInterpretation = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
+    if pixels.ndim == 3:
+        data.PlanarConfiguration = 0
+    data.BitsAllocated = data.BitsStored = 8 * pixels.dtype.itemsize
+    data.HighBit = data.BitsStored - 1
+    data.PixelRepresentation = int(pixels.dtype.kind == "i")
+    data.PixelData = pixels.tobytes()
+    for name, value in tags.items():
+        setattr(data, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_series(folder, volume, *, thickness=3.0, names="slice{}.dcm", **tags):
+    """A volume ``(slices, rows, columns)``, the last slice first, as folders often have it."""
+    for number, pixels in enumerate(volume):
+        place = {
+            "InstanceNumber": number + 1,
+            "ImagePositionPatient": [-10.0, -20.0, thickness * number],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "PixelSpacing": [0.5, 0.25],
+        }
+        write_dicom(folder / names.format(len(volume) - number), pixels, **(place | tags))
+    return folder
+
+
+LEVELS = np.arange(6, dtype=np.uint16).reshape(2, 3) * 100
+VOLUME = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
+
+
+def load(path, **options):
+    return LoadIntensityd("image", **options)({"image": str(path)})["image"]
+
+
+def test_a_file_is_upright_and_scaled_by_itself(tmp_path):
+    image = load(write_dicom(tmp_path / "image.dcm", LEVELS))
+
+    assert image.shape == (1, 2, 3)
+    torch.testing.assert_close(
+        image.as_tensor()[0], torch.from_numpy(LEVELS.astype(np.float32)) / 500
+    )
+
+
+def test_a_range_is_in_the_modality_s_units(tmp_path):
+    path = write_dicom(tmp_path / "image.dcm", LEVELS, RescaleSlope=2, RescaleIntercept=-1000)
+
+    image = load(path, intensity_range=[-1000, -200])  # -1000, -800, ..., 0
+
+    assert image.flatten().tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1])
+
+
+def test_what_is_shown_inverted_is_read_as_it_is_shown(tmp_path):
+    path = write_dicom(tmp_path / "image.dcm", LEVELS, PhotometricInterpretation="MONOCHROME1")
+
+    torch.testing.assert_close(
+        load(path).as_tensor()[0], 1 - torch.from_numpy(LEVELS.astype(np.float32)) / 500
+    )
+
+
+def test_a_file_without_suffix_is_known_by_its_first_bytes(tmp_path):
+    assert load(write_dicom(tmp_path / "IM000001", LEVELS)).shape == (1, 2, 3)
+
+
+def test_colour_is_kept_or_becomes_luminance(tmp_path):
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+    path = write_dicom(tmp_path / "image.dcm", colours)
+
+    torch.testing.assert_close(load(path, colour=True).as_tensor(), torch.eye(3).reshape(3, 1, 3))
+    assert load(path).flatten().tolist() == pytest.approx([0.299, 0.587, 0.114])
+    assert count_channels(path) == 3
+
+
+def test_a_series_is_a_volume_in_the_order_of_its_slices(tmp_path):
+    folder = write_series(tmp_path / "series", VOLUME)
+    (folder / "DICOMDIR.txt").write_text("not a slice")
+
+    image = load(folder)
+
+    assert image.shape == (1, 3, 4, 2)
+    expected = torch.from_numpy(VOLUME.astype(np.float32)).movedim(0, -1) / 23
+    torch.testing.assert_close(image.as_tensor()[0], expected)
+    assert count_channels(folder) == 1
+
+
+def test_a_series_knows_where_it_lies(tmp_path):
+    folder = write_series(tmp_path / "series", VOLUME)
+    transform = Compose(
+        [
+            LoadIntensityd("image"),
+            Orientationd("image", axcodes="RAS", labels=None),
+        ]
+    )
+
+    image = transform({"image": folder})["image"]
+
+    assert image.shape == (1, 4, 3, 2)  # right, anterior, superior
+    assert image.pixdim.tolist() == pytest.approx([0.25, 0.5, 3])
+    isotropic = Spacingd("image", pixdim=(0.25, 0.25, 3))({"image": image})["image"]
+    assert isotropic.shape[1:3] == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda folder: write_dicom(folder / "other.dcm", VOLUME[0], SeriesInstanceUID="1.2.3"),
+            "one series in the folder, got 2",
+        ),
+        (
+            lambda folder: write_series(
+                folder, np.zeros((1, 3, 4), np.int16), names="copy{}.dcm", InstanceNumber=2
+            ),
+            "InstanceNumber of its own",
+        ),
+        (
+            lambda folder: write_series(
+                folder,
+                np.zeros((1, 3, 4), np.int16),
+                names="gap{}.dcm",
+                InstanceNumber=9,
+                ImagePositionPatient=[-10.0, -20.0, 24.0],
+            ),
+            "one may be missing",
+        ),
+        (
+            lambda folder: write_series(
+                folder, np.zeros((1, 5, 4), np.int16), names="large{}.dcm", InstanceNumber=9
+            ),
+            "slices of one size",
+        ),
+        (lambda folder: [file.unlink() for file in folder.iterdir()], "one series, got none"),
+    ],
+)
+def test_what_is_no_whole_series_is_rejected(tmp_path, spoil, message):
+    folder = write_series(tmp_path / "series", np.zeros((4, 3, 4), np.int16))
+    spoil(folder)
+
+    with pytest.raises(ValueError, match=rf"cannot read .*series as an image .*{message}"):
+        load(folder)
+
+
+def test_several_frames_in_a_file_are_rejected(tmp_path):
+    path = write_dicom(tmp_path / "image.dcm", LEVELS)
+    data = pydicom.dcmread(path)
+    data.NumberOfFrames, data.PixelData = 2, data.PixelData * 2
+    data.save_as(path)
+
+    with pytest.raises(ValueError, match=r"image.dcm .*one frame a file, got 2; save them"):
+        load(path)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = write_dicom(tmp_path / "image.dcm", LEVELS)
+    path.write_bytes(path.read_bytes()[:-4])
+
+    with pytest.raises(ValueError, match=r"cannot read .*image.dcm as an image"):
+        load(path)
+
+
+def test_without_pydicom_its_extra_is_named(tmp_path, monkeypatch):
+    path = write_dicom(tmp_path / "image.dcm", LEVELS)
+    monkeypatch.setattr(sys.modules["monai_ima.data.dicom"], "_has_pydicom", False)
+
+    for read in (load, count_channels):
+        with pytest.raises(ImportError, match=r"pip install 'monai-ima\[dicom\]'"):
+            read(path)
