@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES, BUNDLES = ROOT / "bundle_sources", ROOT / "bundles"
 # What follows what all trainings share in the bundle's own files.
-TRAINED = {"oct_ima": ["oct_ima"]} | {
+TRAINED = {"oct_ima": ["oct_ima"], "volume_ima": ["oct_ima", "volume_ima"]} | {
     name: ["tensors", name] for name in ("ecg_ima", "fashion_mnist_ima", "moons_ima", "svhn_ima")
 }
 FIRST = {"train.json": ["train"], "evaluate.json": ["report", "evaluate"]}

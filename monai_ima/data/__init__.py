@@ -12,6 +12,7 @@ from monai_ima.data.synthetic_ecg import write_synthetic_ecg
 from monai_ima.data.synthetic_fashion import write_synthetic_fashion
 from monai_ima.data.synthetic_oct import write_synthetic_oct
 from monai_ima.data.synthetic_svhn import write_synthetic_svhn
+from monai_ima.data.synthetic_volumes import write_synthetic_volumes
 from monai_ima.data.tensors import BatchSampler, TensorDatalist, TensorSamples, batches
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "write_synthetic_fashion",
     "write_synthetic_oct",
     "write_synthetic_svhn",
+    "write_synthetic_volumes",
 ]

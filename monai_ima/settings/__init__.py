@@ -28,6 +28,7 @@ from monai_ima.settings.schemas import (
     SmallImageSettings,
     TensorSettings,
     TrainingSettings,
+    VolumeSettings,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "SmallImageSettings",
     "TensorSettings",
     "TrainingSettings",
+    "VolumeSettings",
     "expectation",
     "is_part",
     "names_of",

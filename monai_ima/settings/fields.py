@@ -18,6 +18,7 @@ LARGEST = 1e9  # in input units: beyond, single precision has no finite answers
 _MOST_PIXELS = 2**27  # of one image; four channels of it in single precision are 2 GiB
 PART = "a part of the config: a dictionary with _target_, or an expression"
 GROUP = "a group of parts of the config, a dictionary"
+_AXES = ["AP", "IS", "LR"]
 
 
 def number(what: str, **limits: Any) -> Any:
@@ -64,6 +65,12 @@ def _whole_split(fractions: Sequence[float]) -> Sequence[float]:
     if min(fractions) <= 0 or not math.isclose(sum(fractions), 1):
         raise ValueError
     return fractions
+
+
+def _one_of_each_axis(letters: str) -> str:
+    if sorted(next((pair for pair in _AXES if each in pair), "") for each in letters) != _AXES:
+        raise ValueError(letters)
+    return letters
 
 
 def _not_too_large(sides: Sequence[int]) -> Sequence[int]:
@@ -134,6 +141,10 @@ Bounds: TypeAlias = Annotated[
 Range: TypeAlias = Literal["minmax", "percentiles"] | Bounds
 Shares: TypeAlias = Annotated[
     Sequence[float], Field(min_length=3, max_length=3), AfterValidator(_whole_split)
+]
+Axes: TypeAlias = Annotated[str, AfterValidator(_one_of_each_axis)]
+Spacing: TypeAlias = Annotated[
+    Sequence[Annotated[float, Field(gt=0, le=1000)]], Field(min_length=3, max_length=3)
 ]
 Side: TypeAlias = Annotated[int, Field(ge=1)]
 ImageSize: TypeAlias = Annotated[

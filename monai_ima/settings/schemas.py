@@ -24,6 +24,7 @@ from monai_ima.settings.fields import (
     PATH,
     PATTERN,
     SIZE,
+    Axes,
     Bounds,
     Device,
     Even,
@@ -44,6 +45,7 @@ from monai_ima.settings.fields import (
     Range,
     Section,
     Shares,
+    Spacing,
     number,
     one_of,
     text,
@@ -173,6 +175,15 @@ class OctSettings(TrainingSettings, ListSettings):
     preprocessing: OptionalPart
     augmentation: OptionalPart
     margin_dataset: Part
+
+
+class VolumeSettings(OctSettings):
+    """Of ``volume_ima``."""
+
+    orientation: Axes = text(
+        "three letters, of left or right, anterior or posterior, superior or inferior, like RAS"
+    )
+    spacing: Spacing | None = number("three numbers > 0, in mm, like [1.0, 1.0, 1.5], or None")
 
 
 class TensorSettings(TrainingSettings):
