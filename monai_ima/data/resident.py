@@ -52,16 +52,7 @@ class ResidentSamples(Dataset[dict[str, Any]]):
         }
 
 
-def image_batches(
-    dataset: Dataset[Any],
-    batch_size: int,
-    *,
-    device: torch.device | str,
-    shuffle: bool = False,
-    resident: Resident = "auto",
-    num_workers: int = 0,
-    **kwargs: Any,
-) -> DataLoader:
+class ImageBatches(DataLoader):
     """Batches of samples, from the device where they fit there.
 
     The samples, their order and all that is drawn at random are those of MONAI's ``DataLoader``.
@@ -76,28 +67,42 @@ def image_batches(
             no transform changes at random, they have one shape, and they take at most half of the
             memory that is free. On a CPU nothing would be gained.
         num_workers: processes that load samples, if they are not resident.
-        kwargs: further arguments of MONAI's ``DataLoader``, with which samples are not resident.
+        kwargs: further arguments of MONAI's ``DataLoader``, with which samples are not resident. On
+            a CUDA device memory is pinned by default.
 
     Raises:
         ValueError: if they are to be resident, and cannot be.
     """
-    device = torch.device(device)
-    if resident == "auto":
-        resident = not kwargs and _is_worth_it(dataset, device)
-    if resident and kwargs:
-        raise ValueError(
-            f"expected resident samples to be loaded without {', '.join(kwargs)}; leave that out, or "
-            "set resident to false"
-        )
-    if not resident:
-        pinned = {"pin_memory": device.type == "cuda"} | kwargs
-        return DataLoader(
-            dataset, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers, **pinned
-        )
-    samples = _kept(dataset, device)
-    order = RandomSampler(samples) if shuffle else SequentialSampler(samples)
-    sampler = BatchSampler(order, batch_size, drop_last=False)
-    return DataLoader(samples, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batch_size: int,
+        *,
+        device: torch.device | str,
+        shuffle: bool = False,
+        resident: Resident = "auto",
+        num_workers: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        device = torch.device(device)
+        if resident == "auto":
+            resident = not kwargs and _is_worth_it(dataset, device)
+        if resident and kwargs:
+            raise ValueError(
+                f"expected resident samples to be loaded without {', '.join(kwargs)}; leave that "
+                "out, or set resident to false"
+            )
+        if resident:
+            samples = _kept(dataset, device)
+            order = RandomSampler(samples) if shuffle else SequentialSampler(samples)
+            rows = BatchSampler(order, batch_size, drop_last=False)
+            super().__init__(samples, batch_size=None, sampler=rows, collate_fn=_as_it_is)
+        else:
+            kwargs.setdefault("pin_memory", device.type == "cuda")
+            super().__init__(
+                dataset, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers, **kwargs
+            )
 
 
 # Of each data set by device: a training and its pass over the margins go through the same one.

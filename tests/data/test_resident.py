@@ -5,7 +5,7 @@ import torch
 from monai.data import CacheDataset, DataLoader, MetaTensor
 from monai.transforms import Compose, EnsureTyped, Lambda, RandFlipd, ScaleIntensityd
 
-from monai_ima.data import ResidentSamples, SharedBatches, image_batches, resident, share_of_samples
+from monai_ima.data import ImageBatches, ResidentSamples, SharedBatches, resident, share_of_samples
 
 SAMPLES, BATCH = 11, 4
 
@@ -44,7 +44,7 @@ def test_batches_and_what_is_drawn_between_are_those_of_monai_s_loader(shuffle):
     passes = []
     for options in ({}, {"device": "cpu", "resident": True}):
         torch.manual_seed(3)
-        loader = (image_batches if options else DataLoader)(
+        loader = (ImageBatches if options else DataLoader)(
             cached(), batch_size=BATCH, shuffle=shuffle, **options
         )
         passes.append([(batch, torch.rand(2)) for _ in range(3) for batch in loader])
@@ -58,7 +58,7 @@ def test_batches_and_what_is_drawn_between_are_those_of_monai_s_loader(shuffle):
 def test_what_is_indexed_is_a_plain_tensor():
     data = cached(EnsureTyped("image", track_meta=True))
     assert isinstance(data[0]["image"], MetaTensor)
-    batch = next(iter(image_batches(data, BATCH, device="cpu", resident=True)))
+    batch = next(iter(ImageBatches(data, BATCH, device="cpu", resident=True)))
     assert type(batch["image"]) is torch.Tensor
 
 
@@ -70,7 +70,7 @@ def test_several_processes_take_their_shares_of_the_same_batches(monkeypatch):
         for options in ({"resident": False}, {"resident": True}):
             torch.manual_seed(0)
             shuffled, ordered = (
-                image_batches(cached(), BATCH, device="cpu", shuffle=shuffle, **options)
+                ImageBatches(cached(), BATCH, device="cpu", shuffle=shuffle, **options)
                 for shuffle in (True, False)
             )
             found.append([*SharedBatches(shuffled), *share_of_samples(ordered)])
@@ -80,9 +80,9 @@ def test_several_processes_take_their_shares_of_the_same_batches(monkeypatch):
 
 def test_samples_are_kept_once():
     data, other = cached(), cached()
-    first, second = (image_batches(data, size, device="cpu", resident=True) for size in (2, 3))
+    first, second = (ImageBatches(data, size, device="cpu", resident=True) for size in (2, 3))
     assert first.dataset is second.dataset
-    assert image_batches(other, 2, device="cpu", resident=True).dataset is not first.dataset
+    assert ImageBatches(other, 2, device="cpu", resident=True).dataset is not first.dataset
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def gpu(monkeypatch):
 
 
 def is_resident(data, **options):
-    loader = image_batches(data, BATCH, device="cuda", **options)
+    loader = ImageBatches(data, BATCH, device="cuda", **options)
     assert isinstance(loader.dataset, ResidentSamples) or loader.pin_memory
     return isinstance(loader.dataset, ResidentSamples)
 
@@ -114,7 +114,7 @@ def test_auto_is_for_what_fits_onto_a_gpu_and_is_the_same_in_every_epoch(gpu):
     assert is_resident(cached())
     gpu["bytes"] -= 1
     assert not is_resident(cached())
-    loader = image_batches(cached(), BATCH, device="cpu")
+    loader = ImageBatches(cached(), BATCH, device="cpu")
     assert not isinstance(loader.dataset, ResidentSamples)
     assert not loader.pin_memory
 
@@ -134,4 +134,4 @@ def test_auto_is_for_what_fits_onto_a_gpu_and_is_the_same_in_every_epoch(gpu):
 )
 def test_what_cannot_be_resident_is_rejected(data, options, said):
     with pytest.raises(ValueError, match=said):
-        image_batches(data(), BATCH, device="cpu", resident=True, **options)
+        ImageBatches(data(), BATCH, device="cpu", resident=True, **options)
