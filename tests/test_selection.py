@@ -17,7 +17,7 @@ from monai_ima.selection import EpochCurve, choose
 from monai_ima.selection_report import curves_table, evaluated
 
 TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
-BUNDLES = ("ecg_ima", "fashion_mnist_ima", "moons_ima", "oct_ima", "svhn_ima")
+BUNDLES = ("ecg_ima", "fashion_mnist_ima", "moons_ima", "oct_ima", "svhn_ima", "volume_ima")
 # Levels so large that a model which tells the moons apart falls, and one that cannot does not.
 SETTINGS = {
     "training_samples": 200,

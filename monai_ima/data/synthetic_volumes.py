@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -60,7 +61,8 @@ def write_synthetic_volumes(root: str | Path, *, patients_per_class: int, seed: 
                 values, affine = _scanned(rng, lesion=label == "lesion")
                 number = patient * len(CLASSES) + class_index + 1
                 path = folder / label / f"{label}-{number}.nii.gz"
-                nibabel.save(nibabel.Nifti1Image(values.astype(np.int16), affine), path)
+                image: Any = nibabel.Nifti1Image(values.astype(np.int16), affine)  # type: ignore[no-untyped-call]
+                nibabel.save(image, path)
 
     write_whole(
         root, settings, settings_file=SETTINGS_FILE, kind="a synthetic data set", write=write
@@ -80,7 +82,7 @@ def _scanned(rng: np.random.Generator, *, lesion: bool) -> tuple[Volume, Volume]
     values = _anatomy(place, rng, lesion=lesion)
     values += 0.02 * rng.standard_normal(values.shape)
     flips = np.array(_FLIPS[rng.integers(len(_FLIPS))])
-    values = np.flip(values, np.flatnonzero(flips < 0).tolist())
+    values = np.flip(values, tuple(axis for axis in range(3) if flips[axis] < 0))
     levels = 1000 * rng.uniform(0.6, 1.4) * values  # no unit, as in MR
     return levels, np.diag([*(flips * spacing), 1.0])
 
@@ -91,20 +93,24 @@ def _anatomy(place: Volume, rng: np.random.Generator, *, lesion: bool) -> Volume
     middle = rng.uniform(-2, 2, 3)
     depth = 1 - np.sqrt((((place - _at(middle)) / _at(radii)) ** 2).sum(0))  # below 0: outside
     texture = gaussian_filter(rng.standard_normal(place.shape[1:]), 2)
-    values = 0.1 + 0.4 / (1 + np.exp(-depth * 20)) * (1 + 0.5 * texture / texture.std() * 0.2)
+    values: Volume = 0.1 + 0.4 / (1 + np.exp(-depth * 20)) * (
+        1 + 0.5 * texture / texture.std() * 0.2
+    )
     direction = rng.standard_normal(3)
     direction /= np.linalg.norm(direction)
     target = middle + 0.5 * radii * direction
     if lesion:
         distance = np.sqrt(((place - _at(target)) ** 2).sum(0))
-        return values + 0.6 / (1 + np.exp((distance - rng.uniform(3.5, 5)) * 2))
+        values += 0.6 / (1 + np.exp((distance - rng.uniform(3.5, 5)) * 2))
+        return values
     across = rng.standard_normal(3)
     across -= (across @ direction) * direction
     across /= np.linalg.norm(across)
     offset = place - _at(target)
     along = np.tensordot(across, offset, 1)
     distance = np.sqrt(np.maximum((offset**2).sum(0) - along**2, 0))
-    return values + 0.3 / (1 + np.exp((distance - 1) * 3)) * (depth > 0)
+    values += 0.3 / (1 + np.exp((distance - 1) * 3)) * (depth > 0)
+    return values
 
 
 def _at(vector: Volume) -> Volume:

@@ -57,8 +57,9 @@ def example_figure(
 ) -> Figure:
     """Samples in rows: clean, the perturbation magnified, attacked, with what the model says.
 
-    Of a volume the middle slice is shown. A signal is drawn as lines, attacked over clean, with
-    the perturbation below.
+    Of a volume the three planes through the voxel that is changed most are shown, below one another,
+    and the caption says where it is. A signal is drawn as lines, attacked over clean, with the
+    perturbation below.
 
     Args:
         examples: one or more, of one shape.
@@ -105,6 +106,8 @@ def _caption(row: SubFigure, example: Example, norm: str) -> None:
         distance = f"{example.margin:.3g} ({NORM_NAMES.get(norm, norm)})"
         parts.append("never broken" if math.isinf(example.margin) else f"margin {distance}")
     text = ", ".join(part for part in parts if part).replace("$", r"\$")
+    if example.clean.ndim > 3:
+        text = f"{text}, planes through voxel {_largest_change(example)}"
     if text:
         row.suptitle(textwrap.fill(text, 64), fontsize="small", x=0.02, ha="left", color=GREY)
 
@@ -119,8 +122,9 @@ def _gain(perturbation: NDArray[np.float64], span: float) -> tuple[float, str]:
 
 
 def _image_height(clean: Tensor) -> float:
-    height, width = clean.shape[-2:]
-    return 0.7 + 1.55 * min(max(height / width, 0.4), 2)
+    sides = clean.shape[1:]
+    planes = [sides] if len(sides) == 2 else [_without(sides, axis) for axis in range(3)]
+    return 0.7 + sum(1.55 * min(max(height / width, 0.4), 2) for height, width in planes)
 
 
 def _draw_images(
@@ -131,31 +135,55 @@ def _draw_images(
     after: Verdict,
     bounds: tuple[float, float] | None,
 ) -> None:
-    clean, attacked = (_picture(sample) for sample in (example.clean, example.attacked))
-    low, high = bounds or (clean.min(), clean.max())
+    cleans, attackeds = (_pictures(sample, example) for sample in (example.clean, example.attacked))
+    low, high = bounds or (float(example.clean.min()), float(example.clean.max()))
     span = (high - low) or 1.0
-    gain, magnified = _gain(attacked - clean, span)
-    columns = (
-        ("clean", clean, before),
-        (magnified, (low + high) / 2 + gain * (attacked - clean), ("", "black")),
-        ("attacked", attacked, after),
-    )
-    for axes, (heading, image, (text, color)) in zip(row.subplots(1, 3), columns, strict=True):
-        axes.imshow(np.clip((image - low) / span, 0, 1), cmap="gray", vmin=0, vmax=1)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_title(heading, fontsize="small")
-        axes.set_xlabel(text, fontsize="small", color=color)
-        if heading == "clean":
-            axes.set_ylabel(truth, fontsize="small")
+    gain, magnified = _gain(_changed(example), span)
+    cells = row.subplots(len(cleans), 3, squeeze=False)
+    for place, (clean, attacked) in enumerate(zip(cleans, attackeds, strict=True)):
+        columns = (
+            ("clean", clean, before),
+            (magnified, (low + high) / 2 + gain * (attacked - clean), ("", "black")),
+            ("attacked", attacked, after),
+        )
+        for axes, (heading, image, (text, color)) in zip(cells[place], columns, strict=True):
+            axes.imshow(np.clip((image - low) / span, 0, 1), cmap="gray", vmin=0, vmax=1)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if place == 0:
+                axes.set_title(heading, fontsize="small")
+            if place == len(cleans) - 1:
+                axes.set_xlabel(text, fontsize="small", color=color)
+            if heading == "clean" and place == len(cleans) // 2:
+                axes.set_ylabel(truth, fontsize="small")
 
 
-def _picture(sample: Tensor) -> NDArray[np.float64]:
-    """``(H, W, 3)`` of three channels, else the first as ``(H, W)``; the middle slice of a volume."""
+def _changed(example: Example) -> NDArray[np.float64]:
+    difference = example.attacked.detach().double() - example.clean.detach().double()
+    return difference.cpu().numpy()
+
+
+def _largest_change(example: Example) -> tuple[int, ...]:
+    """Where ``(D, H, W)`` a volume is changed most, its middle where it is not."""
+    size = np.abs(_changed(example)).max(axis=0)
+    if not size.any():
+        return tuple(side // 2 for side in size.shape)
+    return tuple(int(place) for place in np.unravel_index(size.argmax(), size.shape))
+
+
+def _pictures(sample: Tensor, example: Example) -> list[NDArray[np.float64]]:
+    """``(H, W, 3)`` of three channels, else the first as ``(H, W)``; of a volume three planes."""
     values = sample.detach().double().cpu().numpy()
+    planes = [values]
     if values.ndim > 3:
-        values = values[:, values.shape[1] // 2]
-    return np.moveaxis(values, 0, -1) if len(values) == 3 else values[0]
+        where = _largest_change(example)
+        planes = [values.take(place, axis=1 + axis) for axis, place in enumerate(where)]
+    return [np.moveaxis(plane, 0, -1) if len(plane) == 3 else plane[0] for plane in planes]
+
+
+def _without(sides: Sequence[int], axis: int) -> tuple[int, int]:
+    height, width = (side for place, side in enumerate(sides) if place != axis)
+    return height, width
 
 
 def _signal_height(clean: Tensor) -> float:

@@ -12,6 +12,7 @@ from monai_ima.data import (
     write_synthetic_fashion,
     write_synthetic_oct,
     write_synthetic_svhn,
+    write_synthetic_volumes,
 )
 
 OBJECTIVES = ("adv", "ce", "ddn", "iaat", "ima", "mma", "trades")
@@ -31,6 +32,7 @@ OWN = {
     "ecg_ima": {"epoch_size": 64, "evaluation_per_class": 4, "noise_levels": [0.1]},
     "fashion_mnist_ima": IMAGES | {"noise_levels": [0.1]},
     "svhn_ima": IMAGES | {"noise_levels": [0.02]},
+    "volume_ima": {"noise_levels": [0.01], "spacing": [2.0, 2.0, 2.0]},
     "moons_ima": {"training_samples": 60, "noise_levels": [0.1], "plane_interval": 1},
 }
 
@@ -51,6 +53,7 @@ def data(tmp_path_factory):
         "ecg_ima": write_synthetic_ecg(folder / "ecg", patients=12, beats_per_patient=60),
         "fashion_mnist_ima": write_synthetic_fashion(folder / "fashion", training=120, test=60),
         "svhn_ima": write_synthetic_svhn(folder / "svhn", training=120, test=60),
+        "volume_ima": write_synthetic_volumes(folder / "volumes", patients_per_class=5),
     }
 
 

@@ -53,6 +53,7 @@ SMALL_DATA = {
     "oct_ima": "FOLDER",
     "ecg_ima": "data/ecg",
     "fashion_mnist_ima": "$monai_ima.data.write_synthetic_fashion('data/f', training=80, test=20, seed=0)",
+    "volume_ima": "$monai_ima.data.write_synthetic_volumes('data/v', patients_per_class=5, seed=0)",
     "svhn_ima": "$monai_ima.data.write_synthetic_svhn('data/s', training=80, test=20, seed=0)",
 }
 WITHOUT = {  # commands whose inputs a page cannot bring

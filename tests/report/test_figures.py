@@ -197,13 +197,27 @@ def test_three_channels_are_drawn_in_color():
 
 
 @pytest.mark.parametrize("bounds", [(0, 1), None])
-def test_a_volume_shows_its_middle_slice(bounds):
+def test_a_volume_shows_the_planes_through_the_largest_change(bounds):
     example = volume_example("", 0, 0.02)
+    example.attacked[0, 3, 20, 7] = example.clean[0, 3, 20, 7] + 0.4
     figure = example_figure([example], classes=("no", "yes"), norm="l2", bounds=bounds)
-    before, *_ = pictures(figure)
-    middle = example.clean[0, 16].numpy()
-    low, high = bounds or (middle.min(), middle.max())
-    assert before == pytest.approx((middle - low) / (high - low))
+    shown = pictures(figure)
+    assert len(shown) == 9  # clean, change and attacked of three planes
+    clean = example.clean[0].numpy()
+    low, high = bounds or (clean.min(), clean.max())
+    for before, plane in zip(shown[::3], (clean[3], clean[:, 20], clean[:, :, 7]), strict=True):
+        assert before == pytest.approx((plane - low) / (high - low), abs=1e-6)
+    assert any(
+        "planes through voxel (3, 20, 7)" in text.replace("\n", " ") for text in texts(figure)
+    )
+
+
+def test_of_an_unchanged_volume_the_middle_is_shown():
+    volume = torch.rand(1, 6, 8, 10)
+    example = attacked(volume, "", 0, 0.0, 4, seed=0)
+    example.attacked.copy_(volume)
+    before, *_ = pictures(example_figure([example], classes=CLASSES, norm="l2", bounds=(0, 1)))
+    assert before == pytest.approx(volume[0, 3].numpy())
 
 
 def test_an_unchanged_sample_has_no_perturbation():
