@@ -218,8 +218,8 @@ def _table(
         lacking = len(columns) - len(values)
         if lacking < 0 or (lacking and not may_end_early):
             raise ValueError(f"{len(values)} values in line {number} for {len(columns)} columns")
-        values += [""] * lacking
-        row = dict(zip(columns, (value.strip() for value in values), strict=True))
+        cells = [value.strip() for value in values] + [""] * lacking
+        row = dict(zip(columns, cells, strict=True))
         rows.append((row, row))
     return _Rows(columns, {"training": rows} if rows else {}, {})
 
