@@ -63,15 +63,15 @@ def load_datalist(
             these, or that to which the paths in ``datalist`` are relative. Sub-folders of a class
             folder are patients.
         num_classes: how many classes there must be.
-        datalist: ``datalist_file`` of the bundles: nothing to go by the folders; or a CSV file with
-            columns for path, class, patient and, if the split is given, ``split`` ("train" or
+        datalist: ``datalist_file`` of the bundles: nothing to go by the folders; or a table (CSV, TSV,
+            Excel) with columns for path, class, patient and, if the split is given, ``split`` ("train" or
             "training", "val" or "validation", "test"); or a JSON file in MONAI's decathlon form,
             whose items have ``image``, ``label`` (number or class name) and the patient, or with a
             list of such items alone. Training alone is split; a whole split is used as given, in
             its order.
         patient_pattern: regular expression whose group ``patient`` finds the patient in a file's
             name; for class folders without folders of patients.
-        path_column: the CSV's column, or the JSON items' key, that holds the path; by default it is
+        path_column: the table's column, or the JSON items' key, that holds the path; by default it is
             known by its usual names, as are the next three.
         class_column: that of the class.
         patient_column: that of the patient.

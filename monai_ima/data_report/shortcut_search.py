@@ -33,7 +33,7 @@ class Shortcut(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """Balanced: 0.5 is guessing."""
+        """The balanced accuracy, of which 0.5 is guessing."""
         return (self.sensitivity + self.specificity) / 2
 
 

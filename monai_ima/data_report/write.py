@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_ima.counts import checked_count
+from monai_ima.data import Cohort, read_cohort
 from monai_ima.data.list_checks import check_arguments
-from monai_ima.data.listing import read_cohort
-from monai_ima.data.sample import SECTIONS, Cohort, Sections
+from monai_ima.data.sample import SECTIONS, Sections
 from monai_ima.data.split import deal_by_patient, folds_by_patient
 from monai_ima.data_report.facts import image_facts
 from monai_ima.data_report.findings import Finding, Survey, find_all
@@ -73,12 +73,12 @@ def write_datalists(
         nan_value: as for :class:`~monai_ima.data.LoadGreyd`.
         seed: of the split.
         progress: as for :func:`image_facts`.
-        reading: other arguments of :func:`~monai_ima.data.listing.read_cohort`.
+        reading: other arguments of :func:`~monai_ima.data.read_cohort`.
 
     Raises:
         OSError: if a folder or table does not exist, or nothing can be written.
-        ValueError: if the data set is not as described.
-        RejectedError: if the folds and the data set do not fit, or ``output_dir`` has other lists.
+        ValueError: if the data set is not as described, folds are asked for of data that are split,
+            or ``output_dir`` has other lists.
     """
     root, output = Path(dataset_dir), Path(output_dir)
     check_arguments(fractions, None)
