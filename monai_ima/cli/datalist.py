@@ -32,6 +32,12 @@ from monai_ima.errors import RejectedError
 _SETTING = (
     r"(?<![-\w])(patient_pattern|(?:path|class|patient|split)_column|allow_outside|nan_value)\b"
 )
+_OF_VOLUMES = {
+    "image_size": "[32,32,32]",
+    "crop": "false",
+    "network_def": "{'_target_': 'monai_ima.networks.small_cnn', 'num_classes': '@num_classes', "
+    "'spatial_dims': 3}",
+}
 _MARKS = {"problem": "MEND", "warning": "LOOK", "note": "note"}
 
 
@@ -133,6 +139,11 @@ def _in_words_of_the_command(message: str, *, patients_are_known: bool) -> str:
     return message
 
 
+def _quoted(word: str) -> str:
+    """For a shell, as a person would."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
+
+
 def _next_commands(written: WrittenLists, arguments: argparse.Namespace) -> str:
     """How to train with what was written."""
     first = written.lists[0]
@@ -143,17 +154,16 @@ def _next_commands(written: WrittenLists, arguments: argparse.Namespace) -> str:
         "num_classes": len(written.survey.classes),
         "allow_outside": arguments.allow_outside or None,
         "nan_value": arguments.nan_value,
+        **(_OF_VOLUMES if all(len(one.size) > 2 for one in written.survey.facts.values()) else {}),
     }
     words = ["python", "-m", "monai.bundle", "run"]
     for name, value in of_run.items():
         words += [] if value is None else [f"--{name}", str(value).replace("True", "true")]
-    command = shlex.join(words)
+    command = " ".join(map(_quoted, words))
     said = [f"{path}  a MONAI datalist" for path in written.lists]
     if arguments.folds is None:
         return "\n".join([*said, "", command])
-    command = command.replace(
-        shlex.quote(str(first)), f"{shlex.quote(str(first.parent))}/fold_$k.json"
-    )
+    command = command.replace(_quoted(str(first)), f"{_quoted(str(first.parent))}/fold_$k.json")
     numbers = " ".join(map(str, range(arguments.folds)))
     loop = f"for k in {numbers}; do\n  {command} --output_dir runs/fold_$k\ndone"
     return "\n".join([*said, "", loop])

@@ -229,8 +229,8 @@ def _shortcuts(survey: Survey) -> Iterable[Finding]:
         row = (
             shortcut.feature,
             names[shortcut.label],
-            f"{shortcut.sensitivity:.0%}",
-            f"{1 - shortcut.specificity:.0%}",
+            _percent(shortcut.sensitivity),
+            _percent(1 - shortcut.specificity),
             "\n".join(f"{name}: {_distribution(v)}" for name, v in of_class.items() if v),
         )
         rows.append(row)
@@ -268,7 +268,7 @@ _ADVICE = {
     "white border": "Cut white borders off before, or fill them alike in all classes; --crop true cuts "
     "those at the sides of wide images.",
     "channels": _FROM_ONE_SOURCE,
-    "values": _FROM_ONE_SOURCE,
+    "bit depth": _FROM_ONE_SOURCE,
     "file format": _FROM_ONE_SOURCE,
     "spacing": "Resample the volumes of all classes to one spacing.",
 }
@@ -284,7 +284,7 @@ def _features(facts: Sequence[ImageFacts]) -> dict[str, list[Any]]:
         "black border": [one.dark_border for one in facts],
         "white border": [one.white_border for one in facts],
         "channels": [str(one.channels) for one in facts],
-        "values": [one.depth for one in facts],
+        "bit depth": [one.depth for one in facts],
         "file format": [one.format for one in facts],
         "spacing": [str(one.spacing) for one in facts],
     }
@@ -297,7 +297,9 @@ def _distribution(values: Sequence[Any]) -> str:
     if isinstance(values[0], float) and len(counts) > 3:
         low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
         return f"median {middle:.2f} (half of them {low:.2f} to {high:.2f})"
-    shown = [f"{_plain(value)} in {n / len(values):.0%}" for value, n in counts.most_common(3)]
+    shown = [
+        f"{_plain(value)} in {_percent(n / len(values))}" for value, n in counts.most_common(3)
+    ]
     return ", ".join(shown) + (", others" if len(counts) > 3 else "")
 
 
@@ -310,7 +312,7 @@ def _mixed(survey: Survey) -> Iterable[Finding]:
             "Grey and colour images are seldom of one source, and a training refuses them together.",
         ),
         (
-            "kinds of values",
+            "bit depths",
             {s.path: f.depth for s, f in found},
             _OTHER_SCALE,
         ),
@@ -368,7 +370,6 @@ def _dark(survey: Survey) -> Iterable[Finding]:
             "Rescale the values of all files by the same factor (of 12 bits: times 16), or save them as "
             "NIfTI, of which each image is scaled by itself; single dark images may be failed "
             "exposures, to be left out.",
-            names=tuple(sample.path for sample, _ in dark),
             pictures=tuple((sample.path, (sample.path,)) for sample, _ in dark),
         )
 
@@ -491,6 +492,10 @@ def _counted(things: Iterable[object], noun: str) -> str:
 def _few(names: Sequence[str], most: int = 5) -> str:
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _percent(share: float) -> str:
+    return "under 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
 def _plain(value: object) -> str:

@@ -87,9 +87,9 @@ def _files(survey: Survey) -> list[list[str]]:
     for sample, facts in survey.readable:
         by_class[sample.label].append(facts)
     rows: dict[str, Callable[[list[ImageFacts]], str]] = {
-        "width x height": lambda all_: _frequent([_size(one.size) for one in all_]),
+        "size": lambda all_: _frequent([_size(one.size) for one in all_]),
         "channels": lambda all_: _frequent([str(one.channels) for one in all_]),
-        "values": lambda all_: _frequent([one.depth for one in all_]),
+        "bit depth": lambda all_: _frequent([one.depth for one in all_]),
         "darkest to brightest value": _range,
         "file format": lambda all_: _frequent([one.format for one in all_]),
         "spacing in mm": lambda all_: _frequent([_spacing(one.spacing) for one in all_]),
@@ -109,8 +109,18 @@ def _spacing(spacing: tuple[float, ...] | None) -> str:
 
 
 def _range(facts: Sequence[ImageFacts]) -> str:
-    low, high = min(one.lowest for one in facts), max(one.highest for one in facts)
-    return f"{low:.6g} to {high:.6g}"
+    low, highest = min(one.lowest for one in facts), sorted(one.highest for one in facts)
+    said = f"{_plain(low)} to {_plain(highest[-1])}"
+    if highest[0] == highest[-1]:
+        return said
+    middle = highest[len(highest) // 2]
+    return (
+        f"{said}; the brightest of an image: {_plain(highest[0])} and more, median {_plain(middle)}"
+    )
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _frequent(values: Sequence[str], most: int = 4) -> str:

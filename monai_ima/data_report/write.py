@@ -123,7 +123,7 @@ def write_datalists(
         "nan_value": nan_value,
         "seed": seed,
     }
-    made = {name: value for name, value in made.items() if value not in (None, False)}
+    made = {name: value for name, value in made.items() if value is not None and value is not False}
     page = output / PAGE
     html = data_page(survey, findings, name=root.resolve().name, made=made)
     _write_text(page, html)

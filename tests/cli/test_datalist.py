@@ -2,6 +2,8 @@
 
 import shlex
 
+import nibabel
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -84,3 +86,18 @@ def test_names_without_a_patient_lead_to_what_works(folder, capsys):
     assert "--patients each-image" in said
     main(["datalist", str(folder), "--patients", "each-image"])
     assert "LOOK  patients are not known" in capsys.readouterr().out
+
+
+def test_volumes_come_with_the_settings_that_they_need(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number in range(6):
+        path = tmp_path / "volumes" / "AB"[number % 2] / f"A-{number}-1.nii"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).random((6, 5, 4), dtype=np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+
+    main(["datalist", "volumes"])
+
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[words.index("--crop") + 1] == "false"
+    assert "'spatial_dims': 3" in words[words.index("--network_def") + 1]
