@@ -1,5 +1,6 @@
 """Lists as spreadsheets, pandas and other tools write them: read right, or refused by name."""
 
+import datetime
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from monai_ima.data import list_samples, load_datalist
+from monai_ima.data.spreadsheet import _text
 
 SPLIT = {"1": "train", "2": "val", "3": "test"}
 PATHS = [f"{name}/{patient}.png" for name in ("cat", "Müller, dog") for patient in SPLIT]
@@ -109,6 +111,22 @@ def test_a_workbook_is_read_as_its_csv_would_be(folder, caplog):
 
     assert sections(datalist) == EXPECTED
     assert "the sheet 'Tabelle1' is read; not read: Tabelle2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (2.0, "2"),
+        (2.5, "2.5"),
+        (7, "7"),
+        (None, ""),
+        (" a ", "a"),
+        (datetime.datetime(2026, 1, 31), "2026-01-31"),
+        (datetime.datetime(2026, 1, 31, 8), "2026-01-31 08:00:00"),
+    ],
+)
+def test_cells_are_written_as_a_person_would(cell, text):
+    assert _text(cell) == text
 
 
 def test_cells_of_a_workbook_that_are_missing_are_empty(folder):

@@ -69,3 +69,16 @@ def test_few_patients_are_no_proof_however_many_images():
 def test_one_class_or_none_is_told_by_nothing():
     assert shortcuts({"depth": ["8", "16"]}, [0, 0], ["a", "b"]) == []
     assert shortcuts({"depth": []}, [], []) == []
+
+
+def test_what_is_known_of_a_patient_does_not_help_with_the_others():
+    """Half of class 1 share a value; all else is one patient's own, in both of its images."""
+    labels, patients = cohort(40, 2, 2)
+    code = [
+        "shared" if label == 1 and int(patient) % 4 == 1 else patient
+        for label, patient in zip(labels, patients, strict=True)
+    ]
+
+    (found,) = shortcuts({"device": code}, labels, patients)
+
+    assert found[1:4] == (1, 0.5, 1.0)
