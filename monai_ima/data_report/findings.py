@@ -426,7 +426,8 @@ def _few_patients(survey: Survey) -> Iterable[Finding]:
 
 
 def _unequal_classes(survey: Survey) -> Iterable[Finding]:
-    counts = Counter(sample.label for sample in survey.samples)
+    counts = dict.fromkeys(range(len(survey.classes)), 0)
+    counts |= Counter(sample.label for sample in survey.samples)
     largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     if counts[largest] > _UNEQUAL * counts[smallest]:
         names = survey.classes

@@ -263,6 +263,18 @@ def test_a_class_without_images_in_a_section_is_a_problem(tmp_path):
     assert not written.lists
 
 
+@pytest.mark.parametrize("leave_out", [False, True])
+def test_where_nothing_can_be_read_there_is_still_a_report(tmp_path, leave_out):
+    folder = write_set(tmp_path / "study", patients=3)
+    for path in folder.glob("*/*"):
+        path.write_bytes(b"")
+
+    written = write_datalists(folder, tmp_path / "out", leave_out_unreadable=leave_out)
+
+    assert "6 files that cannot be read" in written.page.read_text()
+    assert not written.lists
+
+
 def test_mixed_channels_and_depths_are_found(folder, tmp_path):
     Image.open(folder / "A" / "A-1-0.png").convert("RGB").save(folder / "A" / "A-1-0.png")
     deep = np.asarray(picture(1), dtype=np.uint16) * 257
