@@ -18,6 +18,7 @@ pydicom, _has_pydicom = optional_import("pydicom")
 
 _NEEDED = [  # of a header, for what is looked at here
     "BitsAllocated",
+    "BitsStored",
     "Columns",
     "ImageOrientationPatient",
     "ImagePositionPatient",
@@ -40,11 +41,15 @@ class DicomImage(NamedTuple):
             modality's units (Hounsfield of CT), or ``(3, rows, columns)`` of a colour picture.
         inverted: low values are shown bright.
         largest: the largest level of a colour picture; None where levels have no end of their own.
+        bits: of a level in the file.
+        spacing: of the values along each axis in mm; None where the file does not say it.
     """
 
     values: Tensor
     inverted: bool
     largest: float | None
+    bits: int
+    spacing: tuple[float, ...] | None
 
 
 def read_dicom(path: Path) -> DicomImage:
@@ -65,11 +70,17 @@ def read_dicom(path: Path) -> DicomImage:
         warnings.filterwarnings("ignore", message="PydicomReader: ImageOrientationPatient")
         warnings.filterwarnings("ignore", message="Failed to read")  # what is beside the slices
         image, _ = read_by(PydicomReader(swap_ij=False), path)
-    if first.get("SamplesPerPixel", 1) > 1:
-        levels = float(2**first.BitsAllocated - 1)
-        return DicomImage(image.movedim(-1, 0), inverted=False, largest=levels)
-    inverted = first.get("PhotometricInterpretation") == "MONOCHROME1"
-    return DicomImage(image[None], inverted=inverted, largest=None)
+    colour, placed = (
+        first.get("SamplesPerPixel", 1) > 1,
+        first.get("ImagePositionPatient") is not None,
+    )
+    return DicomImage(
+        image.movedim(-1, 0) if colour else image[None],
+        inverted=first.get("PhotometricInterpretation") == "MONOCHROME1",
+        largest=float(2**first.BitsAllocated - 1) if colour else None,
+        bits=int(first.get("BitsStored") or first.BitsAllocated),
+        spacing=tuple(image.pixdim.tolist()[: 2 if colour else image.ndim]) if placed else None,
+    )
 
 
 def count_samples(path: Path) -> int:

@@ -10,12 +10,11 @@ import numpy.typing as npt
 from monai.data import ImageReader, MetaTensor
 from monai.transforms.io.array import switch_endianness
 from monai.utils import ImageMetaKey
-from torch import Tensor
 
 
 def read_by(
     reader: ImageReader, path: Path, dtype: npt.DTypeLike = np.float32
-) -> tuple[Tensor, dict[str, Any]]:
+) -> tuple[MetaTensor, dict[str, Any]]:
     """What MONAI's ``LoadImage`` makes of a file, by the one reader that is given.
 
     ``LoadImage`` makes a reader of every kind for itself as well, some of which complain of what they
@@ -33,5 +32,5 @@ def read_by(
     meta = switch_endianness(meta, "<")
     meta[ImageMetaKey.FILENAME_OR_OBJ] = str(path)
     values = switch_endianness(np.asarray(values).astype(dtype, copy=False), "<")
-    image: Tensor = MetaTensor.ensure_torch_and_prune_meta(values, dict(meta))
+    image: MetaTensor = MetaTensor.ensure_torch_and_prune_meta(values, dict(meta))
     return image, meta

@@ -90,6 +90,7 @@ class LoadIntensityd(MapTransform):
 
     def _intensities(self, path: Path) -> Tensor:
         inverted, largest = False, None
+        values: Tensor
         match kind_of(path):
             case "picture":
                 self._say_colour(path, count_bands(path))
@@ -97,10 +98,13 @@ class LoadIntensityd(MapTransform):
             case "nifti":
                 values = self._in_channels(read_nifti(path), path)
             case "dicom":
-                values, inverted, largest = read_dicom(path)
-                values = self._in_channels(values, path)
-        image = scaled(values, self.intensity_range, largest=largest, nan_value=self.nan_value)
-        return 1 - image if inverted else image
+                image = read_dicom(path)
+                inverted, largest = image.inverted, image.largest
+                values = self._in_channels(image.values, path)
+        intensities = scaled(
+            values, self.intensity_range, largest=largest, nan_value=self.nan_value
+        )
+        return 1 - intensities if inverted else intensities
 
     def _in_channels(self, values: Tensor, path: Path) -> Tensor:
         """As many channels as are wanted."""

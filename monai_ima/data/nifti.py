@@ -24,6 +24,7 @@ def read_nifti(path: Path) -> Tensor:
         ValueError: if it is neither, or its header does not fit the file.
     """
     _checked_header(path)
+    image: Tensor
     image, _ = read_by(NibabelReader(), path)
     while image.ndim > 2 and image.shape[-1] == 1:  # a slice is often stored as (H, W, 1)
         image = image[..., 0]

@@ -40,8 +40,8 @@ def read_picture(path: Path, *, colour: bool) -> tuple[Tensor, float]:
     # (H, W), not MONAI's (W, H)
     reader = PILReader(converter=_in_colour if colour else _in_grey, reverse_indexing=False)
     # another type than any that PIL has, or memory that is read-only would be handed on
-    levels, meta = read_by(reader, path, np.float64)
-    levels = levels.float()
+    read, meta = read_by(reader, path, np.float64)
+    levels: Tensor = read.float()
     mode = meta["mode"]
     largest = 1 if mode == "F" else 65535 if mode.startswith("I") else 255  # "I;16", or "I"
     if levels.ndim > 2:  # (H, W, 3)

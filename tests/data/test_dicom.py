@@ -194,3 +194,14 @@ def test_without_pydicom_its_extra_is_named(tmp_path, monkeypatch):
     for read in (load, count_channels):
         with pytest.raises(ImportError, match=r"pip install 'monai-ima\[dicom\]'"):
             read(path)
+
+
+def test_the_data_report_says_what_dicom_says_of_itself(tmp_path):
+    from monai_ima.data_report.reading import ImageReader
+
+    series = ImageReader()(write_series(tmp_path / "series", VOLUME))
+    xray = ImageReader()(write_dicom(tmp_path / "xray.dcm", LEVELS, BitsStored=12, HighBit=11))
+
+    assert (series.format, series.depth, series.spacing) == ("DICOM", "16 bits", (0.5, 0.25, 3.0))
+    assert (series.lowest, series.highest, series.grey.shape) == (0, 23, (3, 4, 2))
+    assert (xray.depth, xray.spacing, xray.highest) == ("12 bits", None, 500)
