@@ -24,7 +24,9 @@ def _process(rank, folder):
     read, of_files = [], content._of_files
     content._of_files = lambda image: read.append(image) or of_files(image)
     items = [{"image": str(path), "id": path.name, "label": 0} for path in sorted(folder.iterdir())]
-    datalist = SimpleNamespace(training=items[2:], validation=items[:1], test=items[1:2], classes="A")
+    datalist = SimpleNamespace(
+        training=items[2:], validation=items[:1], test=items[1:2], classes="A"
+    )
     record = RunRecord.of({"seed": 1}, {}, datalist)
     found = {"reads": len(read), "run": record.run, "identity": record.identity}
     datalist.test = [{"image": str(folder / "missing"), "id": "missing", "label": 0}] * (1 - rank)
