@@ -1,5 +1,6 @@
 """Data sets as MONAI datalists or as tensors: which samples, how they are split and read."""
 
+from monai_ima.data.content import hash_of_item
 from monai_ima.data.ecg import load_ecg
 from monai_ima.data.fashion_mnist import load_fashion_mnist
 from monai_ima.data.images import CenterSquareCropd, LoadGreyd
@@ -29,6 +30,7 @@ __all__ = [
     "TensorDatalist",
     "TensorSamples",
     "batches",
+    "hash_of_item",
     "list_samples",
     "load_datalist",
     "load_ecg",
