@@ -46,3 +46,12 @@ def test_training_step_table_is_that_of_the_result_file():
     assert page[start:].startswith(
         script["cost_table"](json.loads(path.read_text())["rows"]) + "\n"
     )
+
+
+@pytest.mark.parametrize("table", ["strength", "margins"])
+def test_precision_tables_are_those_of_the_result_file(table):
+    script = runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "precision.py"))
+    report = json.loads((ROOT / "results" / "benchmarks" / "precision.json").read_text())
+    page = (ROOT / "docs" / "speed.md").read_text()
+    start = page.index(f"<!-- {table} -->\n") + len(f"<!-- {table} -->\n")
+    assert page[start:].startswith(script[f"{table}_table"](report["rows"]) + "\n")

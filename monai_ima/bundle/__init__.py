@@ -1,7 +1,7 @@
 """What a bundle's config asks for before and after a run, so that no Python is in a bundle."""
 
 from monai_ima.bundle.checks import build, check_network, check_settings, check_single_process
-from monai_ima.bundle.config_values import flag, given
+from monai_ima.bundle.config_values import flag, flag_or_auto, given
 from monai_ima.bundle.last_words import say_errors_last
 from monai_ima.bundle.run_folder import (
     begin_run,
@@ -25,6 +25,7 @@ __all__ = [
     "evaluation_summary",
     "first_epoch",
     "flag",
+    "flag_or_auto",
     "given",
     "is_restarted",
     "open_folder",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from monai_ima.effective_config import current_resolver
 
@@ -42,3 +42,12 @@ def flag(name: str, value: object) -> bool:
     if word not in ("true", "false"):
         raise ValueError(f"expected {name} to be true or false, got {value!r}")
     return word == "true"
+
+
+def flag_or_auto(name: str, value: object) -> bool | Literal["auto"]:
+    """A setting that is true, false, or ``"auto"``: as it fits.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    return "auto" if value == "auto" else flag(name, value)

@@ -6,6 +6,7 @@ from monai_ima.data.fashion_mnist import load_fashion_mnist
 from monai_ima.data.images import CenterSquareCropd, LoadGreyd
 from monai_ima.data.listing import list_samples, load_datalist
 from monai_ima.data.moons import load_plane
+from monai_ima.data.resident import ImageBatches, ResidentSamples
 from monai_ima.data.sample import Datalist, SampleList
 from monai_ima.data.shares import SharedBatches, share_of_samples
 from monai_ima.data.svhn import load_svhn
@@ -19,7 +20,9 @@ __all__ = [
     "BatchSampler",
     "CenterSquareCropd",
     "Datalist",
+    "ImageBatches",
     "LoadGreyd",
+    "ResidentSamples",
     "SampleList",
     "SharedBatches",
     "TensorDatalist",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -26,13 +27,16 @@ class RobustTrainer(SupervisedTrainer):
     training datalist. The mean of the loss and of each term of the objective over an epoch are put
     into ``engine.state.metrics`` as ``train_<name>``, where MONAI's handlers find them.
 
-    With ``amp`` the network runs in mixed precision, on a GPU with a gradient scaler; attacks stay
-    in float32.
+    With ``amp`` the clean and the noisy samples pass through the network in mixed precision, of the
+    ``dtype`` in ``amp_kwargs``; attacks stay in float32. Gradients are scaled in float16 on a GPU, in
+    which they underflow, and not in bfloat16, whose range is that of float32.
 
     In several processes, see :mod:`monai_ima.distributed`, the network is to be a
     :class:`~monai_ima.networks.DistributedNetwork` and the data loader a
     :class:`~monai_ima.data.SharedBatches`: a step is then that of one process which has the whole
     batch, and so are the means.
+
+    Batches stay whole, unless there is ``postprocessing`` or ``decollate`` asks for samples one by one.
 
     Args:
         objective: the training method, see :class:`~monai_ima.objectives.Objective`.
@@ -41,17 +45,23 @@ class RobustTrainer(SupervisedTrainer):
 
     Raises:
         TypeError: if network or data loader are those of one process where there are several.
-        ValueError: if one of the arguments without a meaning is given.
+        ValueError: if one of the arguments without a meaning is given, or ``amp`` where torch has no
+            such mixed precision.
     """
 
     def __init__(self, *, objective: Objective, **kwargs: Any) -> None:
         for name in ("loss_function", "inferer", "iteration_update", "compile"):
             if kwargs.get(name):
                 raise ValueError(f"RobustTrainer takes an objective, not {name}; leave {name} out")
+        if kwargs.get("amp"):
+            _check_autocast(torch.device(kwargs["device"]), kwargs.get("amp_kwargs") or {})
         if processes() > 1:
             _check_shared(kwargs["network"], kwargs["train_data_loader"])
-            if not kwargs.get("postprocessing"):  # what batches are taken apart for
+            if not kwargs.get("postprocessing"):
                 kwargs["decollate"] = False
+        # What postprocessing needs: to take a batch apart, the host waits for each of its numbers.
+        kwargs.setdefault("decollate", bool(kwargs.get("postprocessing")))
+        kwargs.setdefault("non_blocking", True)  # from pinned memory
         self.objective = objective
         kwargs.setdefault("prepare_batch", _PrepareIndexedBatch({"index": "index"}))
         kwargs["train_handlers"] = kwargs.get("train_handlers") or ()
@@ -65,10 +75,17 @@ class RobustTrainer(SupervisedTrainer):
 
     def run(self) -> None:  # type: ignore[override]  # as MONAI's own
         """Train, from the epoch that the state is in."""
-        use_scaler = self.amp and self.state.device.type == "cuda"
-        scaler = torch.amp.GradScaler("cuda") if use_scaler else None
+        scaler = torch.amp.GradScaler("cuda") if self._underflows() else None
         self.scaler = scaler  # type: ignore[assignment]  # MONAI names its deprecated alias
         Workflow.run(self)  # the trainer's own run would make CUDA's scaler on any device
+
+    def _underflows(self) -> bool:
+        """Whether gradients are of a type in which small ones are zero."""
+        device = self.state.device.type
+        if not self.amp or device != "cuda":
+            return False
+        dtype = self.amp_kwargs.get("dtype") or torch.get_autocast_dtype(device)
+        return bool(dtype == torch.float16)
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Any]:
         """One batch: the objective's loss, its gradient, a step of the optimizer."""
@@ -133,6 +150,21 @@ class _PrepareIndexedBatch(PrepareBatchExtraInput):
                 f"datalist, got {', '.join(map(str, batchdata))}; add the index to each sample"
             )
         return super().__call__(batchdata, *args, **kwargs)
+
+
+def _check_autocast(device: torch.device, options: Mapping[str, Any]) -> None:
+    """Reject a mixed precision that torch does not have: of some it warns, and goes on without."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            torch.autocast(device.type, **options)
+    except (RuntimeError, UserWarning) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(
+            f"expected amp on a device for which torch has mixed precision in "
+            f"{options.get('dtype') or 'its default type'}, got {device} ({said}); leave amp out, or "
+            "choose another device"
+        ) from error
 
 
 def _check_shared(network: object, data_loader: object) -> None:

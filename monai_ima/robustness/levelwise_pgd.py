@@ -81,9 +81,11 @@ def levelwise_pgd(
     broken_at, index, device = broken_at.cpu().clone(), index.to(inputs.device), inputs.device
     robust_at, attempt = torch.zeros_like(broken_at), torch.zeros_like(broken_at)
     left = torch.full_like(broken_at, steps)
+    whole = fixed_shape(inputs)
     block = partial(
         _block,
-        steps=_STEPS_OF_A_BLOCK if fixed_shape(inputs) else 1,
+        steps=_STEPS_OF_A_BLOCK if whole else steps + 1,
+        whole=whole,
         losses=tuple(losses),
         norm=norm,
         bounds=bounds,
@@ -155,11 +157,14 @@ def _block(
     left: Tensor,
     *,
     steps: int,
+    whole: bool,
     losses: tuple[Loss, ...],
     norm: Norm,
     bounds: Bounds | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Some steps of each row's climb, which ends where it is misclassified or has none left.
+
+    The block ends after ``steps``, or, unless it is to be a ``whole`` one, with the first row's climb.
 
     Returns:
         The iterates ``(N, *)``, where the climb ended or goes on; ``(N,)`` bool where it is
@@ -183,4 +188,6 @@ def _block(
         )
         iterate = torch.where(per_sample(over, iterate), iterate, moved)
         left = left - (~over).long()
+        if not whole and over.any():
+            break
     return iterate, crossed, over, left

@@ -124,6 +124,10 @@ def _parts(value: object) -> object:
 
 
 Flag: TypeAlias = Annotated[bool, BeforeValidator(_word)]
+FlagOrAuto: TypeAlias = Annotated[
+    bool | Literal["auto"],
+    BeforeValidator(lambda value: value if value == "auto" else _word(value)),
+]
 Level: TypeAlias = Annotated[float, Field(ge=0, le=LARGEST)]
 Bound: TypeAlias = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Levels: TypeAlias = Annotated[Sequence[Level], Field(min_length=1), AfterValidator(_increasing)]
@@ -163,5 +167,6 @@ PATH = "a path (of a name that is a number, ./2024)"
 COLUMN = "the name of a column, as text, or None: known by its name"
 SIZE = f"whole numbers of pixels >= 1, at most {_MOST_PIXELS} pixels together"
 FLAG = "true or false"
+FLAG_OR_AUTO = "true, false or auto"
 ALL = "all there are"
 PATTERN = "a regular expression with a group (?P<patient>...)"

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from monai_ima.attacks.forms import Form
 from monai_ima.data.ecg.split import PROTOCOLS as SPLITS
 from monai_ima.data.moons import PlaneShape
 from monai_ima.data.tensors import Sampling
@@ -15,6 +16,7 @@ from monai_ima.settings.fields import (
     BOUNDS,
     COLUMN,
     FLAG,
+    FLAG_OR_AUTO,
     LARGEST,
     LEVELS,
     LEVELS_BY_NORM,
@@ -28,6 +30,7 @@ from monai_ima.settings.fields import (
     Device,
     Even,
     Flag,
+    FlagOrAuto,
     Group,
     ImageSize,
     Levels,
@@ -69,6 +72,7 @@ class RunSettings(Schema):
     eval_steps: int | None = whole(1, MOST_STEPS, "attack steps", none="the protocol's own")
     eval_restarts: int | None = whole(1, 10_000, "random starts", none="the protocol's own")
     batch_size: int = whole(1, MOST_SAMPLES, "samples")
+    loop_form: Form = one_of(*get_args(Form))
     network_def: Part
     network: Part
     imports: list[Any] = text("a list of expressions")
@@ -103,6 +107,7 @@ class TrainingSettings(RunSettings):
     val_interval: int = whole(0, MOST_EPOCHS, "epochs; 0: after the last one only")
     robust_interval: int = whole(0, MOST_EPOCHS, "epochs; 0: after the last one only")
     keep_interval: int = whole(0, MOST_EPOCHS, "epochs; 0: none is kept")
+    amp: Flag = text(FLAG)
     optimizer: Part
     datalist: Part
     objective: Part
@@ -164,6 +169,7 @@ class OctSettings(TrainingSettings, ListSettings):
     )
     samples_per_class: int | None = whole(1, MOST_SAMPLES, "samples", none=ALL)
     cache_rate: float = number("a number from 0 to 1, the share kept in memory", ge=0, le=1)
+    resident: FlagOrAuto = text(FLAG_OR_AUTO)
     preprocessing: OptionalPart
     augmentation: OptionalPart
     margin_dataset: Part

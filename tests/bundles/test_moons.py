@@ -5,7 +5,11 @@ import json
 import pytest
 import torch
 from bundle_run import ROOT, run_bundle
+from monai.bundle import create_workflow
 from PIL import Image
+
+from monai_ima.attacks import loop_form
+from monai_ima.attacks.forms import fixed_shape
 
 TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
 EVALUATE = TRAIN.with_name("evaluate.json")
@@ -23,6 +27,18 @@ SMALL = {
 
 def run(folder, *configs, **overrides):
     return run_bundle(TRAIN, *configs, **SMALL | {"output_dir": folder} | overrides)
+
+
+@pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
+@pytest.mark.parametrize("configs", [[TRAIN], [TRAIN, EVALUATE]])
+def test_the_form_of_attacks_is_that_of_the_setting(configs, tmp_path):
+    if EVALUATE in configs:
+        assert run(tmp_path, max_epochs=1).returncode == 0
+    with loop_form("auto"):
+        for form in ("fixed", "shrinking"):
+            settings = SMALL | {"output_dir": str(tmp_path), "loop_form": form}
+            create_workflow(config_file=list(map(str, configs)), workflow_type="train", **settings)
+            assert fixed_shape(torch.zeros(1)) == (form == "fixed")
 
 
 def test_run_draws_the_plane_and_is_evaluated(tmp_path):

@@ -155,6 +155,34 @@ def test_paper_setting_runs_small(images, tmp_path):
     assert "network.layer4.1.conv2.weight" in names
 
 
+def test_where_the_images_lie_changes_nothing(images, tmp_path):
+    options = {"delta": 0.005, "robust_interval": 0, "noise_levels": [0, 0.01]}
+    for name, resident, epochs in (
+        ("loaded", False, 2),
+        ("resident", True, 2),
+        ("broken", True, 1),
+    ):
+        ended = run(tmp_path / name, images, resident=resident, max_epochs=epochs, **options)
+        assert ended.returncode == 0, ended.stderr
+    ended = run(tmp_path / "broken", images, resident=True, resume=True, **options)
+    assert ended.returncode == 0, ended.stderr
+    loaded, *others = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["objects"]
+        for name in ("loaded", "resident", "broken")
+    )
+    assert all(same(loaded, other) for other in others)
+
+
+def test_images_that_cannot_lie_on_the_device_are_rejected_before_an_earlier_run_is_moved(
+    images, tmp_path
+):
+    (tmp_path / "model.pt").write_text("good")
+    flip = "{'_target_': 'RandFlipd', 'keys': 'image'}"
+    ended = run(tmp_path, images, resident=True, augmentation=flip)
+    assert "set resident to false, or leave augmentation out" in stopped(ended)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
 @pytest.mark.slow
 def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path):
     straight, broken = tmp_path / "straight", tmp_path / "broken"

@@ -149,6 +149,36 @@ def test_amp_is_for_training_and_not_for_the_attack(network, amp):
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
 
 
+@pytest.mark.parametrize(
+    ("device", "dtype", "is_scaled"),
+    [
+        ("cpu", torch.bfloat16, False),
+        ("cuda", torch.bfloat16, False),
+        ("cuda", torch.float16, True),
+        ("cuda", None, True),  # torch's own choice
+    ],
+)
+def test_gradients_are_scaled_where_they_underflow(network, monkeypatch, device, dtype, is_scaled):
+    kwargs = {"dtype": dtype} if dtype else {}
+    engine = trainer(network, samples(4), batch_size=2, amp=True, amp_kwargs=kwargs)
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device: f"for {device}")
+    monkeypatch.setattr("monai.engines.workflow.Workflow.run", lambda self: None)
+    engine.state.device = torch.device(device)
+    engine.run()
+    assert engine.scaler == ("for cuda" if is_scaled else None)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "said"),
+    [("meta", torch.bfloat16, "got meta"), ("cpu", torch.float64, r"in torch.float64, got cpu")],
+)
+def test_a_mixed_precision_that_torch_has_not_is_rejected(network, device, dtype, said):
+    options = {"train_data_loader": [], "network": network, "max_epochs": 1, "optimizer": None}
+    options |= {"amp": True, "amp_kwargs": {"dtype": dtype}}
+    with pytest.raises(ValueError, match=f"expected amp on a device.*{said}.*leave amp out"):
+        RobustTrainer(objective=CrossEntropy(), device=torch.device(device), **options)
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_step(network):
     data = samples(6)
     data[5]["image"] = torch.full(SHAPE, torch.nan)
@@ -161,6 +191,17 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(network):
     assert len(weights) == 3
     assert torch.equal(network[1].weight, weights[2])
     assert not torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [({}, dict), ({"decollate": True}, list), ({"postprocessing": lambda sample: sample}, list)],
+)
+def test_batches_are_taken_apart_where_that_is_asked_for(network, options, kind):
+    engine = trainer(network, samples(4), batch_size=2, **options)
+    engine.run()
+    assert type(engine.state.output) is kind
+    assert "train_loss_clean" in engine.state.metrics
 
 
 def test_a_batch_without_index_is_refused_by_that_name(network):

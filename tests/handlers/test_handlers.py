@@ -186,7 +186,8 @@ def drawn(seed, epochs, *, after=0, noise=0):
     )
 
     def note(engine):
-        order = [(int(s["index"]), s["image"].sum().item()) for s in engine.state.batch]
+        index, sums = engine.state.batch["index"], engine.state.batch["image"].flatten(1).sum(dim=1)
+        order = list(zip(index.tolist(), sums.tolist(), strict=True))
         orders.setdefault(engine.state.epoch, []).extend(order)
 
     engine = trainer(linear_model(SHAPE), data, [EpochSeedHandler(seed)], epochs=epochs)

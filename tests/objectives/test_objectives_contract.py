@@ -115,6 +115,25 @@ def test_loss_and_gradients_are_finite(method, norm, shape, correct, count):
 
 
 @every_method
+def test_mixed_precision_is_for_the_losses_and_not_for_the_attack(method):
+    model, inputs, labels, index = batch()
+    modes = {True: set(), False: set()}
+    model.register_forward_hook(lambda module, _, out: modes[module.training].add(out.dtype))
+    gradients = {}
+    for is_mixed in (False, True):
+        torch.manual_seed(0)
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+            result = made(method)(model, inputs, labels, index)
+        result.loss.backward()
+        assert result.loss.dtype == torch.float32
+        gradients[is_mixed] = torch.cat([each.grad.flatten() for each in model.parameters()])
+    assert modes[True] == {torch.float32, torch.bfloat16}
+    assert modes[False] <= {torch.float32}
+    assert torch.cosine_similarity(gradients[True], gradients[False], dim=0) > 0.99
+
+
+@every_method
 def test_network_stays_as_it_is_and_its_statistics_see_no_attack(method):
     model = nn.Sequential(
         nn.BatchNorm1d(1), nn.Sequential(nn.Dropout(0.5), nn.Flatten()), nn.Linear(30, CLASSES)

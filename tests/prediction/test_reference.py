@@ -14,7 +14,10 @@ from monai_ima.robustness import get_protocol
 @pytest.fixture
 def written(tmp_path):
     reference = ReferenceMargins(
-        {"linf": torch.tensor([0.3, math.inf, 0.1], dtype=torch.float64), "l2": torch.ones(3).double()},
+        {
+            "linf": torch.tensor([0.3, math.inf, 0.1], dtype=torch.float64),
+            "l2": torch.ones(3).double(),
+        },
         get_protocol("minimum_norm", steps=40),
         (0.0, 1.0),
         "the 3 validation samples of the training",
