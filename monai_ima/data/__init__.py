@@ -4,10 +4,10 @@ from monai_ima.data.cases import array_cases, beat_cases, image_cases
 from monai_ima.data.ecg import load_ecg
 from monai_ima.data.fashion_mnist import load_fashion_mnist
 from monai_ima.data.images import CenterSquareCropd, LoadGreyd
-from monai_ima.data.listing import list_samples, load_datalist
+from monai_ima.data.listing import list_samples, load_datalist, read_cohort
 from monai_ima.data.moons import load_plane
 from monai_ima.data.resident import ImageBatches, ResidentSamples
-from monai_ima.data.sample import Datalist, SampleList
+from monai_ima.data.sample import Cohort, Datalist, Sample, SampleList
 from monai_ima.data.shares import SharedBatches, share_of_samples
 from monai_ima.data.svhn import load_svhn
 from monai_ima.data.synthetic_ecg import write_synthetic_ecg
@@ -19,10 +19,12 @@ from monai_ima.data.tensors import BatchSampler, TensorDatalist, TensorSamples, 
 __all__ = [
     "BatchSampler",
     "CenterSquareCropd",
+    "Cohort",
     "Datalist",
     "ImageBatches",
     "LoadGreyd",
     "ResidentSamples",
+    "Sample",
     "SampleList",
     "SharedBatches",
     "TensorDatalist",
@@ -37,6 +39,7 @@ __all__ = [
     "load_fashion_mnist",
     "load_plane",
     "load_svhn",
+    "read_cohort",
     "share_of_samples",
     "write_synthetic_ecg",
     "write_synthetic_fashion",

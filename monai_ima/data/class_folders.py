@@ -37,7 +37,7 @@ def read_folders(root: Path, patient_pattern: str | None) -> Listing:
         ValueError: if there is no class folder, one is empty, folders of sections and classes are
             mixed, or a name has no patient.
     """
-    pattern = None if patient_pattern is None else _compile(patient_pattern)
+    pattern = None if patient_pattern is None else patient_expression(patient_pattern)
     tops = _section_folders(root)
     by_section = {section: _class_folders(top) for section, top in tops.items()}
     names = sorted_names({folder.name for folders in by_section.values() for folder in folders})
@@ -153,7 +153,12 @@ def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{number} {suffix}" for suffix, number in sorted(counts.items()))
 
 
-def _compile(patient_pattern: str) -> re.Pattern[str]:
+def patient_expression(patient_pattern: str) -> re.Pattern[str]:
+    """A regular expression that has a group ``patient``.
+
+    Raises:
+        ValueError: if it is none.
+    """
     try:
         pattern = re.compile(patient_pattern)
     except re.error as error:
@@ -173,6 +178,15 @@ def _patient(image: Path, folder: Path, pattern: re.Pattern[str] | None) -> str:
         return inside[0]
     if pattern is None:
         return ""
+    return patient_in_name(image, pattern)
+
+
+def patient_in_name(image: Path, pattern: re.Pattern[str]) -> str:
+    """The patient that a pattern finds in the name of a file.
+
+    Raises:
+        ValueError: if it finds none.
+    """
     match = pattern.search(image.name)
     if not match or not match["patient"]:
         raise ValueError(

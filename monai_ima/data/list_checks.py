@@ -97,11 +97,7 @@ def check_paths(root: Path, paths: Sequence[str], source: Path, *, folders: bool
         FileNotFoundError: if one is missing.
         ValueError: if one is listed twice, or is neither a file nor an allowed folder.
     """
-    if repeated := [path for path, times in Counter(paths).items() if times > 1]:
-        raise ValueError(
-            f"expected every image to be listed once in {source}, got {len(repeated)} more often, "
-            f"like {repeated[0]}; remove the repetitions"
-        )
+    check_once(paths, source)
     modes = {path: _mode(root / path) for path in paths}
     if missing := [path for path, mode in modes.items() if mode is None]:
         raise FileNotFoundError(
@@ -116,6 +112,19 @@ def check_paths(root: Path, paths: Sequence[str], source: Path, *, folders: bool
         raise ValueError(
             f"expected every image of {source} in {root} to be a regular file, got {len(others)} of "
             f"another kind (folder, pipe, socket or device), like {others[0]}; take them out"
+        )
+
+
+def check_once(paths: Sequence[str], source: Path) -> None:
+    """See that every path is listed once.
+
+    Raises:
+        ValueError: if one is listed twice.
+    """
+    if repeated := [path for path, times in Counter(paths).items() if times > 1]:
+        raise ValueError(
+            f"expected every image to be listed once in {source}, got {len(repeated)} more often, "
+            f"like {repeated[0]}; remove the repetitions"
         )
 
 

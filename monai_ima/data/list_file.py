@@ -1,4 +1,4 @@
-"""A list of samples in a file: CSV, as spreadsheets write it, or JSON in MONAI's form."""
+"""A list of samples in a file: a table (CSV, TSV, Excel), or JSON in MONAI's form."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monai_ima.data.sample import Entry, Listing, section_named
+from monai_ima.data.spreadsheet import read_workbook
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _logger = logging.getLogger(__name__)
 
@@ -32,12 +33,19 @@ _USUAL_NAMES = {  # in small letters, with _ for blanks
     "patient": ("patient", "patient_id", "patientid", "subject", "subject_id"),
     "split": ("split",),
 }
+_OTHER_NAMES = {  # where a table has none of the usual ones
+    "path": ("file_path", "image_file", "image_name", "img", "img_path"),
+    "class": ("diagnosis", "category", "target", "dx"),
+    "patient": ("patient_no", "patient_number", "pid", "case", "case_id"),
+    "split": ("section", "subset", "partition"),
+}
+LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".json")
 _OURS_IN_CSV = {"path": "path", "class": "class", "patient": "patient", "split": "split"}
 _OURS_IN_JSON = {"path": "image", "class": "label", "patient": "patient", "split": "split"}
 
 
 class Columns(NamedTuple):
-    """Which columns of a CSV file, or keys of JSON items, hold what; None where the name tells."""
+    """Which columns of a table, or keys of JSON items, hold what; None where the name tells."""
 
     path: str | None = None
     label: str | None = None
@@ -64,16 +72,16 @@ class _Rows(NamedTuple):
 def read_list(file: Path, root: Path, columns: Columns, *, patients_needed: bool) -> Listing:
     """Read a list of samples.
 
-    A CSV file may be in UTF-8, UTF-16 with its mark, or (which the log then says) Windows' cp1252,
-    and have commas, semicolons or tabs. Its columns, and the keys of JSON items, are known by their
-    usual names in any case, or by ``columns``. A JSON file has lists of items by section, or one
-    list alone.
+    A text file may be in UTF-8, UTF-16 with its mark, or (which the log then says) Windows' cp1252,
+    and have commas, semicolons, tabs or bars. Of an Excel workbook the first sheet that is not empty
+    is read. The columns, and the keys of JSON items, are known by their usual names in any case, or
+    by ``columns``. A JSON file has lists of items by section, or one list alone.
 
     Args:
-        file: ``.csv`` or ``.json``.
+        file: one of ``LIST_SUFFIXES``.
         root: the folder to which paths are relative.
         columns: which columns or keys hold what.
-        patients_needed: a CSV file must have a column of patients.
+        patients_needed: a table must have a column of patients.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -84,8 +92,8 @@ def read_list(file: Path, root: Path, columns: Columns, *, patients_needed: bool
             f"expected datalist_file to be a file, got {file}: no such file; correct the path"
         )
     match file.suffix.lower():
-        case ".csv":
-            rows = _read_csv(file)
+        case ".csv" | ".tsv" | ".txt" | ".xlsx" | ".xlsm" as suffix:
+            rows = _read_workbook(file) if suffix.startswith(".x") else _read_csv(file)
             found = _found_columns(file, rows.columns, columns, _OURS_IN_CSV)
             needed = ["path", "class", *(["patient"] if patients_needed else [])]
             needed += [noun for noun, name in columns.asked.items() if name and noun not in needed]
@@ -97,7 +105,8 @@ def read_list(file: Path, root: Path, columns: Columns, *, patients_needed: bool
             found |= {noun: name for noun, name in columns.asked.items() if name}
         case _:
             raise ValueError(
-                f"expected datalist_file to be a .csv or .json file, got {file}; convert it"
+                f"expected datalist_file to be a {', '.join(LIST_SUFFIXES)} file, got {file}; save "
+                f"it as one of these"
             )
     sections: dict[str, list[Entry]] = defaultdict(list)
     for section, members in rows.by_section.items():
@@ -128,8 +137,11 @@ def _found_columns(
         by_word = defaultdict(list)
         for name in present:
             by_word["_".join(name.casefold().split())].append(name)
-        usual = [name for word in _USUAL_NAMES[noun] for name in by_word[word]]
-        candidates = by_word[ours[noun]] or usual
+        usual, others = (
+            [name for word in words[noun] for name in by_word[word]]
+            for words in (_USUAL_NAMES, _OTHER_NAMES)
+        )
+        candidates = by_word[ours[noun]] or usual or others
         if len(candidates) > 1:
             raise ValueError(
                 f"expected one {noun} in each row of {file}, got the columns "
@@ -172,24 +184,42 @@ def _read_csv(file: Path) -> _Rows:
         ) from error
 
 
+def _read_workbook(file: Path) -> _Rows:
+    columns, *lines = read_workbook(file) or [[]]
+    try:
+        return _table(columns, enumerate(lines, start=2), may_end_early=True)
+    except ValueError as error:
+        raise ValueError(
+            f"expected {file} to have the names of its columns in the first row, got {error}; "
+            f"correct it"
+        ) from error
+
+
 def _csv_rows(text: str) -> _Rows:
     header = next(iter(text.splitlines()), "")
-    delimiter = max(",;\t", key=header.count)
+    delimiter = max(",;\t|", key=header.count)
     lines = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
     )
     columns = [name.strip() for name in next(lines, [])]
+    return _table(columns, ((lines.line_num, values) for values in lines), may_end_early=False)
+
+
+def _table(
+    columns: list[str], lines: Iterable[tuple[int, list[str]]], *, may_end_early: bool
+) -> _Rows:
+    """Rows by column; ``may_end_early``: cells that are not there are empty."""
     if len(set(columns)) < len(columns):
         raise ValueError(f"the columns {', '.join(columns)}, not all of them different")
     rows: list[_Row] = []
-    for values in lines:
+    for number, values in lines:
         if not values:  # an empty line
             continue
-        if len(values) != len(columns):
-            raise ValueError(
-                f"{len(values)} values in line {lines.line_num} for {len(columns)} columns"
-            )
-        row = dict(zip(columns, (value.strip() for value in values), strict=True))
+        lacking = len(columns) - len(values)
+        if lacking < 0 or (lacking and not may_end_early):
+            raise ValueError(f"{len(values)} values in line {number} for {len(columns)} columns")
+        cells = [value.strip() for value in values] + [""] * lacking
+        row = dict(zip(columns, cells, strict=True))
         rows.append((row, row))
     return _Rows(columns, {"training": rows} if rows else {}, {})
 

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monai_ima.data.class_folders import read_folders
+from monai_ima.data.class_folders import patient_expression, patient_in_name, read_folders
 from monai_ima.data.images import IMAGE_SUFFIXES
 from monai_ima.data.labels import Classes, checked_names, classes_of
 from monai_ima.data.list_checks import (
@@ -16,11 +16,13 @@ from monai_ima.data.list_checks import (
     check_every_class,
     check_folder,
     check_inside,
+    check_once,
     check_paths,
 )
 from monai_ima.data.list_file import Columns, read_list
 from monai_ima.data.sample import (
     SECTIONS,
+    Cohort,
     Datalist,
     Entry,
     Listing,
@@ -31,7 +33,7 @@ from monai_ima.data.sample import (
 from monai_ima.data.split import check_no_shared_patient, draw, split_by_patient
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 KERMANY_PATIENT = r"^[^-]+-(?P<patient>\d+)-\d+\."  # CLASS-PATIENT-N.jpeg
 _TO_EVALUATE = ("test", "validation", "training")  # the first that there is
@@ -61,15 +63,15 @@ def load_datalist(
             these, or that to which the paths in ``datalist`` are relative. Sub-folders of a class
             folder are patients.
         num_classes: how many classes there must be.
-        datalist: ``datalist_file`` of the bundles: nothing to go by the folders; or a CSV file with
-            columns for path, class, patient and, if the split is given, ``split`` ("train" or
+        datalist: ``datalist_file`` of the bundles: nothing to go by the folders; or a table (CSV, TSV,
+            Excel) with columns for path, class, patient and, if the split is given, ``split`` ("train" or
             "training", "val" or "validation", "test"); or a JSON file in MONAI's decathlon form,
             whose items have ``image``, ``label`` (number or class name) and the patient, or with a
             list of such items alone. Training alone is split; a whole split is used as given, in
             its order.
         patient_pattern: regular expression whose group ``patient`` finds the patient in a file's
             name; for class folders without folders of patients.
-        path_column: the CSV's column, or the JSON items' key, that holds the path; by default it is
+        path_column: the table's column, or the JSON items' key, that holds the path; by default it is
             known by its usual names, as are the next three.
         class_column: that of the class.
         patient_column: that of the patient.
@@ -111,6 +113,78 @@ def load_datalist(
         **{section: _items(root, sections[section]) for section in SECTIONS},
         fingerprint=_fingerprint(sections["training"]),
     )
+
+
+def read_cohort(
+    dataset_dir: str | Path,
+    *,
+    datalist: str | Path | None = None,
+    patient_pattern: str | None = None,
+    each_image_is_a_patient: bool = False,
+    path_column: str | None = None,
+    class_column: str | None = None,
+    patient_column: str | None = None,
+    split_column: str | None = None,
+    allow_outside: bool = False,
+) -> Cohort:
+    """List the images of a classification data set that is to be split; no file is opened.
+
+    Args:
+        dataset_dir: as for :func:`load_datalist`.
+        datalist: as for :func:`load_datalist`.
+        patient_pattern: regular expression whose group ``patient`` finds the patient in a file's
+            name; for the images of class folders and of a list that have no patient otherwise. By
+            default, names in folders are ``CLASS-PATIENT-N``, those in a list are not looked at.
+        each_image_is_a_patient: nothing is known of patients; each image is taken for another's.
+        path_column: as for :func:`load_datalist`, as are the next three.
+        class_column: that of the class.
+        patient_column: that of the patient.
+        split_column: that of the section.
+        allow_outside: paths in ``datalist`` may leave ``dataset_dir``.
+
+    Raises:
+        FileNotFoundError: if ``dataset_dir`` or ``datalist`` does not exist.
+        ValueError: if the data set is not as described, lacks a class or patient, or has patients
+            although each image is to be one; the message says what to do.
+    """
+    root = Path(dataset_dir)
+    check_folder(root)
+    if each_image_is_a_patient and patient_pattern is not None:
+        raise ValueError(
+            f"expected a patient_pattern or each image to be another patient's, got both, the "
+            f"pattern {patient_pattern!r}; leave one out"
+        )
+    in_names = KERMANY_PATIENT if patient_pattern is None else patient_pattern
+    listing = _read(
+        root,
+        datalist,
+        Columns(path_column, class_column, patient_column, split_column),
+        None if each_image_is_a_patient else in_names,
+        patients_needed=not each_image_is_a_patient and patient_pattern is None,
+    )
+    listing = _begun_to_split(listing)
+    entries = [entry for members in listing.sections.values() for entry in members]
+    if each_image_is_a_patient and (known := [entry for entry in entries if entry.patient]):
+        raise ValueError(
+            f"expected no patient in {listing.source}, since each image is to be another's, got "
+            f"{len(known)} images with one, like patient {known[0].patient} of {known[0].path}; use "
+            f"the patients that there are"
+        )
+    if each_image_is_a_patient:
+        listing = _with_patients_of_paths(listing, lambda path: path)
+    elif patient_pattern is not None and not listing.of_folders:
+        expression = patient_expression(patient_pattern)
+        listing = _with_patients_of_paths(
+            listing, lambda path: patient_in_name(Path(path), expression)
+        )
+    _check_complete(listing, patient_column or "patient")
+    classes = classes_of(listing)
+    sections = {name: _samples(members, classes) for name, members in listing.sections.items()}
+    paths = [sample.path for samples in sections.values() for sample in samples]
+    if not listing.of_folders and not allow_outside:
+        check_inside(root, paths, listing.source)
+    check_once(paths, listing.source)
+    return Cohort(listing.source, classes.names, sections)
 
 
 def list_samples(
@@ -205,6 +279,34 @@ def _to_split(listing: Listing) -> Listing:
             f"expected {listing.source} to have the sections {', '.join(SECTIONS)}, or training "
             f"alone to be split, got {', '.join(sections) or 'no item'}; add or rename sections"
         )
+    return Listing(listing.source, listing.classes, sections)
+
+
+def _begun_to_split(listing: Listing) -> Listing:
+    """Training, and what is set aside already."""
+    known = {name: listing.sections[name] for name in SECTIONS if name in listing.sections}
+    of_table = not listing.of_folders and listing.source.suffix.lower() != ".json"
+    others = set(listing.sections) - set(SECTIONS) if of_table else set()
+    if "training" not in known or others:
+        raise ValueError(
+            f"expected {listing.source} to have images to train with, and of sections only "
+            f"{', '.join(SECTIONS)}, got {', '.join(listing.sections) or 'no item'}; add or rename "
+            f"sections, or leave the column of the split out"
+        )
+    return Listing(listing.source, listing.classes, known)
+
+
+def _with_patients_of_paths(listing: Listing, patient: Callable[[str], str]) -> Listing:
+    """The entries, which have their patient by their path where they have none."""
+    sections = {
+        name: [
+            entry._replace(patient=patient(entry.path))
+            if entry.path and not entry.patient
+            else entry
+            for entry in entries
+        ]
+        for name, entries in listing.sections.items()
+    }
     return Listing(listing.source, listing.classes, sections)
 
 

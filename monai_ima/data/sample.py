@@ -56,6 +56,21 @@ Sections = dict[str, list[Sample]]
 
 
 @dataclass(frozen=True)
+class Cohort:
+    """The samples of a data set before they are split, or as they are split already.
+
+    Attributes:
+        source: the list or the folder.
+        classes: their names, in the order of the labels.
+        sections: training, alone or beside what the source itself has set aside.
+    """
+
+    source: Path
+    classes: tuple[str, ...]
+    sections: Sections
+
+
+@dataclass(frozen=True)
 class Datalist:
     """The samples of a data set as MONAI reads them.
 

@@ -16,12 +16,23 @@ if TYPE_CHECKING:
 def split_by_patient(samples: Iterable[Sample], fractions: Sequence[float], seed: int) -> Sections:
     """Split samples by patient so that every class comes near the fractions of each section.
 
-    Greedy: the patients, largest first and at random among equals, go one by one to the section
-    that is emptiest in their classes. Those with samples in several classes count in all of them.
-
     Args:
         samples: in any order, which does not matter.
         fractions: shares of training, validation and test; positive, their sum is 1.
+        seed: what the order of equally large patients depends on.
+    """
+    return deal_by_patient(samples, dict(zip(SECTIONS, fractions, strict=True)), seed)
+
+
+def deal_by_patient(samples: Iterable[Sample], shares: Mapping[str, float], seed: int) -> Sections:
+    """Deal samples to parts by patient so that every class comes near the share of each part.
+
+    Greedy: the patients, largest first and at random among equals, go one by one to the part that
+    is emptiest in their classes. Those with samples in several classes count in all of them.
+
+    Args:
+        samples: in any order, which does not matter.
+        shares: by part; positive.
         seed: what the order of equally large patients depends on.
     """
     samples = sorted(samples)  # else the order enters by the rounding of sums, which breaks ties
@@ -29,21 +40,40 @@ def split_by_patient(samples: Iterable[Sample], fractions: Sequence[float], seed
     for sample in samples:
         by_patient[sample.patient].append(sample)
     class_size = Counter(sample.label for sample in samples)
-    filled: dict[str, Counter[int]] = {section: Counter() for section in SECTIONS}
-    shares = dict(zip(SECTIONS, fractions, strict=True))
-    split: Sections = {section: [] for section in SECTIONS}
+    filled: dict[str, Counter[int]] = {part: Counter() for part in shares}
+    dealt: Sections = {part: [] for part in shares}
 
     for patient in sorted(by_patient, key=lambda p: (-len(by_patient[p]), _chance(seed, p))):
         own = Counter(sample.label for sample in by_patient[patient])
         fullness = {
-            section: sum(n * filled[section][label] / class_size[label] for label, n in own.items())
-            / shares[section]
-            for section in SECTIONS
+            part: sum(n * filled[part][label] / class_size[label] for label, n in own.items())
+            / shares[part]
+            for part in shares
         }
-        emptiest = min(SECTIONS, key=fullness.__getitem__)
-        split[emptiest] += by_patient[patient]
+        emptiest = min(shares, key=fullness.__getitem__)
+        dealt[emptiest] += by_patient[patient]
         filled[emptiest] += own
-    return {section: sorted(chosen) for section, chosen in split.items()}
+    return {part: sorted(chosen) for part, chosen in dealt.items()}
+
+
+def folds_by_patient(samples: Iterable[Sample], folds: int, seed: int) -> list[Sections]:
+    """Splits for cross-validation: every patient is in the test of one, in the validation of another.
+
+    The samples are dealt to as many equal parts; split number k tests on part k, validates on the
+    next, and trains on the others.
+
+    Args:
+        samples: in any order, which does not matter.
+        folds: how many splits, at least 3.
+        seed: as for :func:`deal_by_patient`.
+    """
+    parts = list(deal_by_patient(samples, {str(n): 1.0 for n in range(folds)}, seed).values())
+    splits: list[Sections] = []
+    for number in range(folds):
+        test, validation, *others = parts[number:] + parts[:number]
+        training = sorted(sample for part in others for sample in part)
+        splits.append({"training": training, "validation": validation, "test": test})
+    return splits
 
 
 def draw(samples: list[Sample], per_class: int, seed: int) -> list[Sample]:

@@ -370,9 +370,9 @@ BAD_INPUT = {
     "no samples": (nothing, {"samples_per_class": 0}, r"samples_per_class .*at least 1, got 0"),
     "no file": (nothing, {"datalist": "list.csv"}, r"datalist_file .*got .*list.csv: no such file"),
     "other file": (
-        lambda folder: (folder / "list.txt").touch(),
-        {"datalist": "list.txt"},
-        r"a .csv or .json file, got .*list.txt",
+        lambda folder: (folder / "list.ods").touch(),
+        {"datalist": "list.ods"},
+        r"a .csv, .tsv, .txt, .xlsx, .xlsm, .json file, got .*list.ods; save it as one of these",
     ),
     "a class too few for the split": (
         lambda folder: [p.unlink() for n in "567" for p in (folder / "B").glob(f"B-{n}-*")],

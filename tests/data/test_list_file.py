@@ -1,13 +1,16 @@
 """Lists as spreadsheets, pandas and other tools write them: read right, or refused by name."""
 
+import datetime
 import json
 import logging
 import os
 
+import openpyxl
 import pytest
 from PIL import Image
 
 from monai_ima.data import list_samples, load_datalist
+from monai_ima.data.spreadsheet import _text
 
 SPLIT = {"1": "train", "2": "val", "3": "test"}
 PATHS = [f"{name}/{patient}.png" for name in ("cat", "Müller, dog") for patient in SPLIT]
@@ -67,6 +70,8 @@ EXPECTED = {
         pytest.param(text().replace("/", "\\").encode(), id="paths of Windows"),
         pytest.param(text().replace("val\r", "Validation\r").encode(), id="long names of sections"),
         pytest.param((text() + "\r\n").encode(), id="empty line at the end"),
+        pytest.param(text(delimiter="|").encode(), id="bars"),
+        pytest.param(text("img,Diagnosis,Case ID,Subset").encode(), id="other names"),
     ],
 )
 def test_lists_of_other_tools_are_read_right(folder, content):
@@ -74,6 +79,79 @@ def test_lists_of_other_tools_are_read_right(folder, content):
 
     assert datalist.classes == ("Müller, dog", "cat")
     assert sections(datalist) == EXPECTED
+
+
+def workbook(folder, *sheets):
+    """Write sheets of rows as Excel does."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for number, rows in enumerate(sheets):
+        sheet = book.create_sheet(f"Tabelle{number}")
+        for row in rows:
+            sheet.append(row)
+    book.save(folder / "list.xlsx")
+    return folder / "list.xlsx"
+
+
+def test_tables_are_told_by_their_content_not_their_name(folder):
+    for name in ("list.tsv", "list.TXT"):
+        datalist = write(folder, text(delimiter="\t"), name)
+        assert sections(load_datalist(folder, num_classes=2, datalist=datalist)) == EXPECTED
+
+
+def test_a_workbook_is_read_as_its_csv_would_be(folder, caplog):
+    rows = [["Path ", "Class", "Patient", "Split", None], []]
+    rows += [
+        [path, name, float(patient), split] for path, name, patient, split in map(fields, PATHS)
+    ]
+
+    datalist = load_datalist(
+        folder, num_classes=2, datalist=workbook(folder, [], rows, [["notes"]])
+    )
+
+    assert sections(datalist) == EXPECTED
+    assert "the sheet 'Tabelle1' is read; not read: Tabelle2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (2.0, "2"),
+        (2.5, "2.5"),
+        (7, "7"),
+        (None, ""),
+        (" a ", "a"),
+        (datetime.datetime(2026, 1, 31), "2026-01-31"),
+        (datetime.datetime(2026, 1, 31, 8), "2026-01-31 08:00:00"),
+    ],
+)
+def test_cells_are_written_as_a_person_would(cell, text):
+    assert _text(cell) == text
+
+
+def test_cells_of_a_workbook_that_are_missing_are_empty(folder):
+    rows = [["path", "class", "patient"], ["cat/1.png", "cat"], ["cat/2.png", "cat", 0]]
+
+    with pytest.raises(ValueError, match=r"a patient, got \{'path': 'cat/1.png', .*'patient': ''"):
+        load_datalist(folder, num_classes=1, datalist=workbook(folder, rows))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], r"list.xlsx to have the columns .*\(none\)"),
+        ([["path", "path"]], r"first row, got the columns path, path, not all"),
+        ([["path"], ["cat/1.png", "cat"]], r"first row, got 2 values in line 2 for 1 columns"),
+    ],
+)
+def test_other_workbooks_are_refused_by_name(folder, rows, message):
+    with pytest.raises(ValueError, match=message):
+        load_datalist(folder, num_classes=2, datalist=workbook(folder, rows))
+
+
+def test_what_is_no_workbook_is_refused_by_name(folder):
+    with pytest.raises(ValueError, match=r"list.xlsx to be an Excel workbook .* save it anew as"):
+        load_datalist(folder, num_classes=2, datalist=write(folder, text(), "list.xlsx"))
 
 
 def test_what_is_not_utf_8_is_said(folder, caplog):

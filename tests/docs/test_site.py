@@ -27,6 +27,7 @@ from pages import (
 )
 
 from monai_ima.data import write_synthetic_ecg, write_synthetic_oct
+from monai_ima.data_report import write_datalists
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=IDS)
 HOW_TO = sorted((ROOT / "docs" / "how_to").glob("add_*.md"))
@@ -172,6 +173,7 @@ def workplace(tmp_path_factory):
         split = {0: "val", 1: "test"}.get(int(re.sub(r"\D", "", patient)) % 3, "train")
         rows.append(f"{path.relative_to(images)},{path.parent.name},{path.stem},{split}")
     (images / "list.csv").write_text("\n".join(rows))
+    write_datalists(images, folder / "lists" / "FOLDER")
     for number in range(16):
         path = folder / "VOLUMES" / "ab"[number % 2] / f"{number}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,103 @@
+"""The command: what it says, in the words of its own options, and how it ends."""
+
+import shlex
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from monai_ima.cli.main import main
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "AB":
+        (tmp_path / "my study" / name).mkdir(parents=True)
+        for patient in range(4):
+            image = Image.linear_gradient("L").rotate(9 * patient + 45 * (name == "B"))
+            image.save(tmp_path / "my study" / name / f"{name}-{patient}{ord(name)}-1.png")
+    return tmp_path / "my study"
+
+
+def test_it_says_what_was_found_and_how_to_go_on(folder, capsys):
+    main(["datalist", str(folder), "--seed", "1"])
+
+    said = capsys.readouterr().out
+    assert said.startswith("8 images of 8 patients, 2 classes\n\n  A  training 2, validation 1, te")
+    assert "note  fewer than 10 patients" in said
+    assert "lists/my study/data_report.html  what to do" in said
+    words = shlex.split(said.splitlines()[-1])
+    assert words[words.index("--datalist_file") + 1] == "lists/my study/datalist.json"
+    assert words[words.index("--num_classes") + 1] == "2"
+
+
+def test_folds_come_with_a_loop_over_all_of_them(folder, capsys):
+    main(["datalist", str(folder), "--folds", "4", "--output", "folds"])
+
+    *_, first, body, last = capsys.readouterr().out.splitlines()
+    assert (first, last) == ("for k in 0 1 2 3; do", "done")
+    assert "--datalist_file folds/fold_$k.json" in body
+    assert body.endswith("--output_dir runs/fold_$k")
+
+
+def test_a_problem_leaves_the_report_and_ends_with_an_error(folder, capsys):
+    (folder / "A" / "A-9-1.png").write_bytes(b"no image")
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["datalist", str(folder), "--output", "out"])
+
+    ended = capsys.readouterr()
+    assert "MEND  1 file that cannot be read" in ended.out
+    assert "no list was written: mend what out/data_report.html shows first" in ended.err
+    assert (folder.parent / "out" / "data_report.html").exists()
+    assert not (folder.parent / "out" / "datalist.json").exists()
+    main(["datalist", str(folder), "--output", "out", "--leave-out-unreadable"])
+    assert "LOOK  1 file that cannot be read, left out" in capsys.readouterr().out
+
+
+def test_what_is_missing_is_said_in_the_words_of_the_command(folder, capsys):
+    table = folder / "list.tsv"
+    table.write_text("path\tclass\nA/A-065-1.png\tA")
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["datalist", str(folder), "--table", str(table)])
+
+    said = capsys.readouterr().err
+    assert "got no patient; add them, or say which of its columns (path, class)" in said
+    assert "with --patient_column; where patients are not known, --patients each-image" in said
+    with pytest.raises(SystemExit, match="2"):
+        main(["datalist", str(folder), "--table", str(table.with_name("other.csv"))])
+    assert "expected --table to be a file, got" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["datalist", str(folder), "--patients", "each-image", "--patient_pattern", "x"])
+
+
+def test_names_without_a_patient_lead_to_what_works(folder, capsys):
+    for number, path in enumerate(sorted(folder.glob("*/*.png"))):
+        path.rename(path.with_name(f"{number}.png"))
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["datalist", str(folder)])
+
+    said = capsys.readouterr().err
+    assert "give a --patient_pattern that fits" in said
+    assert "--patients each-image" in said
+    main(["datalist", str(folder), "--patients", "each-image"])
+    assert "LOOK  patients are not known" in capsys.readouterr().out
+
+
+def test_volumes_come_with_the_settings_that_they_need(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number in range(6):
+        path = tmp_path / "volumes" / "AB"[number % 2] / f"A-{number}-1.nii"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).random((6, 5, 4), dtype=np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+
+    main(["datalist", "volumes"])
+
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[words.index("--crop") + 1] == "false"
+    assert "'spatial_dims': 3" in words[words.index("--network_def") + 1]
