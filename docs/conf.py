@@ -48,6 +48,7 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|ignite|monai|matplotlib|numpy|collections|pathlib|typing|abc)\..*"),
     ("py:class", r"Tensor|Path|Module|dict\[str"),
+    ("py:exc", r"RejectedError"),
     ("py:class", r"monai_ima\.robustness\.search\.Task"),
     ("py:class", r"monai_ima\.distributed\._T"),
     ("py:class", r"monai_ima\.handlers\.(run_record\.RunDescription|slot\.Attachable)"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_ima.data import TensorSamples
+from monai_ima.distributed import by_first
 from monai_ima.effective_config import EffectiveConfig
 from monai_ima.handlers.run_record import (
     CONFIG,
@@ -63,7 +64,8 @@ def keep_own_settings(output_dir: str | Path, *, resume: bool) -> None:
 def describe_run(datalist: Any, output_dir: str | Path) -> RunDescription:
     """What a training is, for its record and for those that resume it.
 
-    To be called by an expression in the config of a training. The content of all samples is read.
+    To be called by an expression in the config of a training. The content of all samples is read, of
+    several processes by the first one.
 
     Args:
         datalist: with ``classes`` and the sections ``training``, ``validation`` and ``test``.
@@ -151,14 +153,18 @@ def check_evaluated_run(
     check_same(record, now | {"classes": list(classes)}, advice)
     if section == "training":
         return
-    check_unseen(
-        record,
-        Section.of(samples),
-        trained_on=("training",) if section == "validation" else ("training", "validation"),
-        other_data=other_data,
-        advice=f"{advice}, which has its test set; if the data set is another one, whose names "
-        "coincide by chance, add --other_data true",
-    )
+
+    def check() -> None:
+        check_unseen(
+            record,
+            Section.of(samples),
+            trained_on=("training",) if section == "validation" else ("training", "validation"),
+            other_data=other_data,
+            advice=f"{advice}, which has its test set; if the data set is another one, whose names "
+            "coincide by chance, add --other_data true",
+        )
+
+    by_first(check)  # the samples are read for it
 
 
 def _run_of(weights: Path) -> Path:

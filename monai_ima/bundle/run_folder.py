@@ -16,6 +16,7 @@ from monai_ima.handlers.run_record import CONFIG, OF_THE_BUNDLE, RECORD
 from monai_ima.handlers.weights_keeper import KEPT
 
 _RUN_FILES = (
+    "bundle",
     "checkpoint.pt",
     CONFIG,
     *OF_THE_BUNDLE,

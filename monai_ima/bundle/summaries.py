@@ -109,5 +109,6 @@ def summary(output_dir: str | Path) -> str:
     )
     if kept := kept_weights(folder):
         lines.append(f"{folder / KEPT}  weights of {len(kept)} epochs, for monai-ima select")
+    lines.append(f"monai-ima export {folder}  writes it as a MONAI bundle, for monai-ima predict")
     lines.append(f"tensorboard --logdir {folder}")
     return "\n".join(lines)

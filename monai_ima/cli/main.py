@@ -15,6 +15,8 @@ COMMANDS = {
     "datalist": "split your images by patient, and see what is wrong with them before a training",
     "new": "write a bundle of your own, made from one that comes with monai_ima",
     "evaluate": "measure how robust a trained model is, from the folder of its training alone",
+    "export": "write the MONAI bundle of a trained model, with its model card",
+    "predict": "ask a trained model about new cases: class, probabilities, margin",
     "compare": "compare evaluations of several models on the same samples",
     "select": "choose eps_max after a training: the most robust epoch that is accurate enough",
     "reproduce": "train and evaluate methods on one data set, and print the paper's table",

@@ -1,5 +1,7 @@
 """Data sets as MONAI datalists or as tensors: which samples, how they are split and read."""
 
+from monai_ima.data.cases import array_cases, beat_cases, image_cases
+from monai_ima.data.content import hash_of_item
 from monai_ima.data.ecg import load_ecg
 from monai_ima.data.fashion_mnist import load_fashion_mnist
 from monai_ima.data.images import CenterSquareCropd, LoadIntensityd, reads_intensities
@@ -29,7 +31,11 @@ __all__ = [
     "SharedBatches",
     "TensorDatalist",
     "TensorSamples",
+    "array_cases",
     "batches",
+    "beat_cases",
+    "hash_of_item",
+    "image_cases",
     "list_samples",
     "load_datalist",
     "load_ecg",

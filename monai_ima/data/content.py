@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from monai.data.utils import pickle_hashing
+
 from monai_ima.data.tensors import TensorSamples
 
 _BYTES = 8  # of a digest: that two of a million samples share one by chance has odds of 1 to 10^7
@@ -28,6 +30,22 @@ def contents(samples: TensorSamples | Sequence[Mapping[str, Any]]) -> list[str]:
         return [_digest(row.tobytes()) for row in samples.inputs.cpu().numpy()]
     with ThreadPoolExecutor(_READERS) as readers:  # hashing and reading release the interpreter
         return list(readers.map(lambda item: _of_files(item["image"]), samples))
+
+
+def hash_of_item(item: Mapping[str, Any]) -> bytes:
+    """Name under which MONAI's ``PersistentDataset`` keeps a sample: another if its file changes.
+
+    Its own goes by the item alone, and gives what an image was before.
+
+    Args:
+        item: of a datalist, with the path of a file below ``image``.
+
+    Raises:
+        OSError: if there is no such file.
+    """
+    state = Path(item["image"]).stat()
+    name: bytes = pickle_hashing({**item, "file": (state.st_mtime_ns, state.st_size)})
+    return name
 
 
 def _of_files(image: str | Path | Sequence[str | Path]) -> str:

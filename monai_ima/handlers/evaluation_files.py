@@ -37,7 +37,7 @@ def write_evaluation(
     folder: Path,
     report: Mapping[str, Any],
     *,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     answers: Mapping[str, Tensor],
     examples: Mapping[str, Sequence[Example]],
 ) -> None:

@@ -40,8 +40,10 @@ class Examples(NamedTuple):
     @property
     def hardest(self) -> list[int]:
         """Rows of the largest margins, largest first, but those that are among the fragile."""
-        rows = self.margins.argsort(stable=True, descending=True).tolist()
-        return [row for row in rows if row not in self.fragile][:_SHOWN]
+        fragile = set(self.fragile)
+        most = _SHOWN + len(fragile)
+        rows = self.margins.argsort(stable=True, descending=True)[:most].tolist()
+        return [row for row in rows if row not in fragile][:_SHOWN]
 
     def joined_with(self, other: Examples | None) -> Examples:
         """The most fragile and the hardest of both."""
@@ -62,22 +64,27 @@ class Progress:
         identity: plain values that all of it depends on.
 
     Attributes:
-        answers: by name, a row for each finished sample.
+        finished: number of samples that need no attack any more.
         examples: by norm.
         checks: by norm, then by name, as ``Check.to_dict()`` gives them.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self.identity = identity
-        self.answers: dict[str, Tensor] = {}
+        self.finished = 0
+        self._parts: list[dict[str, Tensor]] = []
         self.examples: dict[str, Examples] = {}
         self.checks: dict[str, dict[str, Any]] = {}
         self._file = RecordFile(path)
 
     @property
-    def finished(self) -> int:
-        """Number of samples that need no attack any more."""
-        return len(self.answers["labels"]) if self.answers else 0
+    def answers(self) -> dict[str, Tensor]:
+        """By name, a row for each finished sample."""
+        # joined when asked for: joined with each chunk, all would be copied as often as there are chunks
+        if len(self._parts) > 1:
+            names = list(self._parts[0])
+            self._parts = [{name: torch.cat([p.pop(name) for p in self._parts]) for name in names}]
+        return dict(self._parts[0]) if self._parts else {}
 
     def add(self, answers: dict[str, Tensor], found: dict[str, Examples]) -> None:
         """Append the answers of further samples, and those of their examples that are shown."""
@@ -99,10 +106,8 @@ class Progress:
     def _take(self, answers: dict[str, Tensor], found: dict[str, Examples]) -> dict[str, Examples]:
         """Take up a chunk; those of its examples that are among the most fragile and the hardest."""
         kept = {}
-        self.answers = {
-            name: torch.cat([self.answers[name], values]) if self.answers else values
-            for name, values in answers.items()
-        }
+        self._parts.append(dict(answers))
+        self.finished += len(answers["labels"])
         for norm, examples in found.items():
             shown = self.examples[norm] = examples.joined_with(self.examples.get(norm))
             kept[norm] = Examples(*(v[torch.isin(examples.places, shown.places)] for v in examples))
@@ -147,23 +152,28 @@ class Progress:
             self._take(
                 record["answers"], {n: Examples(**kept) for n, kept in record["examples"].items()}
             )
-            is_plausible = self._is_plausible(len(record["answers"]["labels"]))
+            is_plausible = self._is_plausible(self._parts[-1])
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UnreadableStateError("a file of another kind") from error
         if not is_plausible:
             raise UnreadableStateError("answers that no evaluation gives")
 
-    def _is_plausible(self, added: int) -> bool:
-        n = self.finished
-        new = {name: values[n - added :] for name, values in self.answers.items()}
+    def _is_plausible(self, new: dict[str, Tensor]) -> bool:
         labels, probabilities = new["labels"], new["probabilities"]
         margins = [values for name, values in new.items() if name.endswith("/margins")]
         return bool(
-            all(len(values) == n for values in self.answers.values())
+            all(len(values) == len(labels) for values in new.values())
+            and _forms(new) == _forms(self._parts[0])
             and ((labels >= 0) & (labels < probabilities.shape[1])).all()
             and ((probabilities >= 0) & (probabilities <= 1)).all()
             and all((values >= 0).all() for values in margins)  # infinite if no error was found
             and all(
-                ((kept.places >= 0) & (kept.places < n)).all() for kept in self.examples.values()
+                ((kept.places >= 0) & (kept.places < self.finished)).all()
+                for kept in self.examples.values()
             )
         )
+
+
+def _forms(answers: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    """What answers must have in common to be joined."""
+    return {name: (values.dtype, values.shape[1:]) for name, values in answers.items()}

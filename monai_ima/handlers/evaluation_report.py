@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -88,6 +88,9 @@ def report_content(
     }
 
 
+_ROWS = 4096  # made at once: those of ten million samples are gigabytes
+
+
 def _of_norm(norm: str, answers: Mapping[str, Tensor]) -> dict[str, Tensor]:
     start = f"{norm}/"
     return {
@@ -99,8 +102,17 @@ def _of_norm(norm: str, answers: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def sample_rows(
     listed: SampleList, answers: Mapping[str, Tensor], measures: Mapping[str, Measure]
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """The rows of ``samples.csv``, by column."""
+    for start in range(0, len(listed), _ROWS):
+        part = {name: values[start : start + _ROWS] for name, values in answers.items()}
+        yield from _rows(listed, start, part, measures)
+
+
+def _rows(
+    listed: SampleList, start: int, answers: Mapping[str, Tensor], measures: Mapping[str, Measure]
+) -> list[dict[str, Any]]:
+    """Those of the samples from ``start`` on that have these answers."""
     names = listed.class_names
     predictions = answers["probabilities"].argmax(dim=1).tolist()
     rows = [
@@ -111,7 +123,7 @@ def sample_rows(
             "prediction": names[prediction],
         }
         for index, (label, prediction) in enumerate(
-            zip(answers["labels"].tolist(), predictions, strict=True)
+            zip(answers["labels"].tolist(), predictions, strict=True), start
         )
     ]
     for norm, measure in measures.items():

@@ -53,8 +53,12 @@ class SampleList:
     @property
     def digest(self) -> str:
         """The same for the same samples, with the same labels, in the same order."""
-        listed = [(self.name(index), s.get("label")) for index, s in enumerate(self.samples)]
-        return hashlib.sha256(repr(listed).encode()).hexdigest()
+        digest = hashlib.sha256(b"[")  # of the list of all, which is not made: it would be large
+        for index, sample in enumerate(self.samples):
+            listed = repr((self.name(index), sample.get("label")))
+            digest.update(f"{', ' if index else ''}{listed}".encode())
+        digest.update(b"]")
+        return digest.hexdigest()
 
     def name(self, index: int) -> str:
         """What the report calls a sample."""
@@ -111,8 +115,8 @@ def plain(values: Tensor) -> Tensor:
 
 def fingerprints(inputs: Tensor) -> Tensor:
     """A number for each of ``(N, *)`` samples that no other sample is likely to have."""
-    rows = inputs.detach().cpu().contiguous().flatten(1).view(torch.uint8)
-    digests = (hashlib.sha256(row.numpy()).digest() for row in rows)
+    rows = inputs.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
+    digests = (hashlib.sha256(row).digest() for row in rows)
     return torch.tensor([int.from_bytes(digest[:8], "big", signed=True) for digest in digests])
 
 

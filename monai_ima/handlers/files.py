@@ -9,11 +9,13 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 _logger = logging.getLogger(__name__)
+_PART = 1 << 20  # bytes of a file that are read at once
 _UNFINISHED = re.compile(r"\..+(?P<suffix>\.[^.]+)\.(?P<pid>\d{1,9})(?P=suffix)")
 
 
@@ -129,8 +131,8 @@ def _room(folder: Path) -> str:
     return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB are free in {folder}"
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of one form, with their names above, so that no spreadsheet runs their text.
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows of one form, at least one, with their names above; no spreadsheet runs their text.
 
     Text that a spreadsheet would take for a formula gets an apostrophe in front, as text that has
     one; :func:`read_csv` takes it away.
@@ -138,9 +140,13 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     def write(unfinished: Path) -> None:
         with unfinished.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
+            left = iter(rows)
+            first = next(left)
+            writer = csv.DictWriter(file, first)
             writer.writeheader()
-            writer.writerows({name: _shown(value) for name, value in row.items()} for row in rows)
+            writer.writerows(
+                {name: _shown(value) for name, value in row.items()} for row in chain([first], left)
+            )
 
     write_whole(path, write)
 
@@ -157,7 +163,11 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of all bytes of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(_PART):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _shown(value: object) -> object:

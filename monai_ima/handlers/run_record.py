@@ -18,6 +18,7 @@ import monai_ima
 from monai_ima.data.content import contents
 from monai_ima.data.sample import SECTIONS
 from monai_ima.data.tensors import TensorSamples
+from monai_ima.distributed import by_first
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.json_file import digest, write_json
 
@@ -68,7 +69,8 @@ class RunRecord:
         parts: what defines network, optimizer, objective, preprocessing and so on, by their names
             in the config, with plain values in place of references.
         classes: their names, in the order of the network's outputs.
-        sections: the samples of training, validation and test.
+        sections: the samples of training, validation and test; their fingerprints alone in
+            processes but the first.
         versions: of what ran.
     """
 
@@ -80,14 +82,25 @@ class RunRecord:
 
     @classmethod
     def of(cls, settings: dict[str, Any], parts: dict[str, Any], datalist: Any) -> RunRecord:
-        """Of a run that starts here, on a datalist with classes and the three sections."""
+        """Of a run that starts here, on a datalist with classes and the three sections.
+
+        Of several processes the first one reads the samples, and the others are told fingerprints:
+        they have no use for names, contents and patients.
+        """
         versions = {
             "monai_ima": monai_ima.__version__,
             "torch": str(torch.__version__),
             "monai": monai.__version__,
             "python": platform.python_version(),
         }
-        sections = {name: Section.of(getattr(datalist, name)) for name in SECTIONS}
+        sections: dict[str, Section] = {}
+
+        def read() -> dict[str, str]:
+            sections.update({name: Section.of(getattr(datalist, name)) for name in SECTIONS})
+            return {name: section.fingerprint for name, section in sections.items()}
+
+        told = by_first(read)
+        sections = sections or {name: Section([], [], [], print_) for name, print_ in told.items()}
         return cls(settings, parts, list(datalist.classes), sections, versions)
 
     @cached_property

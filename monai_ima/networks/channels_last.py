@@ -16,9 +16,10 @@ def channels_last(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
     Raises:
         ValueError: if they have another.
     """
-    if images.shape[1:] != shape:
+    channels, height, width = shape
+    if list(images.shape[1:]) != [channels, height, width]:  # in words that TorchScript knows
         raise ValueError(
-            f"expected inputs (N, {', '.join(map(str, shape))}), got {tuple(images.shape)}; "
+            f"expected inputs (N, {channels}, {height}, {width}), got {list(images.shape)}; "
             "resize the images, or choose another network"
         )
     return images.to(memory_format=torch.channels_last)

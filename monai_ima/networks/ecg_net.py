@@ -27,6 +27,7 @@ class ECGNet(nn.Module):
 
     def __init__(self, in_channels: int = 1, num_classes: int = 5) -> None:
         super().__init__()
+        self.length = _LENGTH
         layers: list[nn.Module] = []
         for channels in (in_channels, 32, 32, 32):
             convolution = nn.Conv2d(channels, 32, (1, 5), stride=(1, 2), padding=(0, 2))
@@ -44,10 +45,10 @@ class ECGNet(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        if inputs.shape[2:] != (_LENGTH,):
+        if list(inputs.shape[2:]) != [self.length]:  # in words that TorchScript knows
             raise ValueError(
-                f"expected inputs (N, leads, {_LENGTH}), {_LENGTH} samples at 125 Hz, got "
-                f"{tuple(inputs.shape)}; cut beats with monai-ima prepare-ecg"
+                f"expected inputs (N, leads, {self.length}), {self.length} samples at 125 Hz, got "
+                f"{list(inputs.shape)}; cut beats with monai-ima prepare-ecg"
             )
         image = inputs[:, :, None].to(memory_format=torch.channels_last)
         logits: Tensor = self.head(self.features(image).flatten(1))

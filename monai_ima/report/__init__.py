@@ -1,5 +1,6 @@
 """What a person looks at: figures and the HTML report. Nothing is computed here that a file needs."""
 
+from monai_ima.report.changes import Change, change_figure
 from monai_ima.report.curves import (
     class_figure,
     curve_figure,
@@ -8,7 +9,7 @@ from monai_ima.report.curves import (
     robustness_figure,
     white_noise_figure,
 )
-from monai_ima.report.drawing import NORM_NAMES, as_image
+from monai_ima.report.drawing import NORM_NAMES, as_image, as_png
 from monai_ima.report.examples import Example, example_figure
 from monai_ima.report.html import html_report
 from monai_ima.report.markdown import markdown_table
@@ -16,8 +17,11 @@ from monai_ima.report.plane import plane_figure, plane_grid, spread_out
 
 __all__ = [
     "NORM_NAMES",
+    "Change",
     "Example",
     "as_image",
+    "as_png",
+    "change_figure",
     "class_figure",
     "curve_figure",
     "curve_figures",

@@ -5,6 +5,7 @@ from monai_ima.robustness.clean import Finding, clean_findings
 from monai_ima.robustness.closest import check_range, closest_errors
 from monai_ima.robustness.curve import RobustnessCurve, area_under, noise_levels, wilson_interval
 from monai_ima.robustness.passes import CountingModel
+from monai_ima.robustness.predicted import ChangedAnswers, changed_answers, percentiles_among
 from monai_ima.robustness.protocols import (
     BlackBox,
     MinimumNorm,
@@ -31,6 +32,7 @@ from monai_ima.robustness.statistics import (
 
 __all__ = [
     "BlackBox",
+    "ChangedAnswers",
     "ClosestErrors",
     "CountingModel",
     "Finding",
@@ -44,6 +46,7 @@ __all__ = [
     "balanced_accuracy",
     "bootstrap_interval",
     "bootstrap_means",
+    "changed_answers",
     "check_answers",
     "check_errors",
     "check_range",
@@ -57,6 +60,7 @@ __all__ = [
     "median_margin",
     "noise_levels",
     "percentile_interval",
+    "percentiles_among",
     "positive_predictive_value",
     "specificity",
     "wilson_interval",

@@ -15,6 +15,8 @@ ENOUGH_PATIENTS = 10
 
 # Groups drawn at once: some 100 MB, whatever the number of draws and samples.
 _CHUNK = 2**22
+# Of more groups than this, those whose values are equal are drawn together, if there are few kinds.
+_MANY, _KINDS = 100_000, 1_000
 
 
 def bootstrap_means(
@@ -62,16 +64,54 @@ def bootstrap_means(
     columns = torch.cat([values.reshape(n, -1).double(), values.new_ones(n, 1).double()], dim=1)
     sums = columns.new_zeros(len(names), columns.shape[1]).index_add_(0, group, columns)
     sums = sums.to(generator.device)
+    kinds = _kinds(sums) if len(names) > _MANY else None
+    totals = (
+        _drawn(sums, draws, generator)
+        if kinds is None
+        else _drawn_together(*kinds, draws, generator)
+    )
+    return (totals[:, :-1] / totals[:, -1:]).reshape(draws, *values.shape[1:])
 
-    drawn = []
-    rows = max(1, _CHUNK // len(names))
+
+def _drawn(sums: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+    """Sums of as many rows of ``sums`` ``(G, K)`` as it has, drawn with replacement: ``(draws, K)``."""
+    drawn, count = [], len(sums)
+    rows = max(1, _CHUNK // count)
     for start in range(0, draws, rows):
-        shape = (min(rows, draws - start), len(names))
-        picked = torch.randint(len(names), shape, generator=generator, device=generator.device)
+        shape = (min(rows, draws - start), count)
+        picked = torch.randint(count, shape, generator=generator, device=generator.device)
         times = torch.zeros_like(picked).scatter_add_(1, picked, torch.ones_like(picked))
         drawn.append(times.double() @ sums)
-    totals = torch.cat(drawn)
-    return (totals[:, :-1] / totals[:, -1:]).reshape(draws, *values.shape[1:])
+    return torch.cat(drawn)
+
+
+def _kinds(sums: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The different rows of ``sums``, and how often each is there; ``None`` if they are many.
+
+    Samples of a curve that are robust at the same levels are of one kind.
+    """
+    weights = torch.linspace(1, 2, sums.shape[1], dtype=sums.dtype, device=sums.device).sqrt()
+    _, kind, times = (sums @ weights).unique(return_inverse=True, return_counts=True)
+    if len(times) > _KINDS:
+        return None
+    rows = sums.new_empty(len(times), sums.shape[1])
+    rows[kind] = sums
+    return (rows, times) if torch.equal(rows[kind], sums) else None
+
+
+def _drawn_together(rows: Tensor, times: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+    """What :func:`_drawn` gives of ``rows`` ``(R, K)`` that are there so many ``times`` ``(R,)``.
+
+    How often each is drawn is multinomial: one binomial after another, of what is left.
+    """
+    left = times.new_full((draws,), int(times.sum())).double()
+    remaining = times.double().flip(0).cumsum(0).flip(0)
+    totals = rows.new_zeros(draws, rows.shape[1])
+    for row, share in zip(rows, times / remaining, strict=True):
+        drawn = torch.binomial(left, share.expand(draws).contiguous(), generator=generator)
+        totals += drawn[:, None] * row
+        left -= drawn
+    return totals
 
 
 def bootstrap_interval(

@@ -9,6 +9,7 @@ import torch
 from bundle_run import ROOT, run_bundle, start_bundle
 from folders import rows_in
 from monai.bundle import create_workflow
+from pages import fences
 from PIL import Image
 from same import same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -153,6 +154,32 @@ def test_paper_setting_runs_small(images, tmp_path):
     assert settings["objective"]["beta"] == 0.01
     names = torch.load(tmp_path / "model.pt", weights_only=True)
     assert "network.layer4.1.conv2.weight" in names
+
+
+def test_images_beyond_the_memory_give_the_same_weights(images, tmp_path):
+    """A fifth of them kept in memory, or none, but on the disk, by the file that the page has."""
+    page = ROOT / "docs" / "how_to" / "own_data.md"
+    (text,) = [fence.text for fence in fences(page) if fence.name == "on_disk.json"]
+    on_disk, cache = tmp_path / "on_disk.json", tmp_path / "cache"
+    on_disk.write_text(text.replace("data/cache", str(cache)))
+    settings = SMALL | {"dataset_dir": images}
+    runs = {
+        name: start_bundle(*configs, **settings, **given, output_dir=tmp_path / name)
+        for name, configs, given in [
+            ("memory", [TRAIN], {}),
+            ("a fifth", [TRAIN], {"cache_rate": 0.2}),
+            ("disk", [TRAIN, on_disk], {}),
+        ]
+    }
+    ended = [started.end() for started in runs.values()]
+    assert [each.returncode for each in ended] == [0, 0, 0], ended[-1].stderr
+
+    first, *others = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["objects"] for name in runs
+    )
+    assert all(same(first, other) for other in others)
+    kept = len(list(cache.iterdir()))
+    assert kept == len(list(images.rglob("*.png"))) == 40
 
 
 def test_where_the_images_lie_changes_nothing(images, tmp_path):

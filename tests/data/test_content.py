@@ -1,10 +1,11 @@
 """Digests of the content of samples."""
 
 import hashlib
+import os
 
 import torch
 
-from monai_ima.data import TensorSamples
+from monai_ima.data import TensorSamples, hash_of_item
 from monai_ima.data.content import contents
 
 
@@ -28,3 +29,18 @@ def test_of_tensors_it_is_of_each_row():
     samples = TensorSamples(inputs, torch.zeros(3).long(), ids=["a", "b", "c"])
     assert contents(samples) == [digest(row.numpy().tobytes()) for row in inputs]
     assert len(set(contents(samples))) == 2
+
+
+def test_a_sample_is_kept_under_another_name_when_its_file_or_label_changes(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"one")
+    item = {"image": str(path), "label": 1}
+    names = [hash_of_item(item), hash_of_item({"label": 1, "image": str(path)})]
+    assert names[0] == names[1]
+    names.append(hash_of_item(item | {"label": 2}))
+    path.write_bytes(b"three")
+    names.append(hash_of_item(item))
+    path.write_bytes(b"seven")  # as long
+    os.utime(path, ns=(1, 1))
+    names.append(hash_of_item(item))
+    assert len(set(names)) == 4

@@ -1,6 +1,7 @@
 """The whole evaluation on models whose decision boundaries are known."""
 
 import errno
+import hashlib
 import json
 import logging
 import math
@@ -22,6 +23,7 @@ from monai.transforms import Lambdad
 from same import same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import monai_ima.robustness.checks as checks_module
 import monai_ima.robustness.measure as measure_module
@@ -33,7 +35,9 @@ from monai_ima.handlers import (
     files,
     folder_lock,
 )
-from monai_ima.handlers.evaluation_progress import Progress
+from monai_ima.handlers.evaluation_progress import Examples, Progress
+from monai_ima.handlers.evaluation_report import sample_rows
+from monai_ima.handlers.evaluation_samples import SampleList
 from monai_ima.handlers.folder_lock import FolderInUseError
 from monai_ima.handlers.record_file import RecordFile
 from monai_ima.robustness import BlackBox, Paper, Screen
@@ -97,8 +101,9 @@ def written(monkeypatch):
     """What would be written, in place of the files: drawing them takes seconds."""
     found = SimpleNamespace()
 
-    def keep(folder, report, **rest):
-        vars(found).update(rest, report=json.loads(json.dumps(report, allow_nan=False)))
+    def keep(folder, report, rows, **rest):
+        plain = json.loads(json.dumps(report, allow_nan=False))
+        vars(found).update(rest, rows=list(rows), report=plain)
 
     monkeypatch.setattr(evaluation, "write_evaluation", keep)
     return found
@@ -660,6 +665,65 @@ def test_what_is_written_grows_with_the_samples_and_not_with_their_square(
         run(model, samples, handler(tmp_path / str(n), samples, chunk_size=4))
         found.append(bytes_written() - before)
     assert found[2] - found[1] < 2.2 * (found[1] - found[0])
+
+
+class Values(TorchDispatchMode):
+    """Counts the values that torch makes or copies, and its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.made, self.calls = 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        self.calls += 1
+        self.made += result.numel() if isinstance(result, torch.Tensor) else 0
+        return result
+
+
+def test_what_is_copied_grows_with_the_samples_and_not_with_their_square(tmp_path):
+    found = []
+    for chunks in (50, 100, 200):
+        progress = Progress(tmp_path / f"{chunks}.records", identity={})
+        with Values() as values:
+            for _ in range(chunks):
+                progress.add({"labels": torch.arange(100)}, {})
+            assert len(progress.answers["labels"]) == progress.finished == 100 * chunks
+        found.append(values.made)
+    assert found[2] < 2.2 * found[1] < 5 * found[0]
+
+
+def test_examples_are_chosen_by_as_many_calls_however_many_there_are():
+    calls = []
+    for n in (20, 200):
+        samples = torch.rand(n, 1)
+        with Values() as values:
+            kept = Examples(torch.arange(n), torch.arange(n) / n, samples, samples)
+            kept = kept.joined_with(None)
+        assert kept.places.tolist() == [0, 1, 2, 3, *range(n - 1, n - 5, -1)]
+        calls.append(values.calls)
+    assert calls[0] == calls[1]
+
+
+def test_rows_are_made_a_part_at_a_time(problem, evaluate, written, monkeypatch):
+    samples = problem[1]
+    evaluate()
+    measures = {
+        norm: SimpleNamespace(eps=torch.tensor([0, *levels], dtype=torch.float64))
+        for norm, levels in LEVELS.items()
+        if f"{norm}/margins" in written.answers
+    }
+    monkeypatch.setattr("monai_ima.handlers.evaluation_report._ROWS", 7)
+    rows = sample_rows(SampleList(samples, CLASSES), written.answers, measures)
+    assert next(rows) == written.rows[0]
+    assert list(rows) == written.rows[1:]
+
+
+def test_the_digest_of_the_samples_is_that_of_their_list():
+    samples = [{"id": f"{n}'", "label": n} for n in range(3)]
+    listed = repr([(sample["id"], sample["label"]) for sample in samples])
+    digest = hashlib.sha256(listed.encode()).hexdigest()
+    assert SampleList(samples, CLASSES).digest == digest
 
 
 # --- samples of all kinds -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import os
 import resource
 import shutil
@@ -14,6 +15,7 @@ import torch
 
 from monai_ima.bundle import prepare_output_dir
 from monai_ima.handlers.files import (
+    file_digest,
     put_back,
     read_csv,
     remove_unfinished,
@@ -255,3 +257,9 @@ def test_the_names_in_both_folders_are_on_the_disk_at_the_end(tmp_path, monkeypa
     monkeypatch.setattr(os, "fsync", fsync)
     set_aside(tmp_path, ["model.pt"])
     assert flushed == [".previous-1", tmp_path.name]
+
+
+def test_digest_is_that_of_all_bytes_of_a_file_of_several_parts(tmp_path):
+    content = bytes(range(256)) * 10_000
+    (tmp_path / "a").write_bytes(content)
+    assert file_digest(tmp_path / "a") == hashlib.sha256(content).hexdigest()

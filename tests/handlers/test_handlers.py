@@ -699,3 +699,13 @@ def test_a_report_leaves_the_network_as_found_and_takes_any_shape(tmp_path, shap
     assert shown == ["robustness/curve", "robustness/examples"][: 1 + can_be]
     assert network[2].num_batches_tracked == 0
     assert all(module.training for module in network.modules())
+
+
+def test_margins_of_more_samples_than_a_quantile_of_torch_takes():
+    margins = MarginStore(2**24 + 2, delta=0.1, eps_max=0.3)
+    margins.margins[: len(margins) // 2] = 0.3
+    objective = IMA(margins, norm="linf", beta=0.5, margin_update="step")
+    engine = SimpleNamespace(state=SimpleNamespace(metrics={}, epoch=1))
+    MarginUpdateHandler(objective, [])(engine)
+    found = [engine.state.metrics[f"margin/{name}"] for name in ("q05", "q95")]
+    assert found == pytest.approx([0.1, 0.3])

@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.networks.utils import convert_to_torchscript
 from torch import nn
 
-from monai_ima.networks import FashionMNISTNet, Normalized, SVHNNet, resnet18_in, small_cnn
+from monai_ima.networks import ECGNet, FashionMNISTNet, Normalized, SVHNNet, resnet18_in, small_cnn
 
 TRAIN_JSON = Path(__file__).parents[2] / "bundles" / "oct_ima" / "train.json"
 
@@ -104,3 +105,13 @@ def test_normalized_shifts_and_scales_before_the_network():
 def test_normalized_refuses_a_std_that_is_not_positive(std):
     with pytest.raises(ValueError, match=f"std to be positive, got {std}"):
         Normalized(nn.Identity(), std=std)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of all of torch.jit
+@pytest.mark.parametrize("name", [*NETWORKS, "ECGNet"])
+def test_torchscript_gives_the_same_logits(name):
+    make, shape = NETWORKS.get(name, (ECGNet, (1, 187)))
+    network = make().eval()
+    inputs = torch.rand(2, *shape)
+    scripted = convert_to_torchscript(network)
+    torch.testing.assert_close(scripted(inputs), network(inputs), rtol=0, atol=1e-5)

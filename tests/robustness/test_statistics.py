@@ -293,3 +293,39 @@ def test_mcnemar_of_many_samples_is_that_of_scipy():
     for wins, losses in ((4000, 4300), (30_000, 31_000)):
         expected = binomtest(wins, wins + losses).pvalue
         assert mcnemar(wins, losses) == pytest.approx(expected, rel=1e-6)
+
+
+def drawn_together(values, draws, monkeypatch, seed=0):
+    """Means of draws, as those of many samples are made."""
+    with monkeypatch.context() as patch:
+        patch.setattr(statistics, "_MANY", 0)
+        return bootstrap_means(values, draws=draws, generator=generator(seed))
+
+
+def test_many_samples_of_few_kinds_are_drawn_as_often_as_one_by_one(monkeypatch):
+    levels = torch.arange(400).remainder(10).clamp(max=3)
+    values = (levels[:, None] > torch.arange(3)).double()
+
+    alone = bootstrap_means(values, draws=4000, generator=generator())
+    together = drawn_together(values, 4000, monkeypatch)
+
+    mean, spread = values.mean(dim=0), alone.std(dim=0)
+    torch.testing.assert_close(together.mean(dim=0), mean, rtol=0, atol=0.1 * float(spread.min()))
+    torch.testing.assert_close(together.std(dim=0), spread, rtol=0.05, atol=0)
+    torch.testing.assert_close(together.T.corrcoef(), alone.T.corrcoef(), rtol=0, atol=0.05)
+    assert not torch.equal(together, alone)
+
+
+def test_many_samples_of_one_kind_or_of_many_kinds(monkeypatch):
+    assert drawn_together(torch.ones(9, 2), 5, monkeypatch).tolist() == [[1, 1]] * 5
+    values = torch.rand(1200, generator=generator())  # one by one
+    alone = bootstrap_means(values, draws=5, generator=generator())
+    assert torch.equal(drawn_together(values, 5, monkeypatch), alone)
+
+
+def test_ten_million_samples_are_no_more_to_draw_than_a_hundred_thousand():
+    values = torch.zeros(10_000_000)
+    values[:3_000_000] = 1
+    low, high = bootstrap_interval(values, generator=generator()).tolist()
+    half = 1.96 * math.sqrt(0.3 * 0.7 / 10_000_000)
+    assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.1 * half)

@@ -1,0 +1,129 @@
+"""Cases that a model is asked about: inputs without labels, as a person has them in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from monai_ima.data.ecg.beats import LENGTH
+from monai_ima.data.images import IMAGE_SUFFIXES
+
+Cases = list[dict[str, Any]]  # "image": what the preprocessing takes; "id": what names it
+
+
+def image_cases(path: str | Path) -> Cases:
+    """An image file, whatever its suffix, or all images below a folder.
+
+    Returns:
+        The images' paths, in the order of their names.
+
+    Raises:
+        FileNotFoundError: if there is no such file, or no image in the folder.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [{"image": str(_existing(path)), "id": str(path)}]
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.name.lower().endswith(IMAGE_SUFFIXES) and file.is_file()
+    )
+    if not found:
+        raise FileNotFoundError(
+            f"expected images ({', '.join(IMAGE_SUFFIXES)}) below {path}, got none; name the files "
+            "themselves if they have other suffixes"
+        )
+    return [{"image": str(file), "id": str(file)} for file in found]
+
+
+def beat_cases(path: str | Path) -> Cases:
+    """Heartbeats: a CSV file in Kaggle's form, or ``beats.npy`` of ``monai-ima prepare-ecg``.
+
+    Args:
+        path: a file, whose rows have 187 values from 0 to 1; in a CSV file a label may follow,
+            which is not looked at. Or a folder with such files.
+
+    Returns:
+        Tensors ``(1, 187)``, named by file and row, from 1 on.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a row is another one, naming it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted([*path.glob("*.npy"), *path.glob("*.csv")])
+        if (path / "beats.npy").is_file():  # of prepare-ecg, whose beats.csv is about them
+            files = [path / "beats.npy"]
+        if not files:
+            raise FileNotFoundError(f"expected CSV files of beats in {path}, got none")
+        return [case for file in files for case in beat_cases(file)]
+    _existing(path)
+    table = _array(path) if path.suffix == ".npy" else _table(path)
+    if table.ndim != 2 or table.shape[1] not in (LENGTH, LENGTH + 1):
+        raise ValueError(
+            f"expected {path} to have rows of {LENGTH} values from 0 to 1, a beat each, and at most "
+            f"a label behind them, got an array of the shape {table.shape}; cut beats with monai-ima "
+            f"prepare-ecg"
+        )
+    return [
+        {"image": torch.tensor(row[None, :LENGTH], dtype=torch.float32), "id": f"{path}:{number}"}
+        for number, row in enumerate(table, start=1)
+    ]
+
+
+def array_cases(path: str | Path) -> Cases:
+    """Inputs as they go into the network: a file of NumPy's, ``(N, C, *)``, or a folder of them.
+
+    Returns:
+        Tensors ``(C, *)``, named by file and place, from 1 on.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds no array of numbers.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(path.glob("*.npy"))
+        if not files:
+            raise FileNotFoundError(f"expected files of NumPy's (.npy) in {path}, got none")
+        return [case for file in files for case in array_cases(file)]
+    values = _array(_existing(path))
+    if values.ndim < 2:
+        raise ValueError(
+            f"expected {path} to hold an array (N, C, ...), samples as they go into the network, got "
+            f"one of the shape {values.shape}"
+        )
+    return [
+        {"image": torch.tensor(value, dtype=torch.float32), "id": f"{path}:{number}"}
+        for number, value in enumerate(values, start=1)
+    ]
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}")
+    return path
+
+
+def _array(path: Path) -> npt.NDArray[Any]:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except Exception as error:  # of a damaged header: ValueError, SyntaxError, TokenError and more
+        raise ValueError(f"expected {path} to be an array of NumPy's, got: {error}") from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        raise ValueError(f"expected {path} to be an array of numbers, got another kind of file")
+    return values
+
+
+def _table(path: Path) -> npt.NDArray[Any]:
+    try:
+        return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2, comments=None)
+    except ValueError as error:  # a header, text, or rows of different lengths
+        raise ValueError(
+            f"expected {path} to have rows of {LENGTH} numbers with commas between, got: {error}"
+        ) from error

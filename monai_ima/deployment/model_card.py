@@ -1,0 +1,144 @@
+"""The page of an exported bundle that says what the model is, what it can and what it cannot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from monai_ima import __version__
+from monai_ima.data import TensorSamples
+from monai_ima.data.sample import SECTIONS
+from monai_ima.deployment.figures import Figures
+from monai_ima.deployment.trained_run import TrainedRun
+from monai_ima.prediction import ReferenceMargins
+from monai_ima.report import NORM_NAMES
+from monai_ima.robustness import wilson_interval
+
+_GREY_LEVELS = 255
+
+
+def model_card(
+    run: TrainedRun,
+    metadata: Mapping[str, Any],
+    margins: ReferenceMargins,
+    figures: Figures | None,
+) -> str:
+    """The model card in Markdown.
+
+    Args:
+        run: of the model.
+        metadata: of the bundle.
+        margins: of validation samples.
+        figures: of the model, if it was evaluated.
+    """
+    classes = [_cell(name) for name in run.record.classes]
+    image = metadata["network_data_format"]["inputs"]["image"]
+    sections = [_section(run, name) for name in SECTIONS]
+    environment = Environment(
+        loader=PackageLoader("monai_ima.deployment", "."),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown
+    )
+    return environment.get_template("model_card.md.j2").render(
+        name=metadata["name"],
+        task=metadata["task"],
+        version=__version__,
+        run=run.record.run[:12],
+        folder=run.folder,
+        classes=classes,
+        shape=[image["num_channels"], *image["spatial_shape"]],
+        bounds=run.bounds,
+        steps=", ".join(_steps(run)) or "none: samples are arrays of that shape",
+        output=metadata["pred_classes"],
+        sections=sections,
+        split="No patient is on two sides."
+        if run.record.is_split_by_patient
+        else "Whether a patient is on two sides is not known, or one is: the numbers may be too good.",
+        warning=getattr(run.datalist, "warning", ""),
+        figures=figures,
+        class_rows=[] if figures is None else list(_class_rows(run, figures, sections)),
+        curves=[] if figures is None else [_curve(run, curve) for curve in figures.curves],
+        margins=margins,
+        margin_rows=[_margin_row(run, norm, margins) for norm in margins.margins],
+        test_count=sum(sections[-1]["counts"]),
+        files="IMAGES" if run.reads_images else "FILES",
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|").replace("\n", " ")
+
+
+def _section(run: TrainedRun, name: str) -> dict[str, Any]:
+    samples = getattr(run.datalist, name)
+    items = samples.samples if isinstance(samples, TensorSamples) else samples
+    labels = torch.tensor([item["label"] for item in items])
+    patients = {item.get("patient") for item in items}
+    return {
+        "name": name,
+        "counts": torch.bincount(labels, minlength=len(run.record.classes)).tolist(),
+        "patients": len(patients) if all(patients) else "not known",
+    }
+
+
+def _steps(run: TrainedRun) -> Iterator[str]:
+    """The transforms of the preprocessing, in their order."""
+    if run.preprocessing is None:
+        return
+    for step in getattr(run.preprocessing, "transforms", [run.preprocessing]):
+        yield f"`{type(step).__name__}`"
+
+
+def _class_rows(
+    run: TrainedRun, figures: Figures, sections: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, ...]]:
+    counts = figures.class_counts or sections[-1]["counts"]
+    for name, per_level, count in zip(
+        run.record.classes, figures.curves[0]["per_class"], counts, strict=True
+    ):
+        share = per_level[0]
+        if share is None or not count:
+            yield _cell(name), "no sample", ""
+            continue
+        ((low, high),) = wilson_interval(torch.tensor([share]).double(), count).tolist()
+        yield _cell(name), f"{share:.3f}", f"{low:.3f} to {high:.3f}"
+
+
+def _curve(run: TrainedRun, curve: Mapping[str, Any]) -> dict[str, Any]:
+    by_patient = curve.get("patient_low") is not None
+    ends = ("patient_low", "patient_high") if by_patient else ("low", "high")
+    median = curve.get("median_margin")
+    return {
+        "unit": f"{NORM_NAMES[curve['norm']]}, in units of the input",
+        "over": "95 % interval over patients" if by_patient else "95 % interval over samples",
+        "rows": [
+            (_size(run, curve["norm"], eps), f"{accuracy:.3f}", f"{low:.3f} to {high:.3f}")
+            for eps, accuracy, low, high in zip(
+                *(curve[name] for name in ("eps", "accuracy", *ends)), strict=True
+            )
+        ],
+        "median": "" if median is None else _size(run, curve["norm"], median),
+    }
+
+
+def _margin_row(run: TrainedRun, norm: str, reference: ReferenceMargins) -> tuple[str, ...]:
+    margins = reference.margins[norm].sort().values
+    last = len(margins) - 1
+    return NORM_NAMES[norm], *(
+        _size(run, norm, float(margins[round(share * last)])) for share in (0.05, 0.5, 0.95)
+    )
+
+
+def _size(run: TrainedRun, norm: str, size: float) -> str:
+    """A change in units of the input, in Linf of an image in grey levels as well."""
+    if math.isinf(size):
+        return "not found"
+    if norm != "linf" or not run.reads_images:
+        return f"{size:.3g}"
+    levels = size / (run.bounds[1] - run.bounds[0]) * _GREY_LEVELS
+    return f"{size:.3g} ({levels:.2g} grey levels of 255)"

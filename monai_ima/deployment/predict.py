@@ -1,0 +1,270 @@
+"""Predictions for files that a person names, each with its margin and a drawing of the change."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_ima.deployment.export import INFERENCE, MARGINS, METADATA, export_run, is_current
+from monai_ima.errors import RejectedError
+from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.run_record import RECORD
+from monai_ima.networks import load_classifier
+from monai_ima.prediction import (
+    ChangedAnswer,
+    Prediction,
+    Predictor,
+    ReferenceMargins,
+    write_predictions,
+)
+from monai_ima.report import NORM_NAMES, Change, as_png, change_figure
+
+CHANGES = "changes"
+_GREY_LEVELS = 255
+
+
+@dataclass(frozen=True)
+class PredictedFiles:
+    """What :func:`predict_files` has done.
+
+    Attributes:
+        predictions: of the cases, in the order of the files; without their inputs.
+        class_names: in the order of the probabilities.
+        errors: by name, why a file or a case has no prediction.
+        written: the files that hold all this.
+        drawn: number of the cases whose change was drawn.
+    """
+
+    predictions: list[Prediction]
+    class_names: list[str]
+    errors: dict[str, str]
+    written: list[Path]
+    drawn: int
+
+
+def predict_files(
+    source: Path,
+    files: Sequence[Path],
+    output: Path,
+    *,
+    norms: Sequence[str] = ("linf", "l2"),
+    drawings: int = 50,
+    batch_size: int = 16,
+) -> PredictedFiles:
+    """Ask a model about files, and write what it says.
+
+    For each case: class, probabilities, and in each norm the margin, the smallest change that was
+    found to change the answer, with its percentile among the margins of validation samples. What is
+    measured is the answer's distance to the next one, and not whether it is right; no label is
+    needed. A file that cannot be read keeps none of the others from being answered.
+
+    Args:
+        source: folder of an exported bundle, or output folder of a training, which is exported
+            first if it is not, or has gone on since. The bundle's configs are run: trust them.
+        files: of the form that the bundle reads, or folders of them.
+        output: folder for ``predictions.csv``, ``predictions.json`` and the drawings.
+        norms: of the margins; with none, no change is looked for.
+        drawings: of how many cases the changes are drawn, those of the smallest margins first.
+        batch_size: cases that are answered together.
+
+    Raises:
+        RejectedError: if the source is neither, or damaged.
+    """
+    bundle = _bundle(source)
+    model = _Model(bundle, norms)
+    predictions: list[Prediction] = []
+    shown: list[Prediction] = []
+    errors: dict[str, str] = {}
+    cases = model.readable(files, errors)
+    with tqdm(desc="predicting", unit="case", dynamic_ncols=True) as bar:
+        for names, inputs in _batches(cases, batch_size):
+            found = model.predictor(names, inputs.to(model.device))
+            predictions += [prediction.without_inputs() for prediction in found]
+            shown = _most_fragile([*shown, *found], drawings) if norms else []
+            bar.update(len(names))
+    written = write_predictions(
+        output,
+        predictions,
+        class_names=model.class_names,
+        reference=model.predictor.reference,
+        norms=norms,
+        in_grey_levels=model.in_grey_levels,
+        errors=errors,
+    )
+    for old in (output / CHANGES).glob("*.png"):
+        old.unlink()
+    for number, prediction in enumerate(shown, start=1):
+        (output / CHANGES).mkdir(exist_ok=True)
+        name = re.sub(r"[^\w.-]+", "_", Path(prediction.id).name)
+        _draw(model, prediction, output / CHANGES / f"{number:03d}_{name}.png")
+    return PredictedFiles(predictions, model.class_names, errors, written, len(shown))
+
+
+class _Model:
+    """An exported bundle, ready to answer."""
+
+    def __init__(self, bundle: Path, norms: Sequence[str]) -> None:
+        configs = bundle / "configs"
+        try:
+            parser = ConfigParser(
+                {
+                    **json.loads((configs / INFERENCE).read_text("utf-8")),
+                    "bundle_root": str(bundle),
+                }
+            )
+            parser.parse()
+            described = json.loads((configs / METADATA).read_text("utf-8"))
+            image = described["network_data_format"]["inputs"]["image"]
+            self.device: torch.device = parser.get_parsed_content("device")
+            network = load_classifier(
+                parser.get_parsed_content("network_def"), checkpoint=bundle / "models" / "model.pt"
+            )
+            reference = ReferenceMargins.read(configs / MARGINS)
+            self.predictor = Predictor(network.to(self.device), reference, norms)
+            self.class_names: list[str] = list(parser.get_parsed_content("class_names"))
+            self._preprocessing = parser.get_parsed_content("preprocessing")
+            self._list_cases = parser.get_parsed_content("list_cases")
+        except Exception as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            raise RejectedError(
+                f"expected {bundle} to be a bundle that monai-ima export has written, got "
+                f"{type(cause).__name__}: {cause}"
+            ) from error
+        self.in_grey_levels = image["type"] == "image"
+        self._shape = (image["num_channels"], *image["spatial_shape"])
+
+    def readable(
+        self, files: Sequence[Path], errors: dict[str, str]
+    ) -> Iterator[tuple[str, Tensor]]:
+        """The cases in the files, with their names; why others are none goes to ``errors``."""
+        for file in files:
+            listed = _tried(self._list_cases, str(file))
+            if isinstance(listed, Exception):
+                errors[str(file)] = _reason(listed)
+                continue
+            for case in listed:
+                values = _tried(self._input, case)
+                if isinstance(values, Exception):
+                    errors[case["id"]] = _reason(values)
+                else:
+                    yield case["id"], values
+
+    def _input(self, case: dict[str, Any]) -> Tensor:
+        image = torch.as_tensor(self._preprocessing({"image": case["image"]})["image"])
+        values = image.as_tensor() if hasattr(image, "as_tensor") else image
+        if tuple(values.shape) != self._shape:
+            raise ValueError(
+                f"expected an input of the shape {self._shape}, as the model was trained on, got "
+                f"{tuple(values.shape)}"
+            )
+        low, high = self.predictor.reference.bounds
+        if not ((values >= low) & (values <= high)).all():  # NaN is neither
+            raise ValueError(
+                f"expected values from {low:g} to {high:g}, as the model was trained on, got "
+                f"{values.min():g} to {values.max():g}"
+            )
+        return values.float()
+
+
+def _bundle(source: Path) -> Path:
+    """The exported bundle that a path means."""
+    if (source / "configs" / INFERENCE).is_file():
+        return source.resolve()
+    if not (source / RECORD).is_file():
+        raise RejectedError(
+            f"expected a bundle of monai-ima export (configs/{INFERENCE}), or the output folder of a "
+            f"training ({RECORD}), got {source}"
+        )
+    bundle = source / "bundle"
+    return bundle if is_current(bundle, source / "model.pt") else export_run(source)
+
+
+def _batches(cases: Iterator[tuple[str, Tensor]], size: int) -> Iterator[tuple[list[str], Tensor]]:
+    names: list[str] = []
+    inputs: list[Tensor] = []
+    for name, values in cases:
+        names.append(name)
+        inputs.append(values)
+        if len(names) == size:
+            yield names, torch.stack(inputs)
+            names, inputs = [], []
+    if names:
+        yield names, torch.stack(inputs)
+
+
+def _most_fragile(predictions: Sequence[Prediction], count: int) -> list[Prediction]:
+    """Those with the smallest percentiles in any norm."""
+
+    def percentile(prediction: Prediction) -> float:
+        return min(changed.percentile for changed in prediction.changed.values())
+
+    return sorted(predictions, key=percentile)[:count]
+
+
+def _draw(model: _Model, prediction: Prediction, path: Path) -> None:
+    bounds = model.predictor.reference.bounds
+    changes = [
+        Change(
+            caption=_caption(norm, changed, bounds, in_grey_levels=model.in_grey_levels),
+            inputs=changed.inputs,
+            answer=_answer(model, changed.probabilities),
+        )
+        for norm, changed in prediction.changed.items()
+    ]
+    answer = _answer(model, prediction.probabilities)
+    figure = change_figure(
+        prediction.inputs,
+        answer,
+        changes,
+        bounds=bounds,
+        title=f"{Path(prediction.id).name}: {answer}",
+    )
+    write_whole(path, lambda file: file.write_bytes(as_png(figure, grey=False)))
+
+
+def _answer(model: _Model, probabilities: Tensor) -> str:
+    label = int(probabilities.argmax())
+    return f"{model.class_names[label]} {float(probabilities[label]):.2f}"
+
+
+def _caption(
+    norm: str, changed: ChangedAnswer, bounds: tuple[float, float], *, in_grey_levels: bool
+) -> str:
+    name = NORM_NAMES[norm]
+    if math.isinf(changed.margin):
+        return f"{name}: no change of the answer was found"
+    size = f"{changed.margin:.3g}"
+    if in_grey_levels and norm == "linf":
+        levels = changed.margin / (bounds[1] - bounds[0]) * _GREY_LEVELS
+        size += f" ({levels:.2g} grey levels of 255)"
+    return (
+        f"{name}: margin {size}; {changed.percentile:.0f} % of the validation samples have a smaller "
+        f"one"
+    )
+
+
+def _tried(make: Callable[[Any], Any], of: Any) -> Any:
+    """What comes of it, or the error, whatever it is: the other files go on."""
+    try:
+        return make(of)
+    except Exception as error:  # noqa: BLE001
+        return error
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, without what MONAI's transforms say around it."""
+    while error.__cause__ is not None and not str(error).startswith(("expected", "cannot read")):
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__

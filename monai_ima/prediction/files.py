@@ -1,0 +1,115 @@
+"""Predictions as tables: for a spreadsheet, and for a program."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_ima.handlers.files import write_csv, write_whole
+from monai_ima.prediction.predictor import ChangedAnswer, Prediction
+from monai_ima.prediction.reference import ReferenceMargins
+
+CSV, JSON = "predictions.csv", "predictions.json"
+_LEVELS = 255  # grey levels of an image of 8 bits
+NOT_FOR_CLINICAL_USE = "For research; not for clinical use."
+
+
+def write_predictions(
+    folder: Path,
+    predictions: Sequence[Prediction],
+    *,
+    class_names: Sequence[str],
+    reference: ReferenceMargins,
+    norms: Sequence[str],
+    in_grey_levels: bool,
+    errors: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Write ``predictions.csv`` and ``predictions.json``.
+
+    Args:
+        folder: made if need be; files of those names are replaced.
+        predictions: a row each.
+        class_names: in the order of the probabilities.
+        reference: margins among which percentiles are.
+        norms: of the margins.
+        in_grey_levels: the inputs are images, for which a margin is said in grey levels of 255, too:
+            in Linf of each pixel, in L2 the root mean square over the pixels.
+        errors: by name, why a case has no prediction; a row each, behind the others.
+
+    Returns:
+        Both files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = reference.bounds[1] - reference.bounds[0]
+    cases: list[dict[str, Any]] = []
+    for prediction in predictions:
+        case = {
+            "id": prediction.id,
+            "prediction": class_names[prediction.label],
+            "probability": float(prediction.probabilities[prediction.label]),
+            "probabilities": dict(zip(class_names, prediction.probabilities.tolist(), strict=True)),
+        }
+        for norm, changed in prediction.changed.items():
+            scale = _LEVELS / whole * _per_pixel(norm, changed) if in_grey_levels else None
+            case |= _said(norm, changed, class_names, scale)
+        cases.append({**case, "error": None})
+    cases += [{"id": name, "error": reason} for name, reason in (errors or {}).items()]
+    content = {
+        "note": NOT_FOR_CLINICAL_USE,
+        "classes": list(class_names),
+        "norms": list(norms),
+        "margin": f"smallest change found that changes the answer, by the protocol "
+        f"{reference.protocol.name}: {reference.protocol.description}",
+        "percentile": f"among the margins of {reference.source}",
+        "cases": cases,
+    }
+    table, record = folder / CSV, folder / JSON
+    text = json.dumps(content, indent=2)
+    write_whole(record, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    names = _columns(class_names, norms, in_grey_levels=in_grey_levels)
+    write_csv(table, [{name: _cell(row.get(name)) for name in names} for row in map(_flat, cases)])
+    return [table, record]
+
+
+def _per_pixel(norm: str, changed: ChangedAnswer) -> float:
+    """What makes a margin the change of a pixel, in L2 its root mean square."""
+    return 1.0 if norm == "linf" else changed.inputs.numel() ** -0.5
+
+
+def _said(
+    norm: str, changed: ChangedAnswer, class_names: Sequence[str], scale: float | None
+) -> dict[str, Any]:
+    found = math.isfinite(changed.margin)
+    after = class_names[int(changed.probabilities.argmax())]
+    said: dict[str, Any] = {
+        f"margin_{norm}": changed.margin if found else None,
+        f"percentile_{norm}": round(changed.percentile, 2),
+        f"changes_to_{norm}": after if found else None,
+    }
+    if scale is not None:
+        said[f"grey_levels_{norm}"] = round(changed.margin * scale, 3) if found else None
+    return said
+
+
+def _columns(
+    class_names: Sequence[str], norms: Sequence[str], *, in_grey_levels: bool
+) -> list[str]:
+    of_norm = ["margin", "percentile", "changes_to", *(["grey_levels"] if in_grey_levels else [])]
+    return [
+        *("id", "prediction", "probability"),
+        *(f"probability of {name}" for name in class_names),
+        *(f"{name}_{norm}" for norm in norms for name in of_norm),
+        "error",
+    ]
+
+
+def _flat(case: Mapping[str, Any]) -> dict[str, Any]:
+    probabilities = case.get("probabilities", {})
+    return {**case, **{f"probability of {name}": p for name, p in probabilities.items()}}
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else value

@@ -1,0 +1,114 @@
+"""Predictions with margins, as a person asks for them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from bundle_run import run_command
+from exported import CLASSES, a_case, rows, trained
+from PIL import Image
+
+from monai_ima.deployment import predict_files
+from monai_ima.errors import RejectedError
+
+
+def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path):
+    kind, folder, where = bundle
+    ended = run_command("predict", folder, a_case(kind, where), "--output", tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    found = rows(tmp_path)
+    said = json.loads((tmp_path / "predictions.json").read_text())
+    reference = json.loads((folder / "configs" / "margins.json").read_text())
+    assert len(found) == len(said["cases"]) == (3 if kind == "beats" else 1)
+    assert said["classes"] == CLASSES[kind]
+    for row, case in zip(found, said["cases"], strict=True):
+        assert row["prediction"] == case["prediction"]
+        assert row["prediction"] in ended.stdout
+        for norm in ("linf", "l2"):
+            margin = float(row[f"margin_{norm}"])
+            assert margin > 0
+            others = np.array(reference["margins"][norm], dtype=float)
+            below = (others < margin).sum() + (others == margin).sum() / 2
+            assert float(row[f"percentile_{norm}"]) == pytest.approx(
+                100 * below / len(others), abs=0.01
+            )
+            assert row[f"changes_to_{norm}"] in set(CLASSES[kind]) - {row["prediction"]}
+        if kind == "beats":
+            assert "grey_levels_linf" not in row
+        else:
+            assert float(row["grey_levels_linf"]) == pytest.approx(
+                255 * float(row["margin_linf"]), abs=0.001
+            )
+    assert len(list((tmp_path / "changes").glob("*.png"))) == len(found)
+    assert "not for clinical use" in ended.stdout
+
+
+def test_margin_of_a_validation_sample_is_that_of_the_reference(bundle, tmp_path):
+    kind, folder, where = bundle
+    if kind != "rgb":
+        return
+    # a fifth of the thirty images is among the twelve whose margins were measured at most
+    predict_files(folder, [where / "data"], tmp_path, norms=["l2"], drawings=0)
+    reference = json.loads((folder / "configs" / "margins.json").read_text())
+    found = np.array([float(row["margin_l2"]) for row in rows(tmp_path)])
+    for margin in reference["margins"]["l2"]:
+        assert np.abs(found / margin - 1).min() < 1e-3
+    assert not (tmp_path / "changes").exists()
+
+
+def test_what_cannot_be_read_is_named_and_the_others_are_answered(bundle, tmp_path):
+    kind, folder, where = bundle
+    case = a_case(kind, where)
+    missing, broken = tmp_path / "missing.png", tmp_path / f"broken{''.join(case.suffixes)}"
+    broken.write_bytes(case.read_bytes()[:200])
+    files = [missing, case, broken]
+    ended = run_command("predict", folder, *files, "--output", tmp_path / "out", "--norms")
+    assert ended.returncode == 1
+    found = {row["id"]: row for row in rows(tmp_path / "out")}
+    assert f"no prediction for {missing}: there is no {missing}" in ended.stderr
+    assert found[str(missing)]["error"] == f"there is no {missing}"
+    assert found[str(missing)]["prediction"] == ""
+    assert found[str(broken)]["error"]
+    answered = [row for row in found.values() if row["prediction"]]
+    assert len(answered) == (3 if kind == "beats" else 1)
+    assert all(row["error"] == "" for row in answered)
+
+
+def test_what_the_model_was_not_trained_on_is_named(bundle, tmp_path):
+    kind, folder, _ = bundle
+    if kind == "beats":
+        np.savetxt(tmp_path / "high.csv", np.full((1, 187), 3.0), delimiter=",")
+        file, said = tmp_path / "high.csv", "expected values from 0 to 1"
+    elif kind == "rgb":
+        Image.new("L", (20, 20)).save(tmp_path / "grey.png")
+        file, said = tmp_path / "grey.png", r"expected an input of the shape (3, 16, 16)"
+    else:
+        return
+    done = predict_files(folder, [file], tmp_path / "out")
+    assert done.predictions == []
+    (reason,) = done.errors.values()
+    assert said in reason
+
+
+def test_a_run_is_exported_when_it_is_asked_and_again_when_it_has_changed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("asked")
+    run = trained("beats", folder)
+    case = a_case("beats", folder)
+    first = predict_files(run, [case], folder / "first", norms=[])
+    exported = (run / "bundle" / "configs" / "source.json").stat().st_mtime_ns
+    predict_files(run, [case], folder / "second", norms=[])
+    assert (run / "bundle" / "configs" / "source.json").stat().st_mtime_ns == exported
+
+    weights = torch.load(run / "model.pt", weights_only=True)
+    torch.save({name: value * 0 for name, value in weights.items()}, run / "model.pt")
+    third = predict_files(run, [case], folder / "third", norms=[])
+    assert torch.allclose(third.predictions[0].probabilities, torch.full((5,), 0.2))
+    assert not torch.allclose(
+        first.predictions[0].probabilities, third.predictions[0].probabilities
+    )
+
+
+def test_what_is_no_model_is_said(tmp_path):
+    with pytest.raises(RejectedError, match=r"expected a bundle of monai-ima export .*, got"):
+        predict_files(tmp_path, [tmp_path], tmp_path / "out")

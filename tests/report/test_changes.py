@@ -1,0 +1,64 @@
+"""The drawing of what would change an answer."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import AxesImage
+from matplotlib.text import Text
+
+from monai_ima.report import Change, as_image, change_figure
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def drawn(inputs, *changed):
+    changes = [
+        Change(caption=f"change {n}", inputs=c, answer="DME 0.51") for n, c in enumerate(changed)
+    ]
+    return change_figure(inputs, "CNV 0.98", changes, bounds=(0.0, 1.0), title="case $1")
+
+
+def overlays(figure):
+    """The images that are drawn over another, as RGBA."""
+    arrays = [image.get_array() for image in figure.findobj(AxesImage)]
+    return [array for array in arrays if array.shape[2:] == (4,)]
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 8), (3, 6, 8), (1, 4, 6, 8), (1, 20), (3, 20)])
+def test_all_forms_are_drawn_with_both_answers(shape):
+    inputs = torch.rand(shape)
+    figure = drawn(inputs, inputs + 0.1, inputs - 0.1)
+    assert as_image(figure).ndim == 3
+    said = " ".join(texts(figure))
+    for text in ("CNV 0.98", "DME 0.51", "change 0", "change 1", r"case \$1"):
+        assert text in said
+
+
+def test_overlay_is_red_where_brighter_blue_where_darker_and_clear_elsewhere():
+    inputs = torch.full((1, 4, 4), 0.5)
+    changed = inputs.clone()
+    changed[0, 0, 1], changed[0, 2, 3] = 0.7, 0.4
+    (overlay,) = overlays(drawn(inputs, changed))
+    red, blue = overlay[0, 1], overlay[2, 3]
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]
+    assert red[3] == pytest.approx(2 * blue[3], rel=1e-5)
+    assert np.count_nonzero(overlay[..., 3]) == 2
+
+
+def test_slice_of_a_volume_is_that_of_the_largest_change():
+    inputs = torch.zeros(1, 5, 4, 4)
+    changed = inputs.clone()
+    changed[0, 3, 2, 1] = 0.2
+    figure = drawn(inputs, changed)
+    (overlay,) = overlays(figure)
+    assert np.argwhere(overlay[..., 3]).tolist() == [[2, 1]]
+    assert "the change, slice 4 of 5" in texts(figure)
+
+
+def test_no_change_is_drawn_as_none():
+    inputs = torch.rand(1, 4, 4)
+    (overlay,) = overlays(drawn(inputs, inputs))
+    assert not overlay[..., 3].any()
