@@ -1,6 +1,6 @@
 """Data sets as MONAI datalists or as tensors: which samples, how they are split and read."""
 
-from monai_ima.data.cases import array_cases, beat_cases, image_cases
+from monai_ima.data.cases import array_cases, beat_cases, image_cases, volume_cases
 from monai_ima.data.content import hash_of_item
 from monai_ima.data.ecg import load_ecg
 from monai_ima.data.fashion_mnist import load_fashion_mnist
@@ -45,6 +45,7 @@ __all__ = [
     "read_cohort",
     "reads_intensities",
     "share_of_samples",
+    "volume_cases",
     "write_synthetic_ecg",
     "write_synthetic_fashion",
     "write_synthetic_oct",

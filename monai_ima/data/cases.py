@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from monai_ima.data.ecg.beats import LENGTH
-from monai_ima.data.images import IMAGE_SUFFIXES
+from monai_ima.data.image_formats import IMAGE_SUFFIXES, is_image, kind_of
 
 Cases = list[dict[str, Any]]  # "image": what the preprocessing takes; "id": what names it
 
@@ -27,17 +27,30 @@ def image_cases(path: str | Path) -> Cases:
     path = Path(path)
     if not path.is_dir():
         return [{"image": str(_existing(path)), "id": str(path)}]
-    found = sorted(
-        file
-        for file in path.rglob("*")
-        if file.name.lower().endswith(IMAGE_SUFFIXES) and file.is_file()
-    )
+    found = _images_below(path)
     if not found:
         raise FileNotFoundError(
             f"expected images ({', '.join(IMAGE_SUFFIXES)}) below {path}, got none; name the files "
             "themselves if they have other suffixes"
         )
     return [{"image": str(file), "id": str(file)} for file in found]
+
+
+def volume_cases(path: str | Path) -> Cases:
+    """A volume file, or all volumes below a folder; one that holds DICOM files is the folder of a series.
+
+    Returns:
+        The volumes' paths, in the order of their names.
+
+    Raises:
+        FileNotFoundError: if there is no such file, or no image in the folder.
+    """
+    cases = image_cases(path)
+    found = {
+        str(file.parent) if Path(path).is_dir() and kind_of(file) == "dicom" else str(file): None
+        for file in (Path(case["image"]) for case in cases)
+    }
+    return [{"image": name, "id": name} for name in found]
 
 
 def beat_cases(path: str | Path) -> Cases:
@@ -102,6 +115,10 @@ def array_cases(path: str | Path) -> Cases:
         {"image": torch.tensor(value, dtype=torch.float32), "id": f"{path}:{number}"}
         for number, value in enumerate(values, start=1)
     ]
+
+
+def _images_below(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file() and is_image(file))
 
 
 def _existing(path: Path) -> Path:

@@ -84,7 +84,8 @@ def inference_config(run: TrainedRun) -> dict[str, Any]:
 def _case_lister(run: TrainedRun) -> str:
     """What finds the cases in a file or folder that a person names."""
     if run.reads_images:
-        return "monai_ima.data.image_cases"
+        _, _, *sides = run.validation_inputs([0]).shape
+        return f"monai_ima.data.{'volume_cases' if len(sides) == 3 else 'image_cases'}"
     loader = run.config.get("datalist", {}).get("_target_", "")
     is_beats = loader.rpartition(".")[2] == "load_ecg"
     return f"monai_ima.data.{'beat_cases' if is_beats else 'array_cases'}"

@@ -46,7 +46,7 @@ class Normalized(nn.Module):
         self.register_buffer("std", torch.tensor(stds), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        by_channel = (-1, *[1] * (inputs.ndim - 2))
+        by_channel = [-1] + [1] * (inputs.ndim - 2)  # as TorchScript takes it
         mean, std = self.mean.view(by_channel), self.std.view(by_channel)
         logits: Tensor = self.network((inputs - mean) / std)
         return logits

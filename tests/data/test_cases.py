@@ -5,7 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from monai_ima.data import array_cases, beat_cases, image_cases, write_synthetic_ecg
+from monai_ima.data import (
+    array_cases,
+    beat_cases,
+    image_cases,
+    volume_cases,
+    write_synthetic_ecg,
+)
 
 
 def test_images_of_a_folder_come_in_the_order_of_their_names(tmp_path):
@@ -22,7 +28,18 @@ def test_an_image_that_is_named_is_a_case_whatever_its_suffix(tmp_path):
     assert case["image"] == case["id"] == str(tmp_path / "scan.dcm")
 
 
-@pytest.mark.parametrize("lister", [image_cases, beat_cases, array_cases])
+def test_a_folder_of_slices_is_one_volume(tmp_path):
+    for name in ("b/1.dcm", "b/2.dcm", "a/1.dcm", "c.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = [case["image"] for case in volume_cases(tmp_path)]
+    assert found == [str(tmp_path / name) for name in ("a", "b", "c.nii.gz")]
+    assert [case["id"] for case in volume_cases(tmp_path / "b")] == [str(tmp_path / "b")]
+    (one_file,) = volume_cases(tmp_path / "b" / "1.dcm")
+    assert one_file["image"] == str(tmp_path / "b" / "1.dcm")
+
+
+@pytest.mark.parametrize("lister", [image_cases, volume_cases, beat_cases, array_cases])
 def test_what_is_not_there_is_said(lister, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no .*nowhere\.csv"):
         lister(tmp_path / "nowhere.csv")
