@@ -21,6 +21,7 @@ from monai_ima.networks.sealed_file import writing_run
 
 ROOT = Path(__file__).resolve().parents[2]
 OCT = ROOT / "bundles" / "oct_ima"
+NETWORK = {"_target_": "monai_ima.networks.small_cnn", "in_channels": 1, "num_classes": 4}
 MOONS = ROOT / "bundles" / "moons_ima"
 ANY = ROOT / "bundles" / "robustness_evaluation" / "evaluate.json"
 PATIENT = r"^[^-]+-(?P<patient>[^-]+)-"
@@ -118,6 +119,7 @@ def test_a_run_says_with_what_it_trains_and_on_what(trained, images):
     assert record.settings["delta"] == 0.02
     assert record.parts["network_def"] == {
         "_target_": "monai_ima.networks.small_cnn",
+        "in_channels": 1,
         "num_classes": 4,
     }
     assert record.parts["optimizer"]["lr"] == 0.004
@@ -212,7 +214,7 @@ def test_another_order_of_the_classes_is_refused(trained, images):
     said = refused(
         ANY,
         **{name: settings[name] for name in ("dataset_dir", "image_size", "device")},
-        network_def={"_target_": "monai_ima.networks.small_cnn", "num_classes": 4},
+        network_def=NETWORK,
         checkpoint=str(folder / "model.pt"),
         classes=["DME", "CNV", "DRUSEN", "NORMAL"],
     )
@@ -247,7 +249,7 @@ def outside(trained, images, tmp_path):
     return tmp_path / "data", taken | {
         "dataset_dir": str(tmp_path / "data"),
         "output_dir": str(tmp_path / "evaluation"),
-        "network_def": {"_target_": "monai_ima.networks.small_cnn", "num_classes": 4},
+        "network_def": NETWORK,
         "checkpoint": str(folder / "model.pt"),
         "patient_pattern": PATIENT,
     }

@@ -277,10 +277,6 @@ def test_volumes_are_listed(tmp_path):
 # --- bad input: what to break, the arguments, the words of the message ----------------------------
 
 
-def rgb_image(folder):
-    write_image(folder / "B" / "B-6-3.png", "RGB")
-
-
 def broken_header(folder):
     (folder / "B" / "B-6-3.png").write_text("not an image")
 
@@ -346,11 +342,6 @@ BAD_INPUT = {
         r"group \(\?P<patient>\.\.\.\)",
     ),
     "no pattern": (nothing, {"patient_pattern": "("}, r"a regular expression, got '\('"),
-    "mixed channels": (
-        rgb_image,
-        {},
-        r"got 1 in 16 of them, like A/A-1-1.png; 3 in 1 of them, like B/B-6-3.png; convert",
-    ),
     "broken header": (
         broken_header,
         {},
