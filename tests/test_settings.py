@@ -70,6 +70,8 @@ TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
         (OctSettings, "nan_value", [NAN, -1, 2], [None, 0, 0.5]),
         (OctSettings, "path_column", ["", 3], [None, "Path"]),
         (EcgSettings, "sampling", ["balancd", None], ["balanced", "shuffled"]),
+        (OctSettings, "sampling", ["balancd", True], ["balanced", "shuffled"]),
+        (VolumeSettings, "epoch_size", [0, 2.5], [None, 7]),
         (EcgSettings, "split", ["intra", None], ["random", "inter_patient"]),
         (EcgSettings, "training_per_class", [0, 1.5], [None, 7]),
         (SmallImageSettings, "image_size", [[8], [8, 8, 8]], [[8, 9]]),

@@ -8,13 +8,13 @@ import pytest
 import torch
 from bundle_run import ROOT, run_bundle, start_bundle
 from folders import rows_in
-from monai.bundle import create_workflow
+from monai.bundle import ConfigParser, create_workflow
 from pages import fences
 from PIL import Image
 from same import same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from monai_ima.data import write_synthetic_oct
+from monai_ima.data import write_synthetic_oct, write_synthetic_volumes
 
 TRAIN = ROOT / "bundles" / "oct_ima" / "train.json"
 CE = ROOT / "bundles" / "objectives" / "ce.json"
@@ -339,3 +339,23 @@ def test_ima_raises_the_curve_at_little_cost_in_clean_accuracy(tmp_path):
     # Measured with this seed: 0.92 and 0.17, without noise 0.99 and 0.98.
     assert accuracy["ima"][0.01] >= accuracy["ce"][0.01] + 0.2
     assert accuracy["ima"][0.0] >= accuracy["ce"][0.0] - 0.05
+
+
+@pytest.mark.parametrize("bundle", ["oct_ima", "volume_ima"])
+def test_balanced_sampling_draws_each_class_equally_often(bundle, tmp_path):
+    if bundle == "oct_ima":
+        data = write_synthetic_oct(tmp_path / "data", patients_per_class=8, images_per_patient=1)
+        few, size = "DRUSEN", [32, 32]
+    else:
+        data, size = write_synthetic_volumes(tmp_path / "data", patients_per_class=8), [8, 8, 8]
+        few = min(path.name for path in data.iterdir() if path.is_dir())
+    for image in sorted((data / few).iterdir())[4:]:
+        image.unlink()
+    config = ConfigParser(ConfigParser.load_config_file(ROOT / "bundles" / bundle / "train.json"))
+    config.update({"dataset_dir": str(data), "image_size": size, "sampling": "balanced"})
+    loader = config.get_parsed_content("train::dataloader")
+    training = config.get_parsed_content("datalist").training
+    there = torch.tensor([sample["label"] for sample in training]).bincount()
+    assert there.min() < there.max()
+    drawn = torch.cat([batch["label"] for batch in loader]).bincount()
+    assert drawn.tolist() == [there.max()] * len(there)
