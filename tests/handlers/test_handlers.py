@@ -140,6 +140,36 @@ def test_margin_metrics_by_hand(margin_update):
     torch.testing.assert_close(histogram, expected)
 
 
+@pytest.mark.parametrize("margin_update", ["pass", "step"])
+def test_a_boundary_nearer_than_delta_for_most_samples_is_warned_of_once(caplog, margin_update):
+    """Of five correct samples three are nearer; the misclassified one does not count."""
+    values = torch.tensor([[0.48], [0.46], [0.58], [0.2], [0.7], [0.4]])
+    labels = torch.tensor([0, 0, 1, 0, 1, 1])
+    for delta, warns in ((0.1, True), (0.05, False)):
+        caplog.clear()
+        margins = MarginStore(6, delta=delta, eps_max=0.4)
+        objective = IMA(margins, norm="linf", beta=0.5, bisections=20, margin_update=margin_update)
+        data = dataset(values, labels)
+        handler = MarginUpdateHandler(objective, DataLoader(data, batch_size=4))
+        engine = SimpleNamespace(
+            state=SimpleNamespace(metrics={}, epoch=4, device=CPU),
+            network=threshold_at_half(),
+            prepare_batch=trainer(threshold_at_half(), data, []).prepare_batch,
+        )
+        for _ in range(2):
+            if margin_update == "step":
+                objective(threshold_at_half(), values, labels, torch.arange(6))
+            handler(engine)
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * warns
+        if warns:
+            assert (
+                "after epoch 4 the decision boundary is nearer than delta = 0.1 for 3 of 5 correctly "
+                "classified training samples, at a median distance of 0.08."
+            ) in caplog.text
+            assert "set --delta 0.04, half of that distance" in caplog.text
+            assert "--eps_max 0.16 is smaller by as much" in caplog.text
+
+
 def test_margins_that_no_objective_measures_are_not_updated():
     engine = Engine(lambda *_: None)
     MarginUpdateHandler(CrossEntropy(), [{"not": "read"}]).attach(engine)
