@@ -49,6 +49,7 @@ TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
         (TrainingSettings, "batch_size", [0, -1, 1.0, None], [1, 512]),
         (TrainingSettings, "margin_interval", [0, -1], [1]),
         (TrainingSettings, "val_interval", [-1, 0.5], [0, 3]),
+        (TrainingSettings, "best_by", ["acc", "", None], ["accuracy", "balanced_accuracy"]),
         (TrainingSettings, "eval_steps", [0, "3"], [None, 1]),
         (TrainingSettings, "optimizer", ["adam", 3, None, {}], ["$x", {"_target_": "x"}]),
         (

@@ -110,6 +110,7 @@ class TrainingSettings(RunSettings):
     val_interval: int = whole(0, MOST_EPOCHS, "epochs; 0: after the last one only")
     robust_interval: int = whole(0, MOST_EPOCHS, "epochs; 0: after the last one only")
     keep_interval: int = whole(0, MOST_EPOCHS, "epochs; 0: none is kept")
+    best_by: Literal["accuracy", "balanced_accuracy"] = one_of("accuracy", "balanced_accuracy")
     amp: Flag = text(FLAG)
     optimizer: Part
     datalist: Part

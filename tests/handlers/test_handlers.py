@@ -38,7 +38,7 @@ from monai_ima.margins import MarginStore
 from monai_ima.networks import load_classifier
 from monai_ima.networks.sealed_file import is_as_sealed
 from monai_ima.objectives import IMA, CrossEntropy
-from monai_ima.robustness import Paper, closest_errors
+from monai_ima.robustness import Paper, area_under, closest_errors
 
 CPU = torch.device("cpu")
 SHAPE = (1, 4, 5)
@@ -575,6 +575,28 @@ def test_curve_of_a_stock_evaluator_is_exact_for_a_linear_model(linear_data, nor
             "robust/eps_0": (distance > 0).double().mean().item(),
             **{f"robust/eps_{e:g}": (distance > e).double().mean().item() for e in eps},
             "robust/auc": curve.auc(),
+            "robust/balanced_auc": area_under(curve.per_class.mean(dim=0), curve.eps).item(),
+        }
+    )
+
+
+def test_classes_of_very_different_size_count_alike_and_have_metrics_of_their_own():
+    """Nine healthy at 0.3 from the boundary, one ill at 0.1; of a third class there is no sample."""
+    values, labels = torch.tensor([[0.2]] * 9 + [[0.6]]), torch.tensor([0] * 9 + [1])
+    names = {"class_names": ["healthy", "ill", "other"], "class_tag": "found"}
+    handler = RobustnessCurveHandler([0.2], "linf", protocol="screen", **names)
+    engine = evaluator(threshold_at_half(), dataset(values, labels), [handler])
+    engine.run()
+    assert engine.state.metrics == pytest.approx(
+        {
+            "robust_accuracy/eps_0": 1.0,
+            "robust_accuracy/eps_0.2": 0.9,
+            "robust_accuracy/auc": 0.95,
+            "robust_accuracy/balanced_auc": 0.75,
+            "found/healthy/eps_0": 1.0,
+            "found/healthy/eps_0.2": 1.0,
+            "found/ill/eps_0": 1.0,
+            "found/ill/eps_0.2": 0.0,
         }
     )
 
