@@ -130,6 +130,41 @@ def test_event_file_has_every_tag_with_the_numbers_of_the_csv(finished):
     assert "custom_scalars__config__" in tags["tensors"]
 
 
+def test_event_file_and_console_have_the_sensitivity_of_each_class(finished):
+    _, folder, stdout = finished
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    report = json.loads((folder / "robustness.json").read_text())
+    curve = report["curves"][-1]
+    for name, row in zip(report["classes"], curve["per_class"], strict=True):
+        for eps, value in zip(curve["eps"], row, strict=True):
+            (*_, last) = events.Scalars(f"sensitivity/{name}/eps_{eps:g}")
+            assert (last.step, last.value) == (3, pytest.approx(value))
+        validated = events.Scalars(f"val_sensitivity/{name}/eps_0")
+        assert [event.step for event in validated] == [1, 2, 3]
+        (line,) = re.findall(rf"^ +{name}  (.*)$", stdout, re.MULTILINE)
+        assert line.split()[: len(row)] == [f"{value:.3f}" for value in row]
+
+
+@pytest.mark.parametrize(
+    ("given", "metric"),
+    [({}, "balanced_auc"), ({"best_by": "accuracy"}, "auc")],
+)
+def test_the_best_epoch_is_by_the_metric_of_the_setting(given, metric):
+    config = ConfigParser(ConfigParser.load_config_file(TRAIN))
+    config.update(given)
+    chosen = config.get_parsed_content("checkpoint::key_metric")
+    assert chosen == f"val_robust_accuracy/{metric}"
+
+
+def test_the_best_epoch_is_the_best_of_those_in_the_events(finished):
+    _, folder, _ = finished
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    best = torch.load(folder / "checkpoint.pt", weights_only=True)["best"]
+    values = {e.step: e.value for e in events.Scalars("val_robust_accuracy/balanced_auc")}
+    assert best["value"] == pytest.approx(max(values.values()))
+    assert values[best["epoch"]] == max(values.values())
+
+
 def test_margins_in_the_events_are_those_of_the_checkpoint(finished):
     _, folder, _ = finished
     checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
