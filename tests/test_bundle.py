@@ -35,6 +35,7 @@ def test_summary_holds_every_level_and_every_file(tmp_path):
         "linf",
     )
     report = {"curves": [{"epoch": 2, "eps": [9]}, {"epoch": 4, **curve.to_dict()}]}
+    report["classes"] = ["healthy", "ill"]
     (tmp_path / "robustness.json").write_text(json.dumps(report))
     lines = summary(tmp_path).splitlines()
     words = [line.split() for line in lines]
@@ -50,7 +51,9 @@ def test_summary_holds_every_level_and_every_file(tmp_path):
 
 def evaluation_report(*checks, median=0.0312, norms=("linf",)):
     curve = {"eps": [0, 0.025], "accuracy": [0.75, 0.5], "low": [0.3, 0.15], "high": [0.95, 0.85]}
+    curve["per_class"] = [[1.0, 1.0], [0.5, 0.0]]
     return {
+        "classes": ["healthy", "ill"],
         "attack": {"protocol": "paper", "description": "100-step PGD"},
         "curves": [
             {**curve, "norm": norm, "auc": 0.625, "n": 4, "median_margin": median} for norm in norms
@@ -126,6 +129,36 @@ def test_evaluation_summary_says_that_nothing_was_checked_or_lost(tmp_path, chec
     lines = end_of_evaluation(tmp_path, evaluation_report(*checks, median=None))
     assert said in lines
     assert ["median", "margin", "above", "all", "levels"] in [line.split() for line in lines]
+
+
+@pytest.mark.parametrize("words", [evaluation_summary, summary])
+def test_each_class_has_a_line_with_its_sensitivity_at_each_level(tmp_path, words):
+    report = evaluation_report(("strong", True))
+    report["classes"] = ["healthy", "drusen", "early", "late", "unseen"]
+    report["curves"][0]["per_class"] = [[1.0, 0.75], [0.0, 0.0], [None, None], [0.5, 0.0]]
+    (tmp_path / "robustness.json").write_text(json.dumps(report))
+    lines = [line.split() for line in words(str(tmp_path)).splitlines()]
+
+    head = lines.index(["sensitivity", "0", "0.025", "at", "eps", "(linf)"])
+    assert lines[head + 1 : head + 5] == [
+        ["healthy", "1.000", "0.750"],
+        ["drusen", "0.000", "0.000", "never", "recognised"],
+        ["late", "0.500", "0.000"],
+        ["without", "a", "sample:", "early,", "unseen"],
+    ]
+
+
+def test_of_many_classes_the_least_recognised_have_a_line(tmp_path):
+    report = evaluation_report(("strong", True))
+    report["classes"] = [f"c{place}" for place in range(30)]
+    report["curves"][0]["per_class"] = [[(place + 1) / 30, 0.0] for place in range(30)][::-1]
+    (tmp_path / "robustness.json").write_text(json.dumps(report))
+    lines = [line.split() for line in summary(tmp_path).splitlines()]
+
+    assert [line[0] for line in lines if len(line) == 3 and line[0][0] == "c"] == [
+        f"c{place}" for place in range(10, 30)
+    ]
+    assert ["of", "30", "classes,", "the", "20", "least", "recognised"] in lines
 
 
 FINDING = {

@@ -49,6 +49,7 @@ TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
         (TrainingSettings, "batch_size", [0, -1, 1.0, None], [1, 512]),
         (TrainingSettings, "margin_interval", [0, -1], [1]),
         (TrainingSettings, "val_interval", [-1, 0.5], [0, 3]),
+        (TrainingSettings, "best_by", ["acc", "", None], ["accuracy", "balanced_accuracy"]),
         (TrainingSettings, "eval_steps", [0, "3"], [None, 1]),
         (TrainingSettings, "optimizer", ["adam", 3, None, {}], ["$x", {"_target_": "x"}]),
         (
@@ -70,6 +71,8 @@ TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
         (OctSettings, "nan_value", [NAN, -1, 2], [None, 0, 0.5]),
         (OctSettings, "path_column", ["", 3], [None, "Path"]),
         (EcgSettings, "sampling", ["balancd", None], ["balanced", "shuffled"]),
+        (OctSettings, "sampling", ["balancd", True], ["balanced", "shuffled"]),
+        (VolumeSettings, "epoch_size", [0, 2.5], [None, 7]),
         (EcgSettings, "split", ["intra", None], ["random", "inter_patient"]),
         (EcgSettings, "training_per_class", [0, 1.5], [None, 7]),
         (SmallImageSettings, "image_size", [[8], [8, 8, 8]], [[8, 9]]),

@@ -8,6 +8,8 @@ from typing import Any
 
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 
+_SHOWN = 20  # classes, of which each has a line
+
 
 def evaluation_summary(output_dir: str | Path) -> str:
     """The end of an evaluation in words: each curve, whether to believe it, where the report is.
@@ -24,6 +26,7 @@ def evaluation_summary(output_dir: str | Path) -> str:
     ]
     for curve in report["curves"]:
         lines += ["", *_curve_lines(curve)]
+        lines += ["", *_sensitivity_lines(curve, report["classes"]), ""]
         median = curve["median_margin"]
         lines.append(
             f"{'median':>12}  "
@@ -86,6 +89,28 @@ def _curve_lines(curve: dict[str, Any]) -> list[str]:
     ]
 
 
+def _sensitivity_lines(curve: dict[str, Any], classes: list[str]) -> list[str]:
+    """The share of each class that is recognised, clean and at each level."""
+    # no row for the last classes if they have no sample
+    rows = dict(zip(classes, curve["per_class"], strict=False))
+    there = {name: row for name, row in rows.items() if row[0] is not None}
+    worst = sorted(there, key=lambda name: there[name])[:_SHOWN]
+    shown = [name for name in there if name in worst]
+    width = max(12, *(len(name) for name in shown))
+    head = "".join(f"  {eps:>6g}" for eps in curve["eps"])
+    lines = [f"{'sensitivity':>{width}}{head}  at eps ({curve['norm']})"]
+    for name in shown:
+        values = "".join(f"  {value:>6.3f}" for value in there[name])
+        never = "  never recognised" if there[name][0] == 0 else ""
+        lines.append(f"{name:>{width}}{values}{never}")
+    if len(there) > len(shown):
+        lines.append(f"{'':>{width}}  of {len(there)} classes, the {_SHOWN} least recognised")
+    if missing := [name for name in classes if name not in there]:
+        named = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        lines.append(f"{'':>{width}}  without a sample: {named}")
+    return lines
+
+
 def summary(output_dir: str | Path) -> str:
     """The end of a run in words: its last curve as a table, and where everything was written.
 
@@ -94,7 +119,9 @@ def summary(output_dir: str | Path) -> str:
     """
     folder = Path(output_dir)
     report = json.loads((folder / "robustness.json").read_text())
-    lines = [*_finding_lines(report), "", *_curve_lines(report["curves"][-1])]
+    curve = report["curves"][-1]
+    lines = [*_finding_lines(report), "", *_curve_lines(curve)]
+    lines += ["", *_sensitivity_lines(curve, report["classes"])]
     if warning := report.get("settings", {}).get("warning"):
         lines += ["", f"WARNING: {warning}"]
     lines.append("")

@@ -13,6 +13,20 @@ def add_layout(summary_writer: SummaryWriter) -> None:
                 "accuracy at each noise level": ["Multiline", [r"^robust_accuracy/eps_.*"]],
                 "area under the curve": ["Multiline", [r"^robust_accuracy/auc"]],
             },
+            "Sensitivity": {
+                "of each class on the validation set, without noise": [
+                    "Multiline",
+                    [r"^val_sensitivity/.*/eps_0$"],
+                ],
+                "of each class on the test set, without noise": [
+                    "Multiline",
+                    [r"^sensitivity/.*/eps_0$"],
+                ],
+                "of each class on the test set, at each noise level": [
+                    "Multiline",
+                    [r"^sensitivity/.*"],
+                ],
+            },
             "Margins": {
                 "margins of the training samples: 5 %, mean, 95 %": [
                     "Margin",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -12,7 +12,10 @@ from monai.data.utils import list_data_collate
 from monai.transforms import Compose, Randomizable, Transform
 from monai.transforms.traits import RandomizableTrait
 from torch import Tensor
-from torch.utils.data import BatchSampler, Dataset, RandomSampler, SequentialSampler
+from torch.utils.data import BatchSampler, Dataset, RandomSampler, Sampler, SequentialSampler
+
+from monai_ima.data import tensors
+from monai_ima.data.tensors import Sampling
 
 Resident: TypeAlias = bool | Literal["auto"]
 
@@ -55,13 +58,18 @@ class ResidentSamples(Dataset[dict[str, Any]]):
 class ImageBatches(DataLoader):
     """Batches of samples, from the device where they fit there.
 
-    The samples, their order and all that is drawn at random are those of MONAI's ``DataLoader``.
+    The samples, their order and all that is drawn at random are those of MONAI's ``DataLoader``, but
+    for balanced ones.
 
     Args:
         dataset: map-style, of dictionaries.
         batch_size: samples of a batch; the last one may have fewer.
         device: where the samples are used.
-        shuffle: whether they come in random order, another one in each epoch.
+        sampling: ``"sequential"``, each sample once in the order given, ``"shuffled"``, each once
+            in random order, another one in each epoch, or ``"balanced"``, each class as often as
+            any other, see :class:`BatchSampler`.
+        epoch_size: samples of an epoch, see there.
+        labels: class index of each sample, which balanced ones are drawn by.
         resident: whether they are made once and kept on the device, where a batch is one indexing
             operation. ``"auto"``: on a CUDA device, if a ``CacheDataset`` keeps all of them, which
             no transform changes at random, they have one shape, and they take at most half of the
@@ -71,7 +79,7 @@ class ImageBatches(DataLoader):
             a CUDA device memory is pinned by default.
 
     Raises:
-        ValueError: if they are to be resident, and cannot be.
+        ValueError: if they are to be resident, and cannot be, or the sampling does not fit.
     """
 
     def __init__(
@@ -80,7 +88,9 @@ class ImageBatches(DataLoader):
         batch_size: int,
         *,
         device: torch.device | str,
-        shuffle: bool = False,
+        sampling: Sampling = "sequential",
+        epoch_size: int | None = None,
+        labels: Sequence[int] | None = None,
         resident: Resident = "auto",
         num_workers: int = 0,
         **kwargs: Any,
@@ -93,16 +103,53 @@ class ImageBatches(DataLoader):
                 f"expected resident samples to be loaded without {', '.join(kwargs)}; leave that "
                 "out, or set resident to false"
             )
+        order = _order(dataset, sampling, epoch_size, labels, kwargs.get("generator"))
         if resident:
-            samples = _kept(dataset, device)
-            order = RandomSampler(samples) if shuffle else SequentialSampler(samples)
             rows = BatchSampler(order, batch_size, drop_last=False)
+            samples = _kept(dataset, device)
             super().__init__(samples, batch_size=None, sampler=rows, collate_fn=_as_it_is)
         else:
             kwargs.setdefault("pin_memory", device.type == "cuda")
             super().__init__(
-                dataset, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers, **kwargs
+                dataset, batch_size=batch_size, sampler=order, num_workers=num_workers, **kwargs
             )
+
+
+class _OneByOne(Sampler[int]):
+    """The rows that are drawn in batches, one after the other, drawn when the first is asked for."""
+
+    def __init__(self, drawn: tensors.BatchSampler) -> None:
+        self.drawn = drawn
+
+    def __len__(self) -> int:
+        return self.drawn.epoch_size
+
+    def __iter__(self) -> Iterator[int]:
+        for rows in self.drawn:
+            yield from rows.tolist()
+
+
+def _order(
+    dataset: Dataset[Any],
+    sampling: Sampling,
+    epoch_size: int | None,
+    labels: Sequence[int] | None,
+    generator: torch.Generator | None,
+) -> Sampler[int]:
+    """What gives the rows of an epoch."""
+    assert isinstance(dataset, Sized)  # map-style
+    if sampling == "balanced" and (labels is None or len(labels) != len(dataset)):
+        raise ValueError(
+            f"expected the labels of all {len(dataset)} samples to balance their classes, got "
+            f"{'none' if labels is None else len(labels)}; give labels, or choose shuffled"
+        )
+    if sampling == "sequential" and epoch_size is None:
+        return SequentialSampler(dataset)
+    classes = torch.zeros(len(dataset)) if labels is None else torch.as_tensor(labels)
+    drawn = tensors.BatchSampler(classes, 1, sampling=sampling, epoch_size=epoch_size)
+    if sampling == "balanced":
+        return _OneByOne(drawn)
+    return RandomSampler(dataset, num_samples=epoch_size, generator=generator)
 
 
 # Of each data set by device: a training and its pass over the margins go through the same one.

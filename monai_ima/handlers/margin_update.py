@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,8 +14,11 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.data import share_of_samples
-from monai_ima.distributed import by_sample
+from monai_ima.distributed import by_sample, is_first
+from monai_ima.margins import MarginStore
 from monai_ima.objectives import IMA, Objective
+
+_logger = logging.getLogger(__name__)
 
 
 class MarginUpdateHandler:
@@ -25,7 +29,9 @@ class MarginUpdateHandler:
     Put it before the handlers that log, validate or save: they see the margins of the epoch. Into
     ``engine.state.metrics`` go ``margin/mean``, ``margin/q05``, ``margin/q95`` (in units of the
     inputs), ``margin/crossed_fraction``, the samples that met the boundary within their margin,
-    and ``margin/at_bound_fraction``, those whose margin is as large as it may become.
+    and ``margin/at_bound_fraction``, those whose margin is as large as it may become. Once it warns
+    if most of the correctly classified samples have their boundary nearer than ``delta``, below
+    which no margin goes: these cannot follow their boundary.
 
     Of several processes each updates its share of the samples; at the end all have all margins.
 
@@ -53,6 +59,7 @@ class MarginUpdateHandler:
         self.data_loader = share_of_samples(data_loader)
         self.interval = interval
         self.summary_writer = summary_writer
+        self._has_warned = False
 
     def attach(self, engine: Engine) -> None:
         if isinstance(self.objective, IMA):
@@ -63,9 +70,10 @@ class MarginUpdateHandler:
         assert isinstance(objective, IMA)  # or it is not attached
         margins = objective.margins
         if objective.margin_update == "step":
-            crossed = objective.learn_margins()
+            distance = objective.learn_margins().cpu()
         else:
-            crossed = self._pass(engine, objective)
+            distance = self._pass(engine, objective)
+        crossed = (distance > 0) & distance.isfinite()
         values = margins.margins.cpu()
         low, high = np.quantile(values, [0.05, 0.95]).tolist()  # torch's takes 16 million at most
         at_bound = values >= margins.eps_max
@@ -78,18 +86,39 @@ class MarginUpdateHandler:
         }
         if self.summary_writer is not None:
             self.summary_writer.add_histogram("margin/histogram", values, engine.state.epoch)
+        if not self._has_warned and (said := _too_near(distance, margins)) and is_first():
+            self._has_warned = True
+            _logger.warning("after epoch %d %s", engine.state.epoch, said)
 
     def _pass(self, engine: SupervisedTrainer, objective: IMA) -> Tensor:
-        """A pass of Algorithm 2; which samples met the boundary, ``(number of samples,)`` bool."""
+        """A pass of Algorithm 2; where samples met the boundary, ``(number of samples,)``."""
         margins = objective.margins.margins
-        found: list[tuple[Tensor, Tensor]] = []  # which samples, and whether they met the boundary
+        found: list[tuple[Tensor, Tensor]] = []  # which samples, and where they met the boundary
         for batch in self.data_loader:
             inputs, labels, _, extra = engine.prepare_batch(batch, engine.state.device)
             met = objective.update_margins(engine.network, inputs, labels, **extra)
             found.append((extra["index"].cpu(), met.cpu()))
         index, met = (torch.cat(parts) for parts in zip(*found, strict=True))
-        values, crossed = margins.cpu(), torch.zeros(len(margins), dtype=torch.bool)
+        values, distance = margins.cpu(), torch.full((len(margins),), torch.nan)
         index, updated, met = by_sample(index, values[index], met)
-        values[index], crossed[index] = updated, met
+        values[index], distance[index] = updated, met.to(distance)
         margins.copy_(values)  # also what other processes have found
-        return crossed
+        return distance
+
+
+def _too_near(distance: Tensor, margins: MarginStore) -> str:
+    """What is wrong with delta, if the boundary is nearer for most samples; otherwise nothing."""
+    correct = distance[distance > 0]
+    near = int((correct < margins.delta).sum())
+    if 2 * near <= len(correct):
+        return ""
+    median = correct.median().item()
+    smaller = median / 2
+    return (
+        f"the decision boundary is nearer than delta = {margins.delta:.3g} for {near} of "
+        f"{len(correct)} correctly classified training samples, at a median distance of {median:.2g}. "
+        "A margin is never below delta: none of these can follow its boundary, and they are trained "
+        f"with noise that is beyond it. If that stays so, set --delta {smaller:.2g}, half of that "
+        f"distance, or defend against less noise: --eps_max {margins.eps_max * smaller / margins.delta:.2g} "
+        "is smaller by as much"
+    )

@@ -39,13 +39,16 @@ from monai_ima.robustness.clean import Finding, clean_findings
 from monai_ima.robustness.measure import batched, probabilities
 
 _logger = logging.getLogger(__name__)
+_MOST_CLASSES = 100  # of which each has its metrics
 
 
 class RobustnessCurveHandler:
     """Attack every sample that a ``SupervisedEvaluator`` sees, at every noise level.
 
-    Into ``engine.state.metrics`` go ``<tag>/eps_<eps>`` for each level and ``<tag>/auc``. Put it
-    before the handlers that log, which then report them like any other metric. Each evaluation
+    Into ``engine.state.metrics`` go ``<tag>/eps_<eps>`` for each level, ``<tag>/auc`` and
+    ``<tag>/balanced_auc``, in which each class counts alike, and with the names of at most 100 classes
+    ``<class_tag>/<class>/eps_<eps>``, the accuracy in each class that there is. Put it before the
+    handlers that log, which then report them like any other metric. Each evaluation
     draws the same random starts, so that two models or epochs meet the same attack. Of several
     processes each attacks the samples that its data loader gives it
     (:func:`~monai_ima.data.share_of_samples`), and all have the curve of all samples.
@@ -60,6 +63,8 @@ class RobustnessCurveHandler:
         bounds: range of valid inputs.
         seed: seed of all that is random.
         tag: first part of the metrics' names.
+        class_names: names of the classes, if the metrics are to have the sensitivity of each.
+        class_tag: first part of these metrics' names.
 
     Raises:
         ValueError: if the levels are not increasing, or norm, protocol or a setting of it do not
@@ -77,6 +82,8 @@ class RobustnessCurveHandler:
         bounds: tuple[float, float] = (0.0, 1.0),
         seed: int = 0,
         tag: str = "robust_accuracy",
+        class_names: Sequence[str] = (),
+        class_tag: str = "sensitivity",
     ) -> None:
         self.eps = noise_levels(eps)
         self.norm = get_norm(norm)
@@ -84,6 +91,8 @@ class RobustnessCurveHandler:
         self.bounds = bounds
         self.seed = seed
         self.tag = tag
+        self.class_names = tuple(class_names)
+        self.class_tag = class_tag
         self.curve: RobustnessCurve | None = None
         self._found: list[tuple[Tensor, Tensor, Tensor]] = []  # places, margins, labels
 
@@ -117,9 +126,17 @@ class RobustnessCurveHandler:
         found = (torch.cat(parts) for parts in zip(*self._found, strict=True))
         _, margins, labels = by_sample(*found)
         self.curve = RobustnessCurve.from_margins(margins, labels, eps=self.eps, norm=self.norm)
-        for eps, accuracy in zip(self.eps.tolist(), self.curve.accuracy.tolist(), strict=True):
-            engine.state.metrics[f"{self.tag}/eps_{eps:g}"] = accuracy
-        engine.state.metrics[f"{self.tag}/auc"] = self.curve.auc()
+        metrics, levels = engine.state.metrics, self.eps.tolist()
+        for eps, accuracy in zip(levels, self.curve.accuracy.tolist(), strict=True):
+            metrics[f"{self.tag}/eps_{eps:g}"] = accuracy
+        metrics[f"{self.tag}/auc"] = self.curve.auc()
+        metrics[f"{self.tag}/balanced_auc"] = self.curve.balanced_auc()
+        if len(self.class_names) <= _MOST_CLASSES:
+            # no row for the last classes if they have no sample
+            for name, row in zip(self.class_names, self.curve.per_class.tolist(), strict=False):
+                for eps, accuracy in zip(levels, row, strict=True):
+                    if not math.isnan(accuracy):
+                        metrics[f"{self.class_tag}/{name}/eps_{eps:g}"] = accuracy
 
 
 class RobustnessReport:

@@ -171,11 +171,12 @@ class IMA(Objective):
         """Algorithm 2 for all samples that the steps since the last update have seen.
 
         Returns:
-            ``(number of samples,)`` bool, those that met the decision boundary within their margin.
+            ``(number of samples,)`` as :meth:`update_margins` has it; NaN of one that was not seen.
         """
         correct = self.nearest != _MISCLASSIFIED
-        crossed: Tensor = correct & (self.nearest < _NOTHING_FOUND)
-        seen = self.nearest.isfinite().nonzero()[:, 0]
+        crossed = correct & (self.nearest < _NOTHING_FOUND)
+        is_seen = self.nearest.isfinite()
+        seen = is_seen.nonzero()[:, 0]
         self.margins.update(
             seen,
             correct=correct[seen],
@@ -183,10 +184,11 @@ class IMA(Objective):
             distance=self.nearest[seen],
             expansions=1 + self.missed[seen],
         )
+        distance = _boundary_distance(correct, crossed, self.nearest).where(is_seen, torch.nan)
         self.nearest.fill_(torch.inf)
         self.missed += 1
         self.missed[seen] = 0
-        return crossed
+        return distance
 
     def update_margins(
         self, network: nn.Module, inputs: Tensor, labels: Tensor, index: Tensor
@@ -200,11 +202,16 @@ class IMA(Objective):
             index: ``(N,)`` places in the training datalist.
 
         Returns:
-            ``(N,)`` bool, the samples that met the decision boundary within their margin.
+            ``(N,)`` distance at which a sample met the decision boundary within its margin, in units
+            of the inputs: infinite if it did not, 0 if it is misclassified.
         """
         labels = checked_labels(labels)
         correct = ~misclassified(network, inputs, labels)
         eps = self.margins[index].to(inputs.device)
         found = self._boundary(network, inputs, labels, eps=eps, index=index, where=correct)
         self.margins.update(index, correct=correct, crossed=found.success, distance=found.distance)
-        return found.success
+        return _boundary_distance(correct, found.success, found.distance)
+
+
+def _boundary_distance(correct: Tensor, crossed: Tensor, distance: Tensor) -> Tensor:
+    return distance.where(crossed, torch.inf).where(correct, 0)

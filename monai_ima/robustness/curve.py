@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from monai_ima.attacks import Norm, get_norm
+from monai_ima.robustness.statistics import balanced_accuracy
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,13 @@ class RobustnessCurve:
     def auc(self) -> float:
         """Area under the curve over the largest level: mean accuracy over levels, from 0 to 1."""
         return float(area_under(self.accuracy, self.eps.double()))
+
+    def balanced_auc(self) -> float:
+        """Area under the curve of the balanced accuracy, in which each class counts alike.
+
+        Rounded, so that curves of one balanced accuracy are equal to whoever compares them.
+        """
+        return round(float(area_under(balanced_accuracy(self.per_class), self.eps.double())), 12)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a JSON file, which knows no NaN: it is ``None`` there."""

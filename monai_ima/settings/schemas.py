@@ -110,6 +110,7 @@ class TrainingSettings(RunSettings):
     val_interval: int = whole(0, MOST_EPOCHS, "epochs; 0: after the last one only")
     robust_interval: int = whole(0, MOST_EPOCHS, "epochs; 0: after the last one only")
     keep_interval: int = whole(0, MOST_EPOCHS, "epochs; 0: none is kept")
+    best_by: Literal["accuracy", "balanced_accuracy"] = one_of("accuracy", "balanced_accuracy")
     amp: Flag = text(FLAG)
     optimizer: Part
     datalist: Part
@@ -169,7 +170,14 @@ class ListSettings(Schema):
     num_workers: int = whole(0, 128, "loading processes")
 
 
-class OctSettings(TrainingSettings, ListSettings):
+class SamplingSettings(Schema):
+    """How an epoch's samples are drawn."""
+
+    sampling: Sampling = one_of(*get_args(Sampling))
+    epoch_size: int | None = whole(1, MOST_SAMPLES, "samples of an epoch", none=ALL)
+
+
+class OctSettings(TrainingSettings, ListSettings, SamplingSettings):
     """Of ``oct_ima``."""
 
     fractions: Shares = number(
@@ -192,11 +200,8 @@ class VolumeSettings(OctSettings):
     spacing: Spacing | None = number("three numbers > 0, in mm, like [1.0, 1.0, 1.5], or None")
 
 
-class TensorSettings(TrainingSettings):
+class TensorSettings(TrainingSettings, SamplingSettings):
     """Of bundles whose data set is one tensor."""
-
-    sampling: Sampling = one_of(*get_args(Sampling))
-    epoch_size: int | None = whole(1, MOST_SAMPLES, "samples of an epoch", none=ALL)
 
 
 class EcgSettings(TensorSettings):

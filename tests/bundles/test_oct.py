@@ -8,13 +8,13 @@ import pytest
 import torch
 from bundle_run import ROOT, run_bundle, start_bundle
 from folders import rows_in
-from monai.bundle import create_workflow
+from monai.bundle import ConfigParser, create_workflow
 from pages import fences
 from PIL import Image
 from same import same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from monai_ima.data import write_synthetic_oct
+from monai_ima.data import write_synthetic_oct, write_synthetic_volumes
 
 TRAIN = ROOT / "bundles" / "oct_ima" / "train.json"
 CE = ROOT / "bundles" / "objectives" / "ce.json"
@@ -128,6 +128,41 @@ def test_event_file_has_every_tag_with_the_numbers_of_the_csv(finished):
     assert [event.step for event in events.Histograms("margin/histogram")] == [1, 2, 3]
     assert {"robustness/curve", "robustness/examples"} <= set(tags["images"])
     assert "custom_scalars__config__" in tags["tensors"]
+
+
+def test_event_file_and_console_have_the_sensitivity_of_each_class(finished):
+    _, folder, stdout = finished
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    report = json.loads((folder / "robustness.json").read_text())
+    curve = report["curves"][-1]
+    for name, row in zip(report["classes"], curve["per_class"], strict=True):
+        for eps, value in zip(curve["eps"], row, strict=True):
+            (*_, last) = events.Scalars(f"sensitivity/{name}/eps_{eps:g}")
+            assert (last.step, last.value) == (3, pytest.approx(value))
+        validated = events.Scalars(f"val_sensitivity/{name}/eps_0")
+        assert [event.step for event in validated] == [1, 2, 3]
+        (line,) = re.findall(rf"^ +{name}  (.*)$", stdout, re.MULTILINE)
+        assert line.split()[: len(row)] == [f"{value:.3f}" for value in row]
+
+
+@pytest.mark.parametrize(
+    ("given", "metric"),
+    [({}, "balanced_auc"), ({"best_by": "accuracy"}, "auc")],
+)
+def test_the_best_epoch_is_by_the_metric_of_the_setting(given, metric):
+    config = ConfigParser(ConfigParser.load_config_file(TRAIN))
+    config.update(given)
+    chosen = config.get_parsed_content("checkpoint::key_metric")
+    assert chosen == f"val_robust_accuracy/{metric}"
+
+
+def test_the_best_epoch_is_the_best_of_those_in_the_events(finished):
+    _, folder, _ = finished
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    best = torch.load(folder / "checkpoint.pt", weights_only=True)["best"]
+    values = {e.step: e.value for e in events.Scalars("val_robust_accuracy/balanced_auc")}
+    assert best["value"] == pytest.approx(max(values.values()))
+    assert values[best["epoch"]] == max(values.values())
 
 
 def test_margins_in_the_events_are_those_of_the_checkpoint(finished):
@@ -339,3 +374,23 @@ def test_ima_raises_the_curve_at_little_cost_in_clean_accuracy(tmp_path):
     # Measured with this seed: 0.92 and 0.17, without noise 0.99 and 0.98.
     assert accuracy["ima"][0.01] >= accuracy["ce"][0.01] + 0.2
     assert accuracy["ima"][0.0] >= accuracy["ce"][0.0] - 0.05
+
+
+@pytest.mark.parametrize("bundle", ["oct_ima", "volume_ima"])
+def test_balanced_sampling_draws_each_class_equally_often(bundle, tmp_path):
+    if bundle == "oct_ima":
+        data = write_synthetic_oct(tmp_path / "data", patients_per_class=8, images_per_patient=1)
+        few, size = "DRUSEN", [32, 32]
+    else:
+        data, size = write_synthetic_volumes(tmp_path / "data", patients_per_class=8), [8, 8, 8]
+        few = min(path.name for path in data.iterdir() if path.is_dir())
+    for image in sorted((data / few).iterdir())[4:]:
+        image.unlink()
+    config = ConfigParser(ConfigParser.load_config_file(ROOT / "bundles" / bundle / "train.json"))
+    config.update({"dataset_dir": str(data), "image_size": size, "sampling": "balanced"})
+    loader = config.get_parsed_content("train::dataloader")
+    training = config.get_parsed_content("datalist").training
+    there = torch.tensor([sample["label"] for sample in training]).bincount()
+    assert there.min() < there.max()
+    drawn = torch.cat([batch["label"] for batch in loader]).bincount()
+    assert drawn.tolist() == [there.max()] * len(there)

@@ -38,7 +38,7 @@ from monai_ima.margins import MarginStore
 from monai_ima.networks import load_classifier
 from monai_ima.networks.sealed_file import is_as_sealed
 from monai_ima.objectives import IMA, CrossEntropy
-from monai_ima.robustness import Paper, closest_errors
+from monai_ima.robustness import Paper, area_under, closest_errors
 
 CPU = torch.device("cpu")
 SHAPE = (1, 4, 5)
@@ -138,6 +138,36 @@ def test_margin_metrics_by_hand(margin_update):
     (name, histogram, epoch), _ = writer.add_histogram.call_args
     assert (name, epoch) == ("margin/histogram", 1)
     torch.testing.assert_close(histogram, expected)
+
+
+@pytest.mark.parametrize("margin_update", ["pass", "step"])
+def test_a_boundary_nearer_than_delta_for_most_samples_is_warned_of_once(caplog, margin_update):
+    """Of five correct samples three are nearer; the misclassified one does not count."""
+    values = torch.tensor([[0.48], [0.46], [0.58], [0.2], [0.7], [0.4]])
+    labels = torch.tensor([0, 0, 1, 0, 1, 1])
+    for delta, warns in ((0.1, True), (0.05, False)):
+        caplog.clear()
+        margins = MarginStore(6, delta=delta, eps_max=0.4)
+        objective = IMA(margins, norm="linf", beta=0.5, bisections=20, margin_update=margin_update)
+        data = dataset(values, labels)
+        handler = MarginUpdateHandler(objective, DataLoader(data, batch_size=4))
+        engine = SimpleNamespace(
+            state=SimpleNamespace(metrics={}, epoch=4, device=CPU),
+            network=threshold_at_half(),
+            prepare_batch=trainer(threshold_at_half(), data, []).prepare_batch,
+        )
+        for _ in range(2):
+            if margin_update == "step":
+                objective(threshold_at_half(), values, labels, torch.arange(6))
+            handler(engine)
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * warns
+        if warns:
+            assert (
+                "after epoch 4 the decision boundary is nearer than delta = 0.1 for 3 of 5 correctly "
+                "classified training samples, at a median distance of 0.08."
+            ) in caplog.text
+            assert "set --delta 0.04, half of that distance" in caplog.text
+            assert "--eps_max 0.16 is smaller by as much" in caplog.text
 
 
 def test_margins_that_no_objective_measures_are_not_updated():
@@ -545,6 +575,28 @@ def test_curve_of_a_stock_evaluator_is_exact_for_a_linear_model(linear_data, nor
             "robust/eps_0": (distance > 0).double().mean().item(),
             **{f"robust/eps_{e:g}": (distance > e).double().mean().item() for e in eps},
             "robust/auc": curve.auc(),
+            "robust/balanced_auc": area_under(curve.per_class.mean(dim=0), curve.eps).item(),
+        }
+    )
+
+
+def test_classes_of_very_different_size_count_alike_and_have_metrics_of_their_own():
+    """Nine healthy at 0.3 from the boundary, one ill at 0.1; of a third class there is no sample."""
+    values, labels = torch.tensor([[0.2]] * 9 + [[0.6]]), torch.tensor([0] * 9 + [1])
+    names = {"class_names": ["healthy", "ill", "other"], "class_tag": "found"}
+    handler = RobustnessCurveHandler([0.2], "linf", protocol="screen", **names)
+    engine = evaluator(threshold_at_half(), dataset(values, labels), [handler])
+    engine.run()
+    assert engine.state.metrics == pytest.approx(
+        {
+            "robust_accuracy/eps_0": 1.0,
+            "robust_accuracy/eps_0.2": 0.9,
+            "robust_accuracy/auc": 0.95,
+            "robust_accuracy/balanced_auc": 0.75,
+            "found/healthy/eps_0": 1.0,
+            "found/healthy/eps_0.2": 1.0,
+            "found/ill/eps_0": 1.0,
+            "found/ill/eps_0.2": 0.0,
         }
     )
 

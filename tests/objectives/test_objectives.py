@@ -74,11 +74,13 @@ def test_update_margins_is_algorithm_2(norm):
     model, inputs, labels, index = batch((1, 30), classes=2)
     objective = ima(9, norm)
     before = objective.margins.margins.clone()
-    crossed = objective.update_margins(model, inputs, labels, index)
+    found = objective.update_margins(model, inputs, labels, index)
     distance = exact_distance(model, inputs, labels, norm)
     eps = before[index]
     correct = distance > 0
-    assert torch.equal(crossed, correct & (distance < eps))
+    crossed = correct & (distance < eps)
+    met = distance.where(crossed, torch.inf).where(correct, 0)
+    torch.testing.assert_close(found, met, rtol=1e-3, atol=1e-6)
     expected = torch.where(crossed, distance, eps + 0.01)
     expected = torch.where(correct, expected, 0.01).clamp(0.01, 0.5)
     torch.testing.assert_close(objective.margins[index], expected, rtol=1e-3, atol=1e-6)
@@ -96,12 +98,12 @@ def test_margins_learned_from_the_steps_are_those_of_a_pass(norm):
     for rows in torch.arange(9).split(4):
         learning(model, inputs[rows], labels[rows], index[rows])
         assert torch.equal(learning.margins.margins, before)
-    crossed = learning.learn_margins()
+    learned = learning.learn_margins()
     met = passing.update_margins(model, inputs, labels, index)
-    assert torch.equal(crossed[index], met)
-    assert 0 < met.sum() < 9
+    assert torch.equal(learned[index], met)
+    assert 0 < (met.isfinite() & (met > 0)).sum() < 9
     assert torch.equal(learning.margins.margins, passing.margins.margins)
-    assert not learning.learn_margins().any()  # nothing was seen since
+    assert learning.learn_margins().isnan().all()  # nothing was seen since
     assert torch.equal(learning.margins.margins, passing.margins.margins)
 
 
@@ -119,8 +121,10 @@ def test_of_a_sample_seen_several_times_the_nearest_counts_and_it_expands_once()
     for samples in ([near, far, wrong], [far, far, far], [near, far, far]):
         rows = torch.stack(samples)
         objective(model, inputs[rows], labels[rows], torch.arange(3))
-    crossed = objective.learn_margins()
-    assert crossed.tolist() == [True, False, False, False]
+    found = objective.learn_margins()
+    met = torch.stack([distances[near], torch.tensor(torch.inf), torch.tensor(0.0)])
+    torch.testing.assert_close(found[:3], met, rtol=1e-3, atol=1e-6)
+    assert found[3].isnan()
     expected = torch.stack([distances[near], before[1] + 0.01, torch.tensor(0.01), before[3]])
     torch.testing.assert_close(objective.margins.margins, expected, rtol=1e-3, atol=1e-6)
 
@@ -153,10 +157,10 @@ def test_margins_shrink_when_the_boundary_comes_near(norm):
     margins = MarginStore(120, delta=0.001, eps_max=2.0)
     margins.margins[:] = 0.3 if norm == "linf" else 1.0
     before = margins.margins.clone()
-    crossed = IMA(margins, norm=norm, beta=0.5).update_margins(
+    found = IMA(margins, norm=norm, beta=0.5).update_margins(
         model, inputs, labels, torch.arange(120)
     )
-    assert crossed.all()
+    assert (found.isfinite() & (found > 0)).all()
     assert (margins.margins < before).all()
     assert (margins.margins / before).mean() < 0.97
 

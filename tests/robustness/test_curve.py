@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, strategies as st
 
 from monai_ima.robustness import RobustnessCurve, area_under, noise_levels, wilson_interval
 
@@ -147,3 +148,21 @@ def test_area_is_the_mean_up_to_the_last_level():
     areas = area_under(curves, torch.tensor([0, 1, 4], dtype=torch.float64))
 
     assert areas.tolist() == pytest.approx([(0.75 * 1 + 0.3 * 3) / 4, 1])
+
+
+def test_classes_count_alike_in_a_balanced_area_and_those_without_a_sample_do_not():
+    """Eight of class 0, of which each is robust at 1, and one of class 2, which is not."""
+    labels = torch.tensor([0] * 8 + [2])
+    robust = torch.tensor([[True, True]] * 8 + [[True, False]])
+    curve = RobustnessCurve(torch.tensor([0.0, 1.0]), robust, labels, "linf", classes=4)
+    assert curve.auc() == pytest.approx(17 / 18)
+    assert curve.balanced_auc() == 0.75
+
+
+@given(wrong=st.permutations(range(21)))
+def test_of_classes_of_one_size_the_balanced_area_is_the_plain_one_and_a_tie_stays_one(wrong):
+    labels = torch.arange(21) % 3
+    robust = torch.ones(21, 2, dtype=torch.bool)
+    robust[wrong[:10], 1] = False
+    curve = RobustnessCurve(torch.tensor([0.0, 0.01]), robust, labels, "linf")
+    assert curve.balanced_auc() == round(curve.auc(), 12) == round(32 / 42, 12)

@@ -11,7 +11,7 @@ import torch
 from together import CASES
 
 SCRIPT = Path(__file__).with_name("together.py")
-EMPTY = ("seen", "nearest")  # a count, and what is forgotten after an epoch
+EMPTY = ("seen", "nearest", "missed")  # counts, and what is forgotten after an epoch
 LIMIT = 180  # seconds, after which processes that wait for one another are ended
 
 
