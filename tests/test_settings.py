@@ -78,6 +78,12 @@ TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
         (EvaluationSettings, "bounds", [[1, 0], 3], [None, [0.0, 1.0]]),
         (EvaluationSettings, "section", ["classes", None], ["validation"]),
         (EvaluationSettings, "evaluation_levels", [[0, 1], {"l3": [1]}, {}], [{"l2": [0, 1]}]),
+        (
+            EvaluationSettings,
+            "units",
+            ["mV", {"name": "mV"}, {"name": "", "per_unit": 2}, {"name": "mV", "per_unit": 0}],
+            [None, {"name": "mV", "per_unit": 2.5}],
+        ),
         (ClassifierSettings, "num_classes", [0, 1], [None, 2]),
         (ClassifierSettings, "noise_levels", [[0, 0.1], {"linf": 3}], [{"linf": [0, 0.1]}]),
     ],

@@ -24,7 +24,13 @@ from monai_ima.handlers.evaluation_clean import clean_pass
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
 from monai_ima.handlers.evaluation_progress import Examples, Progress
 from monai_ima.handlers.evaluation_report import report_content, sample_rows, shown_examples
-from monai_ima.handlers.evaluation_samples import SampleList, Samples, checked_bounds, fingerprints
+from monai_ima.handlers.evaluation_samples import (
+    SampleList,
+    Samples,
+    checked_bounds,
+    checked_units,
+    fingerprints,
+)
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.folder_lock import free_folder, make_and_lock
 from monai_ima.handlers.model_outputs import check_mask, check_single_output, output_kind
@@ -73,6 +79,8 @@ class RobustnessEvaluation:
         seed: seed of all that is random.
         settings: plain values by name that the report is to mention.
         warning: what a reader of the results has to know of the data; empty if nothing.
+        units: of the data, in which the report says noise levels, too: ``name``, as ``"grey levels of
+            255"``, and ``per_unit``, how many of them one unit of the inputs is; ``None``: not known.
 
     Raises:
         ValueError: if an argument does not fit; on running, if model or data do not.
@@ -97,6 +105,7 @@ class RobustnessEvaluation:
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
         warning: str = "",
+        units: Mapping[str, Any] | None = None,
     ) -> None:
         if not noise_levels or not hasattr(noise_levels, "items"):
             raise ValueError(
@@ -124,12 +133,14 @@ class RobustnessEvaluation:
         self.chunk_size = checked_count("chunk_size", chunk_size, at_least=1)
         self.settings = dict(settings or {})
         self.warning = warning
+        self.units = checked_units(units)
         self.seed = seed
         order = torch.randperm(len(samples), generator=seeded(seed, "checks"))
         self._checked = set(order[:check_samples].tolist())
         self._progress_path = self.output_dir / "progress.records"
         self._progress = Progress(self._progress_path, identity={})
         self._outputs = "logits"
+        self._input_shape: list[int] = []
         self._findings: list[Finding] = []
         self._looked_at = torch.zeros(0, dtype=torch.int64)
         self._has_locked = False
@@ -174,6 +185,7 @@ class RobustnessEvaluation:
         self._check_same(batch, self._looked_at, "its first pass over the data gave")
         if self._seen == 0:
             self._outputs = output_kind(logits)
+            self._input_shape = list(batch.inputs.shape[1:])
             self._take_up(self._identity(engine.network, batch))
         self._seen += len(batch.labels)
         checked = [row for row, name in enumerate(batch.places.tolist()) if name in self._checked]
@@ -310,6 +322,7 @@ class RobustnessEvaluation:
             self._listed,
             self._progress,
             self.measures,
+            inputs={"shape": self._input_shape, "units": self.units},
             findings=self._findings,
             outputs=self._outputs,
             check_samples=len(self._checked),

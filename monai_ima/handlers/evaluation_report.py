@@ -25,6 +25,7 @@ def report_content(
     progress: Progress,
     measures: Mapping[str, Measure],
     *,
+    inputs: Mapping[str, Any],
     findings: Sequence[Finding],
     outputs: str,
     check_samples: int,
@@ -37,6 +38,7 @@ def report_content(
         listed: all samples.
         progress: the answers and checks of all of them.
         measures: by norm.
+        inputs: ``shape`` of one of them, and ``units`` of the data, or ``None``.
         findings: what speaks against the clean answers.
         outputs: what the model returns, ``"logits"`` or by mistake ``"probabilities"``.
         check_samples: number of samples that the checks were made on.
@@ -66,6 +68,7 @@ def report_content(
             "batch_size": measure.batch_size,
             "check_samples": check_samples,
         },
+        "inputs": inputs,
         "classes": listed.class_names,
         "n": len(labels),
         "patients": None if patients is None else len(patients.unique()),

@@ -15,6 +15,7 @@ from torch import Tensor
 from monai_ima.report.curves import Curve, curve_figures
 from monai_ima.report.drawing import NORM_NAMES, as_png, as_svg
 from monai_ima.report.examples import Example, example_figure
+from monai_ima.report.units import Units, value_name
 
 CHECK_QUESTIONS = {  # each such that yes is good
     "logits": "Does the model return logits?",
@@ -62,12 +63,13 @@ def html_report(
             )
     correct = labels == predictions
     bounds = report["attack"]["bounds"]
+    units, element = Units.of(report["inputs"]), value_name(report["inputs"]["shape"])
     with _without_glyph_warnings():
         sections = [
             {
                 "curve": curve,
                 "norm": NORM_NAMES.get(curve["norm"], curve["norm"]),
-                "answer": answer(curve),
+                "answer": answer(curve, units, element),
                 "figures": _figures(curve, report["classes"], margins[curve["norm"]][correct]),
                 "examples": _pictures(
                     examples.get(curve["norm"], ()), report["classes"], curve["norm"], bounds
@@ -76,16 +78,31 @@ def html_report(
             for curve in report["curves"]
         ]
     return _ENVIRONMENT.get_template("report.html.j2").render(
-        report=report, sections=sections, norms=NORM_NAMES, questions=CHECK_QUESTIONS
+        report=report,
+        sections=sections,
+        norms=NORM_NAMES,
+        questions=CHECK_QUESTIONS,
+        units=units,
+        element=element,
     )
 
 
-def answer(curve: Curve) -> str:
-    """What one norm's curve says, in a sentence."""
+def answer(curve: Curve, units: Units | None = None, element: str = "value") -> str:
+    """What one norm's curve says, in a sentence.
+
+    Args:
+        curve: one norm's part of ``robustness.json``.
+        units: of the data, in which the noise is said, too.
+        element: what one value of an input is called.
+    """
     eps, accuracy, median = curve["eps"], curve["accuracy"], curve["median_margin"]
     if accuracy[0] == 0:
         return "No sample is classified correctly even without noise: there is no robustness to measure."
-    unit = f"({NORM_NAMES.get(curve['norm'], curve['norm'])}, in units of the input)"
+    norm = NORM_NAMES.get(curve["norm"], curve["norm"])
+    # where half are misclassified, or the largest level tried
+    at = eps[-1] if median is None else median
+    known = f": {units.words(at, curve['norm'])} in every {element}" if units else ""
+    unit = f"({norm}, in units of the input{known})"
     levels = range(1, len(eps))
     if median is None:
         level = levels[-1]

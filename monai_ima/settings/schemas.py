@@ -26,6 +26,7 @@ from monai_ima.settings.fields import (
     PATH,
     PATTERN,
     SIZE,
+    UNITS,
     Axes,
     Bounds,
     Device,
@@ -49,6 +50,7 @@ from monai_ima.settings.fields import (
     Section,
     Shares,
     Spacing,
+    Units,
     number,
     one_of,
     text,
@@ -244,6 +246,7 @@ class ReportSettings(Schema):
     check_samples: int = whole(0, MOST_SAMPLES, "samples; 0: no checks")
     noise_draws: int = whole(0, 100_000, "draws; 0: none")
     auroc_steps: int = whole(0, MOST_STEPS, "attack steps; 0: none")
+    units: Units | None = text(f"{UNITS}, or None: not known")
     classifier: Part
     samples: Part
     dataset: Part

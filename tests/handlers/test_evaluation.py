@@ -46,6 +46,7 @@ from monai_ima.robustness.measure import Measure
 CPU = torch.device("cpu")
 CLASSES = ["CNV", "DME", "NORMAL"]
 LEVELS = {"linf": [0.02, 0.05, 0.12], "l2": [0.1, 0.2, 0.3]}
+UNITS = {"name": "grey levels of 255", "per_unit": 255}
 WARNING = "patient p0 is in training and test"
 REPORT = ("report.html", "robustness.json", "samples.csv")
 WHOLE = {"check_samples": 3, "noise_draws": 1, "auroc_steps": 2}
@@ -179,6 +180,7 @@ def finished(tmp_path_factory):
         auroc_steps=3,
         settings={"model": "a.pt"},
         warning=WARNING,
+        units=UNITS,
     )
     evaluator = run(model, samples, whole)
     return SimpleNamespace(folder=folder, model=model, samples=samples, evaluator=evaluator)
@@ -256,7 +258,7 @@ def test_the_report_as_json(finished):
     report = report_in(finished.folder)
 
     assert list(report) == [
-        "settings", "warning", "clean_findings", "versions", "attack", "classes", "n", "patients",
+        "settings", "warning", "clean_findings", "versions", "attack", "inputs", "classes", "n", "patients",
         "class_counts", "curves", "checks", "digests", "sha256",
     ]  # fmt: skip
     assert report["settings"] == {"model": "a.pt"}
@@ -267,6 +269,7 @@ def test_the_report_as_json(finished):
     assert report["attack"]["version"] == Paper.version
     assert report["attack"]["description"].startswith("40-step PGD at every level")
     assert (report["classes"], report["n"], report["patients"]) == (CLASSES, 20, 7)
+    assert report["inputs"] == {"shape": [1, 4, 5], "units": UNITS}
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
     for curve in report["curves"]:
         assert set(curve) == {
@@ -935,6 +938,8 @@ def test_what_is_refused_moves_nothing(tmp_path, problem, evaluate, written):
         ({"chunk_size": 0}, r"chunk_size to be a whole number >= 1, got 0"),
         ({"check_samples": -1}, r"check_samples to be a whole number >= 0, got -1"),
         ({"noise_draws": 1.5}, r"noise_draws to be a whole number >= 0, got 1.5"),
+        ({"units": {"name": "mV"}}, r"units to be a name and how many .*, got {'name': 'mV'}"),
+        ({"units": {"name": "mV", "per_unit": 0}}, r"'per_unit': 0}; leave them out"),
         ({"auroc_steps": -1}, r"auroc_steps to be a whole number >= 0, got -1"),
     ],
 )

@@ -22,6 +22,7 @@ def synthetic_report(
     seed=0,
     failed=(),
     bounds=(0.0, 1.0),
+    units=None,
 ) -> tuple[dict[str, Any], dict[str, Tensor], Tensor, Tensor]:
     """``robustness.json``'s content, and the margins, labels and predictions it agrees with."""
     generator = torch.Generator().manual_seed(seed)
@@ -59,6 +60,7 @@ def synthetic_report(
             "bounds": list(bounds) if bounds else None,
             "seed": 0,
         },
+        "inputs": {"shape": [1, 64, 64], "units": units},
         "classes": list(classes),
         "n": n,
         "patients": 41,

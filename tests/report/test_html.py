@@ -148,6 +148,34 @@ def test_the_levels_table_holds_the_numbers_of_the_report():
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_levels_are_said_in_the_units_of_the_data():
+    units = {"name": "grey levels of 255", "per_unit": 255}
+    report, content = render(units=units, norms=BOTH)
+    page = Page(content)
+    linf, l2 = report["curves"]
+    (rows,) = [t for t in page.tables if "in grey levels of 255" in t[0]]
+    assert [row[:2] for row in rows[1:]] == [[f"{e:g}", f"{255 * e:.3g}"] for e in linf["eps"]]
+    (rows,) = [t for t in page.tables if "in grey levels of 255, if spread evenly" in t[0]]
+    assert [row[:2] for row in rows[1:]] == [[f"{e:g}", f"{255 * e / 64:.3g}"] for e in l2["eps"]]
+    said = f"(L2, in units of the input: {255 * l2['median_margin'] / 64:.3g} grey levels of 255"
+    assert f"{said} in every pixel)" in page.text
+    assert "The largest level, 0.03, is 7.65 grey levels of 255 in every pixel." in page.text
+    spread = (
+        "1.5, is 5.98 grey levels of 255 in every pixel if it is spread evenly, or 59.7 in 41 of"
+    )
+    assert spread in page.text
+    assert "grey levels" not in Page(render(norms=BOTH)[1]).text
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_page_begins_with_what_it_is_not_for_and_says_what_each_norm_asks():
+    text = Page(render(norms=BOTH)[1]).text.removeprefix("Robustness of a classifier ")
+    assert text.startswith("For research; not for clinical use.")
+    assert "can a faint change all over the input turn the answer? Every pixel may change" in text
+    assert "can a change of limited total energy turn the answer, wherever it is?" in text
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_the_class_tables_hold_the_numbers_of_the_report():
     report, content = render()
     (curve,) = report["curves"]
