@@ -78,6 +78,9 @@ TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
         (EvaluationSettings, "bounds", [[1, 0], 3], [None, [0.0, 1.0]]),
         (EvaluationSettings, "section", ["classes", None], ["validation"]),
         (EvaluationSettings, "evaluation_levels", [[0, 1], {"l3": [1]}, {}], [{"l2": [0, 1]}]),
+        (EvaluationSettings, "positive_class", ["", 1], [None, "DME"]),
+        (EvaluationSettings, "operating_specificity", [0, 1, None, "0.9"], [0.95]),
+        (EvaluationSettings, "prevalence", [0, 1, NAN], [None, 0.01]),
         (
             EvaluationSettings,
             "units",

@@ -31,6 +31,7 @@ from monai_ima.handlers.evaluation_samples import (
     checked_units,
     fingerprints,
 )
+from monai_ima.handlers.evaluation_without_noise import TwoClasses
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.folder_lock import free_folder, make_and_lock
 from monai_ima.handlers.model_outputs import check_mask, check_single_output, output_kind
@@ -79,6 +80,10 @@ class RobustnessEvaluation:
         seed: seed of all that is random.
         settings: plain values by name that the report is to mention.
         warning: what a reader of the results has to know of the data; empty if nothing.
+        positive_class: of two classes, that which a diagnosis looks for, by default the second.
+        operating_specificity: of two classes, the specificity at which the sensitivity is said.
+        prevalence: of two classes, the share of the positive one at which predictive values are said;
+            by default that of the samples.
         units: of the data, in which the report says noise levels, too: ``name``, as ``"grey levels of
             255"``, and ``per_unit``, how many of them one unit of the inputs is; ``None``: not known.
 
@@ -105,6 +110,9 @@ class RobustnessEvaluation:
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
         warning: str = "",
+        positive_class: str | None = None,
+        operating_specificity: float = 0.9,
+        prevalence: float | None = None,
         units: Mapping[str, Any] | None = None,
     ) -> None:
         if not noise_levels or not hasattr(noise_levels, "items"):
@@ -134,6 +142,12 @@ class RobustnessEvaluation:
         self.settings = dict(settings or {})
         self.warning = warning
         self.units = checked_units(units)
+        self.two_classes = TwoClasses.of(
+            class_names,
+            positive_class=positive_class,
+            operating_specificity=operating_specificity,
+            prevalence=prevalence,
+        )
         self.seed = seed
         order = torch.randperm(len(samples), generator=seeded(seed, "checks"))
         self._checked = set(order[:check_samples].tolist())
@@ -323,6 +337,7 @@ class RobustnessEvaluation:
             self._progress,
             self.measures,
             inputs={"shape": self._input_shape, "units": self.units},
+            two_classes=self.two_classes,
             findings=self._findings,
             outputs=self._outputs,
             check_samples=len(self._checked),

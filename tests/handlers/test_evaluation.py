@@ -205,12 +205,15 @@ def test_every_file_is_there(finished):
 def test_a_row_a_sample_in_the_order_of_the_list(finished):
     rows = rows_in(finished.folder)
     names = [f"{what}_{norm}" for norm in LEVELS for what in ("broke_at", "broken_as", "margin")]
+    names += [f"probability of {name}" for name in CLASSES]
     assert list(rows[0]) == ["id", "patient", "label", "prediction", *names]
     for row, sample in zip(rows, finished.samples, strict=True):
         assert (row["id"], row["patient"]) == (sample["id"], sample["patient"])
         assert row["label"] == CLASSES[sample["label"]]
         prediction = finished.model(sample["image"][None]).argmax()
         assert row["prediction"] == CLASSES[prediction]
+        given = torch.tensor([float(row[f"probability of {name}"]) for name in CLASSES])
+        torch.testing.assert_close(given, finished.model(sample["image"][None]).softmax(dim=1)[0])
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -259,7 +262,7 @@ def test_the_report_as_json(finished):
 
     assert list(report) == [
         "settings", "warning", "clean_findings", "versions", "attack", "inputs", "classes", "n", "patients",
-        "class_counts", "curves", "checks", "digests", "sha256",
+        "class_counts", "without_noise", "curves", "checks", "digests", "sha256",
     ]  # fmt: skip
     assert report["settings"] == {"model": "a.pt"}
     assert report["clean_findings"] == []
@@ -276,7 +279,8 @@ def test_the_report_as_json(finished):
             "norm", "n", "eps", "accuracy", "low", "high", "patient_low", "patient_high", "auc",
             "auc_low", "auc_high", "balanced_accuracy", "per_class", "specificity",
             "positive_predictive_value", "confusion", "auroc", "auroc_steps", "median_margin",
-            "white_noise", "forwards", "gradients", "zero_gradients",
+            "white_noise", "forwards", "gradients", "zero_gradients", "two_classes",
+            "most_fragile",
         }  # fmt: skip
         assert {len(curve[name]) for name in ("low", "high", "patient_low", "auroc")} == {4}
         assert 0 <= curve["auc_low"] <= curve["auc"] <= curve["auc_high"] <= 1
@@ -938,6 +942,9 @@ def test_what_is_refused_moves_nothing(tmp_path, problem, evaluate, written):
         ({"chunk_size": 0}, r"chunk_size to be a whole number >= 1, got 0"),
         ({"check_samples": -1}, r"check_samples to be a whole number >= 0, got -1"),
         ({"noise_draws": 1.5}, r"noise_draws to be a whole number >= 0, got 1.5"),
+        ({"positive_class": "DME"}, r"positive_class for two classes only, got 'DME' for 3"),
+        ({"prevalence": 0.1}, r"prevalence for two classes only, got 0.1 for 3"),
+        ({"operating_specificity": 1}, r"operating_specificity to be a share between 0 and 1"),
         ({"units": {"name": "mV"}}, r"units to be a name and how many .*, got {'name': 'mV'}"),
         ({"units": {"name": "mV", "per_unit": 0}}, r"'per_unit': 0}; leave them out"),
         ({"auroc_steps": -1}, r"auroc_steps to be a whole number >= 0, got -1"),
