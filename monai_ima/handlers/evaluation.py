@@ -337,6 +337,7 @@ class RobustnessEvaluation:
             self._progress,
             self.measures,
             inputs={"shape": self._input_shape, "units": self.units},
+            network=engine.network,
             two_classes=self.two_classes,
             findings=self._findings,
             outputs=self._outputs,

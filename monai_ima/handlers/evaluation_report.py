@@ -33,6 +33,7 @@ def report_content(
     measures: Mapping[str, Measure],
     *,
     inputs: Mapping[str, Any],
+    network: nn.Module,
     two_classes: TwoClasses | None,
     findings: Sequence[Finding],
     outputs: str,
@@ -47,6 +48,7 @@ def report_content(
         progress: the answers and checks of all of them.
         measures: by norm.
         inputs: ``shape`` of one of them, and ``units`` of the data, or ``None``.
+        network: the evaluated one.
         two_classes: how to read a task of two classes; ``None`` for more.
         findings: what speaks against the clean answers.
         outputs: what the model returns, ``"logits"`` or by mistake ``"probabilities"``.
@@ -90,6 +92,10 @@ def report_content(
             "check_samples": check_samples,
         },
         "inputs": inputs,
+        "network": {
+            "class": type(network).__name__,
+            "parameters": sum(values.numel() for values in network.parameters()),
+        },
         "classes": listed.class_names,
         "n": len(labels),
         "patients": None if patients is None else len(patients.unique()),

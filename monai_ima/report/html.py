@@ -16,7 +16,7 @@ from monai_ima.report.curves import Curve, curve_figures
 from monai_ima.report.drawing import NORM_NAMES, as_png, as_svg
 from monai_ima.report.examples import Example, example_figure
 from monai_ima.report.roc import roc_figure
-from monai_ima.report.units import Units, value_name
+from monai_ima.report.units import Units, size_in_words, value_name
 
 CHECK_QUESTIONS = {  # each such that yes is good
     "logits": "Does the model return logits?",
@@ -88,6 +88,7 @@ def html_report(
         questions=CHECK_QUESTIONS,
         units=units,
         element=element,
+        size=size_in_words(report["inputs"]["shape"]),
     )
 
 

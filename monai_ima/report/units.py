@@ -76,3 +76,16 @@ def value_name(shape: Sequence[int]) -> str:
         'pixel'
     """
     return {3: "pixel", 4: "voxel"}.get(len(shape), "value")
+
+
+def size_in_words(shape: Sequence[int]) -> str:
+    """The size of one input of a shape ``(C, *)``.
+
+    Example:
+        >>> size_in_words((3, 64, 48))
+        '64 x 48 pixels in 3 channels'
+    """
+    channels, *sides = shape
+    sides, channels = (sides, channels) if sides else ([channels], 1)
+    size = f"{' x '.join(map(str, sides))} {value_name(shape)}s"
+    return f"{size} in {channels} channels" if channels > 1 else size

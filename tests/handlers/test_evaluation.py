@@ -261,7 +261,7 @@ def test_the_report_as_json(finished):
     report = report_in(finished.folder)
 
     assert list(report) == [
-        "settings", "warning", "clean_findings", "versions", "attack", "inputs", "classes", "n", "patients",
+        "settings", "warning", "clean_findings", "versions", "attack", "inputs", "network", "classes", "n", "patients",
         "class_counts", "without_noise", "curves", "checks", "digests", "sha256",
     ]  # fmt: skip
     assert report["settings"] == {"model": "a.pt"}
@@ -272,6 +272,7 @@ def test_the_report_as_json(finished):
     assert report["attack"]["version"] == Paper.version
     assert report["attack"]["description"].startswith("40-step PGD at every level")
     assert (report["classes"], report["n"], report["patients"]) == (CLASSES, 20, 7)
+    assert report["network"] == {"class": "Sequential", "parameters": 3 * 20 + 3}
     assert report["inputs"] == {"shape": [1, 4, 5], "units": UNITS}
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
     for curve in report["curves"]:

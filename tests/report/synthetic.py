@@ -91,6 +91,7 @@ def synthetic_report(
             "bounds": list(bounds) if bounds else None,
             "seed": 0,
         },
+        "network": {"class": "ConvNet", "parameters": 1234567},
         "inputs": {"shape": [1, 64, 64], "units": units},
         "classes": list(classes),
         "n": n,

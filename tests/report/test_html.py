@@ -262,6 +262,9 @@ def test_settings_versions_checks_and_cost_are_told():
     assert told["resume"] == "no"
     assert told["torch"] == "2.13.0"
     assert told["seed"] == "0"
+    assert told["class of the network"] == "ConvNet"
+    assert told["parameters"] == "1,234,567"
+    assert told["what it is given"] == "64 x 64 pixels"
     correct = round(128 * report["curves"][0]["accuracy"][0])
     assert correct < 128
     cost = ["L∞", "612.4", "598.1", f"0 of {correct} correctly classified"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from monai_ima.report import Units, image_units
-from monai_ima.report.units import value_name
+from monai_ima.report.units import size_in_words, value_name
 
 GREY = {"name": "grey levels of 255", "per_unit": 255.0}
 
@@ -38,3 +38,13 @@ def test_a_level_is_the_change_of_every_value_that_has_it_as_its_length():
 def test_a_value_is_called_by_what_it_is_of():
     shapes = ((1, 187), (3, 8, 8), (1, 8, 8, 8), (2,))
     assert [value_name(shape) for shape in shapes] == ["value", "pixel", "voxel", "value"]
+
+
+def test_the_size_of_an_input():
+    shapes = ((1, 187), (1, 8, 9), (2, 8, 9, 10), (2,))
+    assert [size_in_words(shape) for shape in shapes] == [
+        "187 values",
+        "8 x 9 pixels",
+        "8 x 9 x 10 voxels in 2 channels",
+        "2 values",
+    ]
