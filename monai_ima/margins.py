@@ -93,7 +93,15 @@ class MarginStore(nn.Module):
         return self.margins[index.to(self.margins.device)]
 
     @torch.no_grad()
-    def update(self, index: Tensor, *, correct: Tensor, crossed: Tensor, distance: Tensor) -> None:
+    def update(
+        self,
+        index: Tensor,
+        *,
+        correct: Tensor,
+        crossed: Tensor,
+        distance: Tensor,
+        expansions: Tensor | int = 1,
+    ) -> None:
         """Lines 3 to 14 of Algorithm 2 for the samples with these indices.
 
         Of a sample that is named twice, as by up-sampling, the smaller margin counts.
@@ -103,12 +111,16 @@ class MarginStore(nn.Module):
             correct: ``(N,)`` bool, the clean sample is correctly classified.
             crossed: ``(N,)`` bool, B-PGD crossed the decision boundary (case 1).
             distance: ``(N,)`` norm of the perturbation that B-PGD found, in units of the inputs.
+            expansions: how many times ``delta`` a margin grows by where nothing was found, of each
+                ``(N,)`` or of all.
         """
         margins = self[index]
         correct, crossed, distance = (
             values.to(margins.device) for values in (correct, crossed, distance)
         )
-        expanded = margins + self.delta
+        if isinstance(expansions, Tensor):
+            expansions = expansions.to(margins)
+        expanded = margins + self.delta * expansions
         updated = torch.where(crossed, distance.to(margins.dtype), expanded)
         updated = torch.where(correct, updated, self.delta)
         self.margins.scatter_reduce_(

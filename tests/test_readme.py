@@ -38,14 +38,16 @@ def test_speed_table_is_that_of_the_result_file(attack):
     assert page[start:].startswith(table)
 
 
-def test_training_step_table_is_that_of_the_result_file():
+@pytest.mark.parametrize(
+    ("marker", "table", "rows"),
+    [("step", "cost_table", "rows"), ("epoch", "epoch_table", "epochs")],
+)
+def test_training_step_tables_are_those_of_the_result_file(marker, table, rows):
     script = runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "training_step.py"))
     path = ROOT / "results" / "benchmarks" / "training_step.json"
     page = (ROOT / "docs" / "speed.md").read_text()
-    start = page.index("<!-- step -->\n") + len("<!-- step -->\n")
-    assert page[start:].startswith(
-        script["cost_table"](json.loads(path.read_text())["rows"]) + "\n"
-    )
+    start = page.index(f"<!-- {marker} -->\n") + len(f"<!-- {marker} -->\n")
+    assert page[start:].startswith(script[table](json.loads(path.read_text())[rows]) + "\n")
 
 
 @pytest.mark.parametrize("table", ["strength", "margins"])

@@ -145,8 +145,14 @@ def _are_volumes(written: WrittenLists) -> bool:
 def _next_commands(written: WrittenLists, arguments: argparse.Namespace) -> str:
     """How to train with what was written."""
     first = written.lists[0]
+    kind = "volume_ima" if _are_volumes(written) else "oct_ima"
+    config = Path("bundles", kind, "train.json")
+    before = []
+    if not config.exists():  # not in a clone of the repository
+        config = Path("my_study", "train.json")
+        before = [] if config.exists() else [f"monai-ima new my_study --from {kind}"]
     of_run = {
-        "config_file": f"bundles/{'volume' if _are_volumes(written) else 'oct'}_ima/train.json",
+        "config_file": config.as_posix(),
         "dataset_dir": arguments.folder,
         "datalist_file": first,
         "num_classes": len(written.survey.classes),
@@ -159,8 +165,8 @@ def _next_commands(written: WrittenLists, arguments: argparse.Namespace) -> str:
     command = " ".join(map(_quoted, words))
     said = [f"{path}  a MONAI datalist" for path in written.lists]
     if arguments.folds is None:
-        return "\n".join([*said, "", command])
+        return "\n".join([*said, "", *before, command])
     command = command.replace(_quoted(str(first)), f"{_quoted(str(first.parent))}/fold_$k.json")
     numbers = " ".join(map(str, range(arguments.folds)))
     loop = f"for k in {numbers}; do\n  {command} --output_dir runs/fold_$k\ndone"
-    return "\n".join([*said, "", loop])
+    return "\n".join([*said, "", *before, loop])

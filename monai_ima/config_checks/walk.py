@@ -20,14 +20,17 @@ def refers(resolver: ReferenceResolver, name: str, raw: object) -> bool:
 
 
 def meant(resolver: ReferenceResolver, raw: object) -> object:
-    """What a reference leads to, through others; itself where that is nothing or a circle."""
+    """What a reference leads to, through others; itself where that is nothing or a circle.
+
+    ``$None`` is how a command line has to write None.
+    """
     seen: list[object] = [raw]
     while isinstance(raw, str) and raw.startswith("@") and raw[1:] in resolver.items:
         raw = resolver.items[raw[1:]].get_config()
         if raw in seen:
             return seen[0]
         seen.append(raw)
-    return raw
+    return None if raw == "$None" else raw
 
 
 def children(resolver: ReferenceResolver, name: str, raw: object) -> list[str]:

@@ -248,7 +248,7 @@ def _caption(
     size = f"{changed.margin:.3g}"
     if in_grey_levels and norm == "linf":
         levels = changed.margin / (bounds[1] - bounds[0]) * _GREY_LEVELS
-        size += f" ({levels:.2g} grey levels of 255)"
+        size += f" ({levels:.{0 if levels >= 10 else 1}f} grey levels of 255)"
     return (
         f"{name}: margin {size}; {changed.percentile:.0f} % of the validation samples have a smaller "
         f"one"

@@ -49,8 +49,9 @@ class IMA(Objective):
         margin_update: where Algorithm 2 has its distances from: a ``"pass"`` of its own over the clean
             samples (the paper), or the attacks of the training ``"step"`` s since the last update
             (the authors' later code), for no passes at all. Of a sample that was seen several times,
-            up-sampled or augmented, what was found nearest counts, and it expands once; a sample that
-            was not seen keeps its margin.
+            up-sampled or augmented, what was found nearest counts, and it expands once. One that was
+            not seen keeps its margin, and makes up for it when it is seen next: where nothing is
+            found then, it expands by ``delta`` for each update since, as it would by passes.
 
     Raises:
         ValueError: if ``beta`` is outside [0, 1], a number of steps is not a whole positive number,
@@ -63,6 +64,7 @@ class IMA(Objective):
     terms = ("loss_clean", "loss_wrong", "loss_correct", "loss_noisy")
 
     nearest: Tensor
+    missed: Tensor
 
     def __init__(
         self,
@@ -95,6 +97,8 @@ class IMA(Objective):
         self.margin_update = margin_update
         if margin_update == "step":  # what the steps since the last update found of each sample
             self.register_buffer("nearest", torch.full((len(margins),), torch.inf))
+            # updates since a sample was seen
+            self.register_buffer("missed", torch.zeros(len(margins), dtype=torch.long))
         self.beta = checked_number("beta", beta, at_most=1)
         self.noisy = noisy
         self._attack_settings = {
@@ -173,9 +177,15 @@ class IMA(Objective):
         crossed: Tensor = correct & (self.nearest < _NOTHING_FOUND)
         seen = self.nearest.isfinite().nonzero()[:, 0]
         self.margins.update(
-            seen, correct=correct[seen], crossed=crossed[seen], distance=self.nearest[seen]
+            seen,
+            correct=correct[seen],
+            crossed=crossed[seen],
+            distance=self.nearest[seen],
+            expansions=1 + self.missed[seen],
         )
         self.nearest.fill_(torch.inf)
+        self.missed += 1
+        self.missed[seen] = 0
         return crossed
 
     def update_margins(

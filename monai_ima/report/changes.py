@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_ima.report.drawing import WIDTH, literal
+from monai_ima.report.drawing import WIDTH, literal, most_changed, plane_height, planes
 from monai_ima.report.palette import BLUE, GREY, RED
 
 _OPAQUE = 0.7  # of the largest change, so that the image is seen below it
@@ -43,8 +43,8 @@ def change_figure(
 ) -> Figure:
     """A case as it is, where it is changed, and with the change: a row for each.
 
-    Brighter is red and darker blue, the stronger the more. Of a volume, the slice with the largest
-    change is shown. A signal is drawn as lines, the changed one over it, and the difference below.
+    Brighter is red and darker blue, the stronger the more. Of a volume, the three planes that are
+    changed most are shown. A signal is drawn as lines, the changed one over it, and the difference below.
 
     Args:
         inputs: the case.
@@ -75,8 +75,7 @@ def _wrapped(text: str) -> str:
 
 
 def _image_height(inputs: Tensor) -> float:
-    height, width = inputs.shape[-2:]
-    return 0.75 + 1.55 * min(max(height / width, 0.4), 2)
+    return 0.75 + plane_height(inputs.shape[1:])
 
 
 def _draw_image(
@@ -88,32 +87,36 @@ def _draw_image(
     bounds: tuple[float, float],
 ) -> None:
     low, span = bounds[0], bounds[1] - bounds[0]
-    where = ""
-    if clean.ndim > 3:
-        sizes = np.abs(changed - clean).sum(axis=(0, *range(2, clean.ndim)))
-        slice_ = int(sizes.argmax())
-        where = f", slice {slice_ + 1} of {len(sizes)}"
-        clean, changed = clean[:, slice_], changed[:, slice_]
-    change = (changed - clean).mean(axis=0)
-    largest = np.abs(change).max() or 1.0
-    colors = np.where(change[..., None] > 0, to_rgb(RED), to_rgb(BLUE))
-    overlay = np.concatenate([colors, _OPAQUE * np.abs(change)[..., None] / largest], axis=-1)
-    columns = (
-        ("as it is", clean, before),
-        ("the change" + where, clean, ""),
-        ("changed", changed, after),
-    )
-    for axes, (heading, image, text) in zip(row.subplots(1, 3), columns, strict=True):
-        picture = np.moveaxis(image, 0, -1) if len(image) == 3 else image[0]
-        axes.imshow(np.clip((picture - low) / span, 0, 1), cmap="gray", vmin=0, vmax=1)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_title(heading, fontsize="small")
-        if not text:
-            axes.imshow(overlay)
-            axes.set_xlabel("red brighter, blue darker", fontsize="small", color=GREY)
-        else:
-            axes.set_xlabel(literal(text), fontsize="small")
+    largest = np.abs((changed - clean).mean(axis=0)).max() or 1.0
+    where = most_changed(changed - clean) if clean.ndim > 3 else ()
+    cleans, changeds = (planes(each, where) if where else [each] for each in (clean, changed))
+    cells = row.subplots(len(cleans), 3, squeeze=False)
+    for place, (before_, after_) in enumerate(zip(cleans, changeds, strict=True)):
+        change = (after_ - before_).mean(axis=0)
+        colors = np.where(change[..., None] > 0, to_rgb(RED), to_rgb(BLUE))
+        overlay = np.concatenate([colors, _OPAQUE * np.abs(change)[..., None] / largest], axis=-1)
+        columns = (
+            ("as it is", before_, before),
+            ("the change", before_, "red brighter, blue darker"),
+            ("changed", after_, after),
+        )
+        for axes, (heading, image, text) in zip(cells[place], columns, strict=True):
+            picture = np.moveaxis(image, 0, -1) if len(image) == 3 else image[0]
+            axes.imshow(np.clip((picture - low) / span, 0, 1), cmap="gray", vmin=0, vmax=1)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            is_change = heading == "the change"
+            if is_change:
+                axes.imshow(overlay)
+            if place == 0:
+                axes.set_title(heading, fontsize="small")
+            if place == len(cleans) - 1:
+                axes.set_xlabel(
+                    literal(text), fontsize="small", color=GREY if is_change else "black"
+                )
+        if where:
+            plane = f"plane {where[place] + 1} of {clean.shape[1 + place]}"
+            cells[place, 0].set_ylabel(plane, fontsize="small")
 
 
 def _draw_signal(

@@ -13,7 +13,14 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_ima.report.drawing import NORM_NAMES, WIDTH, literal
+from monai_ima.report.drawing import (
+    NORM_NAMES,
+    WIDTH,
+    literal,
+    most_changed,
+    plane_height,
+    planes,
+)
 from monai_ima.report.palette import GREEN, GREY, RED
 
 Verdict: TypeAlias = tuple[str, str]  # what the model says, and its color
@@ -57,8 +64,8 @@ def example_figure(
 ) -> Figure:
     """Samples in rows: clean, the perturbation magnified, attacked, with what the model says.
 
-    Of a volume the three planes through the voxel that is changed most are shown, below one another,
-    and the caption says where it is. A signal is drawn as lines, attacked over clean, with the
+    Of a volume the three planes that are changed most are shown, below one another, and the caption
+    says which. A signal is drawn as lines, attacked over clean, with the
     perturbation below.
 
     Args:
@@ -107,7 +114,7 @@ def _caption(row: SubFigure, example: Example, norm: str) -> None:
         parts.append("never broken" if math.isinf(example.margin) else f"margin {distance}")
     text = ", ".join(part for part in parts if part).replace("$", r"\$")
     if example.clean.ndim > 3:
-        text = f"{text}, planes through voxel {_largest_change(example)}"
+        text = f"{text}, planes through voxel {most_changed(_changed(example))}"
     if text:
         row.suptitle(textwrap.fill(text, 64), fontsize="small", x=0.02, ha="left", color=GREY)
 
@@ -122,9 +129,7 @@ def _gain(perturbation: NDArray[np.float64], span: float) -> tuple[float, str]:
 
 
 def _image_height(clean: Tensor) -> float:
-    sides = clean.shape[1:]
-    planes = [sides] if len(sides) == 2 else [_without(sides, axis) for axis in range(3)]
-    return 0.7 + sum(1.55 * min(max(height / width, 0.4), 2) for height, width in planes)
+    return 0.7 + plane_height(clean.shape[1:])
 
 
 def _draw_images(
@@ -163,27 +168,11 @@ def _changed(example: Example) -> NDArray[np.float64]:
     return difference.cpu().numpy()
 
 
-def _largest_change(example: Example) -> tuple[int, ...]:
-    """Where ``(D, H, W)`` a volume is changed most, its middle where it is not."""
-    size = np.abs(_changed(example)).max(axis=0)
-    if not size.any():
-        return tuple(side // 2 for side in size.shape)
-    return tuple(int(place) for place in np.unravel_index(size.argmax(), size.shape))
-
-
 def _pictures(sample: Tensor, example: Example) -> list[NDArray[np.float64]]:
     """``(H, W, 3)`` of three channels, else the first as ``(H, W)``; of a volume three planes."""
     values = sample.detach().double().cpu().numpy()
-    planes = [values]
-    if values.ndim > 3:
-        where = _largest_change(example)
-        planes = [values.take(place, axis=1 + axis) for axis, place in enumerate(where)]
-    return [np.moveaxis(plane, 0, -1) if len(plane) == 3 else plane[0] for plane in planes]
-
-
-def _without(sides: Sequence[int], axis: int) -> tuple[int, int]:
-    height, width = (side for place, side in enumerate(sides) if place != axis)
-    return height, width
+    shown = planes(values, most_changed(_changed(example))) if values.ndim > 3 else [values]
+    return [np.moveaxis(plane, 0, -1) if len(plane) == 3 else plane[0] for plane in shown]
 
 
 def _signal_height(clean: Tensor) -> float:

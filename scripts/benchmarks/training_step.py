@@ -6,8 +6,12 @@ The paper's network for heartbeats is trained for a little while on synthetic be
 are set so that about half of a batch crosses the decision boundary. Then, round by round, a plain
 step (forward and backward of cross-entropy), a step of Algorithm 1 (20 steps of PGD, 10 bisections)
 and a pass of Algorithm 2 (50 steps) run once each on the same batch, and CPU times are divided by the
-plain one's in the same round. Passes are exact, a sample at a time. Medians and ranges over the rounds
-go to a JSON file and are printed as a Markdown table.
+plain one's in the same round. Passes are exact, a sample at a time.
+
+The same of whole epochs by the trainer, with all that an epoch has beside, at 10 steps as in the bundle and
+20 as in the paper: cross-entropy, IMA with margins learned from the steps, and with a pass of Algorithm 2
+of twice as many steps. The learning rate is 0, so that as many go on crossing. Medians and ranges over the
+rounds go to a JSON file and are printed as Markdown tables.
 """
 
 from __future__ import annotations
@@ -25,16 +29,20 @@ import torch.nn.functional as F
 from measuring import SEED
 from torch import Tensor
 
-from monai_ima.data import BatchSampler, TensorSamples, load_ecg, write_synthetic_ecg
+from monai_ima.data import BatchSampler, TensorSamples, batches, load_ecg, write_synthetic_ecg
+from monai_ima.engines import RobustTrainer
+from monai_ima.handlers import MarginUpdateHandler
 from monai_ima.margins import MarginStore
 from monai_ima.networks import ECGNet
-from monai_ima.objectives import IMA
+from monai_ima.objectives import IMA, CrossEntropy, Objective
 from monai_ima.robustness import CountingModel, Screen, closest_errors
 
 BATCHES = (128, 1024)
 EPS_MAX = {"linf": 0.3, "l2": 1.5}
 PAPER: dict[str, Any] = {"steps": 20, "margin_steps": 50, "bisections": 10}
 EPOCHS = 5
+EPOCH_SIZE = 1280
+STEPS = (10, 20)
 # What is measured, how it is called in the table, and what it is to cost at most, if anything.
 WORK = {
     "plain": ("forward and backward", 0),
@@ -58,9 +66,12 @@ def main() -> None:
         for batch in BATCHES
         for row in measure(network, *correct(network, beats, batch), norm, rounds)
     ]
+    whole = [
+        row for steps in STEPS for row in measure_epochs(network, beats, "linf", steps, rounds)
+    ]
     settings = {"rounds": rounds, "network": "ECGNet", **PAPER, **measuring.machine("torch")}
-    measuring.write("training_step", settings, rows=rows)
-    print(cost_table(rows))
+    measuring.write("training_step", settings, rows=rows, epochs=whole)
+    print(cost_table(rows), epoch_table(whole), sep="\n\n")
 
 
 def correct(network: ECGNet, beats: TensorSamples, batch: int) -> tuple[Tensor, Tensor]:
@@ -109,6 +120,75 @@ def measure(
         }
         for name, same in runs.items()
     ]
+
+
+def measure_epochs(
+    network: ECGNet, beats: TensorSamples, norm: str, steps: int, rounds: int
+) -> list[dict[str, Any]]:
+    """Cost of whole epochs by the trainer, with the same batches of beats that are classified right."""
+    inputs, labels = correct(network, beats, EPOCH_SIZE)
+    errors = closest_errors(
+        network, inputs, labels, eps=[EPS_MAX[norm]], norm=norm, protocol=Screen(), seed=SEED
+    )
+    half = float(errors.margins.median())
+    samples = TensorSamples(inputs, labels, ids=[str(place) for place in range(len(labels))])
+    loader = batches(samples, 128, sampling="shuffled")
+    stores = [MarginStore(len(labels), delta=half, eps_max=half) for _ in range(2)]
+    common: dict[str, Any] = {"norm": norm, "beta": 0.5, "steps": steps, "margin_steps": 2 * steps}
+    by_steps = IMA(stores[0], **common, margin_update="step")
+    by_passes = IMA(stores[1], **common)
+    crossed: list[float] = []
+
+    def epoch(objective: Objective, *handlers: Any) -> Callable[[], Any]:
+        def run() -> None:
+            for store in stores:
+                store.margins.fill_(half)
+            RobustTrainer(
+                objective=objective,
+                device="cpu",
+                max_epochs=1,
+                train_data_loader=loader,
+                network=network,
+                optimizer=torch.optim.Adam(network.parameters(), lr=0.0),
+                train_handlers=handlers,
+            ).run()
+            if objective is by_steps:
+                crossed.append(by_steps.learn_margins().double().mean().item())
+
+        return run
+
+    work = {
+        "cross-entropy": epoch(CrossEntropy()),
+        "IMA, margins by step": epoch(by_steps),
+        "IMA, margins by pass": epoch(by_passes, MarginUpdateHandler(by_passes, loader)),
+    }
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for _ in range(1 + rounds):
+        for name, piece in work.items():
+            seconds[name].append(measuring.measured(piece, CountingModel(network), 1).seconds)
+    return [
+        {
+            "norm": norm,
+            "steps": steps,
+            "crossed": crossed[-1],
+            "what": name,
+            "cost": measuring.ratios(taken[1:], seconds["cross-entropy"][1:]),
+            "milliseconds": 1000 * median(taken[1:]),
+        }
+        for name, taken in seconds.items()
+    ]
+
+
+def epoch_table(rows: list[dict[str, Any]]) -> str:
+    """A line for each number of steps and method."""
+    columns = {
+        "attack steps": "{steps}",
+        "crossed": "{crossed:.2f}",
+        "an epoch of": "{what}",
+        "CPU time / cross-entropy": measuring.median_and_range("cost", 1),
+        "ms": "{milliseconds:.0f}",
+    }
+    return measuring.table(columns, rows)
 
 
 def cost_table(rows: list[dict[str, Any]]) -> str:

@@ -98,5 +98,7 @@ def test_volumes_come_with_the_bundle_that_they_need(tmp_path, monkeypatch, caps
 
     main(["datalist", "volumes"])
 
-    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
-    assert words[words.index("--config_file") + 1] == "bundles/volume_ima/train.json"
+    said = capsys.readouterr().out
+    words = shlex.split(said.splitlines()[-1])
+    assert words[words.index("--config_file") + 1] == "my_study/train.json"
+    assert "monai-ima new my_study --from volume_ima\n" in said

@@ -50,6 +50,7 @@ def written(monkeypatch):
     found = SimpleNamespace()
 
     def keep(folder, report, **rest):
+        rest["rows"] = list(rest["rows"])
         vars(found).update(rest, report=json.loads(json.dumps(report, allow_nan=False)))
 
     monkeypatch.setattr(evaluation, "write_evaluation", keep)

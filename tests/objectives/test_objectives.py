@@ -125,6 +125,26 @@ def test_of_a_sample_seen_several_times_the_nearest_counts_and_it_expands_once()
     torch.testing.assert_close(objective.margins.margins, expected, rtol=1e-3, atol=1e-6)
 
 
+def test_a_sample_that_was_not_seen_makes_up_for_it_when_it_is_seen_next():
+    """By as much as by passes, so that eps_max is reached however few samples an epoch has."""
+    model, inputs, labels, _ = batch((1, 30), classes=2)
+    correct = (model(inputs).argmax(dim=1) == labels).nonzero()[:, 0]
+    rows = correct[exact_distance(model, inputs, labels, "linf")[correct].argsort()[-1:]]
+    objective = ima(4, margin_update="step")
+    objective.margins.margins[:] = 0.01
+    grown = []
+    for seen in ([0, 1], [0], [0], [0, 1, 2], [0, 1]):
+        objective(
+            model,
+            inputs[rows.expand(len(seen))],
+            labels[rows.expand(len(seen))],
+            torch.tensor(seen),
+        )
+        objective.learn_margins()
+        grown.append((objective.margins.margins / 0.01 - 1).round().tolist())
+    assert grown == [[1, 1, 0, 0], [2, 1, 0, 0], [3, 1, 0, 0], [4, 4, 4, 0], [5, 5, 4, 0]]
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_margins_shrink_when_the_boundary_comes_near(norm):
     """Of a trained net whose margins start too large, all that cross shrink below it."""
