@@ -183,7 +183,7 @@ def _calibration_error(said: Tensor, came: Tensor) -> float:
     """Expected calibration error by MONAI's metric, for which samples are the places of one image."""
     metric = CalibrationErrorMetric(num_bins=_BINS)
     metric(y_pred=said.float()[None, None], y=came.float()[None, None])
-    return float(metric.aggregate())
+    return float(torch.as_tensor(metric.aggregate()))
 
 
 def _calibration_bins(said: Tensor, came: Tensor) -> list[dict[str, Any]]:

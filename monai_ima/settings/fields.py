@@ -125,11 +125,12 @@ def _group(value: object) -> object:
 
 
 def _units(units: dict[str, Any]) -> dict[str, Any]:
-    number = units.get("per_unit")
-    known = isinstance(units.get("name"), str) and isinstance(number, int | float)
-    if set(units) != {"name", "per_unit"} or not known or not units["name"] or not number > 0:
-        raise ValueError
-    return units
+    match units:
+        case {"name": str(name), "per_unit": int() | float() as number, **others} if (
+            name and 0 < number < math.inf and not others
+        ):
+            return units
+    raise ValueError
 
 
 def _parts(value: object) -> object:
