@@ -96,6 +96,7 @@ def without_noise(
         said, came = probabilities.amax(dim=1), predictions == labels
     else:
         said, came = probabilities[:, two_classes.positive], labels == two_classes.positive
+    said = said.contiguous()  # a column is not, of which bucketize warns
     counts = confusion(predictions[:, None], labels, classes)[0]
     return {
         "confusion": counts.tolist() if classes <= _MOST_CONFUSED else None,
