@@ -3,6 +3,7 @@
 from monai_ima.bundle.checks import build, check_network, check_settings, check_single_process
 from monai_ima.bundle.config_values import flag, flag_or_auto, given
 from monai_ima.bundle.last_words import say_errors_last
+from monai_ima.bundle.part_in_words import part_in_words
 from monai_ima.bundle.run_folder import (
     begin_run,
     claim_folder,
@@ -29,6 +30,7 @@ __all__ = [
     "given",
     "is_restarted",
     "open_folder",
+    "part_in_words",
     "prepare_output_dir",
     "say_errors_last",
     "summary",

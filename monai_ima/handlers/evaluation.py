@@ -24,7 +24,14 @@ from monai_ima.handlers.evaluation_clean import clean_pass
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
 from monai_ima.handlers.evaluation_progress import Examples, Progress
 from monai_ima.handlers.evaluation_report import report_content, sample_rows, shown_examples
-from monai_ima.handlers.evaluation_samples import SampleList, Samples, checked_bounds, fingerprints
+from monai_ima.handlers.evaluation_samples import (
+    SampleList,
+    Samples,
+    checked_bounds,
+    checked_units,
+    fingerprints,
+)
+from monai_ima.handlers.evaluation_without_noise import TwoClasses
 from monai_ima.handlers.files import put_back, remove_unfinished, set_aside
 from monai_ima.handlers.folder_lock import free_folder, make_and_lock
 from monai_ima.handlers.model_outputs import check_mask, check_single_output, output_kind
@@ -73,6 +80,12 @@ class RobustnessEvaluation:
         seed: seed of all that is random.
         settings: plain values by name that the report is to mention.
         warning: what a reader of the results has to know of the data; empty if nothing.
+        positive_class: of two classes, that which a diagnosis looks for, by default the second.
+        operating_specificity: of two classes, the specificity at which the sensitivity is said.
+        prevalence: of two classes, the share of the positive one at which predictive values are said;
+            by default that of the samples.
+        units: of the data, in which the report says noise levels, too: ``name``, as ``"grey levels of
+            255"``, and ``per_unit``, how many of them one unit of the inputs is; ``None``: not known.
 
     Raises:
         ValueError: if an argument does not fit; on running, if model or data do not.
@@ -97,6 +110,10 @@ class RobustnessEvaluation:
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
         warning: str = "",
+        positive_class: str | None = None,
+        operating_specificity: float = 0.9,
+        prevalence: float | None = None,
+        units: Mapping[str, Any] | None = None,
     ) -> None:
         if not noise_levels or not hasattr(noise_levels, "items"):
             raise ValueError(
@@ -124,12 +141,20 @@ class RobustnessEvaluation:
         self.chunk_size = checked_count("chunk_size", chunk_size, at_least=1)
         self.settings = dict(settings or {})
         self.warning = warning
+        self.units = checked_units(units)
+        self.two_classes = TwoClasses.of(
+            class_names,
+            positive_class=positive_class,
+            operating_specificity=operating_specificity,
+            prevalence=prevalence,
+        )
         self.seed = seed
         order = torch.randperm(len(samples), generator=seeded(seed, "checks"))
         self._checked = set(order[:check_samples].tolist())
         self._progress_path = self.output_dir / "progress.records"
         self._progress = Progress(self._progress_path, identity={})
         self._outputs = "logits"
+        self._input_shape: list[int] = []
         self._findings: list[Finding] = []
         self._looked_at = torch.zeros(0, dtype=torch.int64)
         self._has_locked = False
@@ -174,6 +199,7 @@ class RobustnessEvaluation:
         self._check_same(batch, self._looked_at, "its first pass over the data gave")
         if self._seen == 0:
             self._outputs = output_kind(logits)
+            self._input_shape = list(batch.inputs.shape[1:])
             self._take_up(self._identity(engine.network, batch))
         self._seen += len(batch.labels)
         checked = [row for row, name in enumerate(batch.places.tolist()) if name in self._checked]
@@ -310,6 +336,9 @@ class RobustnessEvaluation:
             self._listed,
             self._progress,
             self.measures,
+            inputs={"shape": self._input_shape, "units": self.units},
+            network=engine.network,
+            two_classes=self.two_classes,
             findings=self._findings,
             outputs=self._outputs,
             check_samples=len(self._checked),

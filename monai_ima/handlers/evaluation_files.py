@@ -50,10 +50,11 @@ def write_evaluation(
         answers: ``labels``, ``probabilities`` of the clean samples and ``<norm>/margins``.
         examples: samples to show, by norm.
     """
-    labels, predictions = answers["labels"], answers["probabilities"].argmax(dim=1)
+    labels, probabilities = answers["labels"], answers["probabilities"]
+    predictions = probabilities.argmax(dim=1)
     margins = {curve["norm"]: answers[f"{curve['norm']}/margins"] for curve in report["curves"]}
     page = html_report(
-        report, margins=margins, labels=labels, predictions=predictions, examples=examples
+        report, margins=margins, labels=labels, probabilities=probabilities, examples=examples
     )
     write_csv(folder / "samples.csv", rows)
     write_csv(folder / "robustness.csv", _levels(report["curves"]))

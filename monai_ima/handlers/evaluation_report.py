@@ -15,6 +15,13 @@ from torch import Tensor, nn
 from monai_ima import __version__
 from monai_ima.handlers.evaluation_progress import Examples, Progress
 from monai_ima.handlers.evaluation_samples import SampleList
+from monai_ima.handlers.evaluation_without_noise import (
+    TwoClasses,
+    misclassified,
+    most_fragile,
+    under_attack,
+    without_noise,
+)
 from monai_ima.report import Example
 from monai_ima.robustness.clean import Finding
 from monai_ima.robustness.measure import Measure, batched, probabilities
@@ -25,6 +32,9 @@ def report_content(
     progress: Progress,
     measures: Mapping[str, Measure],
     *,
+    inputs: Mapping[str, Any],
+    network: nn.Module,
+    two_classes: TwoClasses | None,
     findings: Sequence[Finding],
     outputs: str,
     check_samples: int,
@@ -37,6 +47,9 @@ def report_content(
         listed: all samples.
         progress: the answers and checks of all of them.
         measures: by norm.
+        inputs: ``shape`` of one of them, and ``units`` of the data, or ``None``.
+        network: the evaluated one.
+        two_classes: how to read a task of two classes; ``None`` for more.
         findings: what speaks against the clean answers.
         outputs: what the model returns, ``"logits"`` or by mistake ``"probabilities"``.
         check_samples: number of samples that the checks were made on.
@@ -45,6 +58,18 @@ def report_content(
     """
     labels, patients = progress.answers["labels"], listed.patients()
     measure = next(iter(measures.values()))
+    probabilities = progress.answers["probabilities"]
+    clean = without_noise(probabilities, labels, two_classes)
+    curves = [
+        measure.summary(
+            _of_norm(norm, progress.answers),
+            labels,
+            probabilities.argmax(dim=1),
+            len(listed.class_names),
+            patients,
+        )
+        for norm, measure in measures.items()
+    ]
     return {
         "settings": settings,
         "warning": warning,
@@ -66,19 +91,30 @@ def report_content(
             "batch_size": measure.batch_size,
             "check_samples": check_samples,
         },
+        "inputs": inputs,
+        "network": {
+            "class": type(network).__name__,
+            "parameters": sum(values.numel() for values in network.parameters()),
+        },
         "classes": listed.class_names,
         "n": len(labels),
         "patients": None if patients is None else len(patients.unique()),
         "class_counts": torch.bincount(labels, minlength=len(listed.class_names)).tolist(),
+        "without_noise": {
+            **clean,
+            "misclassified": misclassified(listed, probabilities, labels),
+        },
         "curves": [
-            measure.summary(
-                _of_norm(norm, progress.answers),
-                labels,
-                progress.answers["probabilities"].argmax(dim=1),
-                len(listed.class_names),
-                patients,
-            )
-            for norm, measure in measures.items()
+            {
+                **curve,
+                "two_classes": (
+                    under_attack(curve, clean["two_classes"]) if clean["two_classes"] else None
+                ),
+                "most_fragile": most_fragile(
+                    listed, probabilities, labels, progress.answers[f"{curve['norm']}/margins"]
+                ),
+            }
+            for curve in curves
         ],
         "checks": [
             {**check, "norm": norm}
@@ -136,6 +172,9 @@ def _rows(
             row[f"broke_at_{norm}"] = [*measure.eps.tolist(), ""][level]
             row[f"broken_as_{norm}"] = names[given] if found else ""
             row[f"margin_{norm}"] = margin if found else ""
+    # behind the others, as readers of older files know them
+    for row, given in zip(rows, answers["probabilities"].tolist(), strict=True):
+        row |= {f"probability of {name}": value for name, value in zip(names, given, strict=True)}
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,4 +139,20 @@ def checked_bounds(bounds: object) -> tuple[float, float] | None:
     raise ValueError(
         f"expected bounds to be two numbers, low and high, got {bounds!r}; inputs without bounds "
         "are told by null in a file, and by '$None' on the command line"
+    )
+
+
+def checked_units(units: object) -> dict[str, Any] | None:
+    """Name and number of the units of the data, or ``None``."""
+    match units:
+        case None:
+            return None
+        case {"name": str(name), "per_unit": int() | float() as number, **others} if (
+            name and 0 < number < math.inf and not others
+        ):
+            return {"name": name, "per_unit": float(number)}
+    raise ValueError(
+        "expected units to be a name and how many of them one unit of the inputs is, like {'name': "
+        f"'grey levels of 255', 'per_unit': 255}}, got {units!r}; leave them out ('$None' on the command "
+        "line) where they are not known"
     )

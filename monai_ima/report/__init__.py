@@ -14,11 +14,13 @@ from monai_ima.report.examples import Example, example_figure
 from monai_ima.report.html import html_report
 from monai_ima.report.markdown import markdown_table
 from monai_ima.report.plane import plane_figure, plane_grid, spread_out
+from monai_ima.report.units import Units, image_units
 
 __all__ = [
     "NORM_NAMES",
     "Change",
     "Example",
+    "Units",
     "as_image",
     "as_png",
     "change_figure",
@@ -27,6 +29,7 @@ __all__ = [
     "curve_figures",
     "example_figure",
     "html_report",
+    "image_units",
     "margin_figure",
     "markdown_table",
     "plane_figure",

@@ -15,6 +15,8 @@ from torch import Tensor
 from monai_ima.report.curves import Curve, curve_figures
 from monai_ima.report.drawing import NORM_NAMES, as_png, as_svg
 from monai_ima.report.examples import Example, example_figure
+from monai_ima.report.roc import roc_figure
+from monai_ima.report.units import Units, size_in_words, value_name
 
 CHECK_QUESTIONS = {  # each such that yes is good
     "logits": "Does the model return logits?",
@@ -32,7 +34,7 @@ def html_report(
     *,
     margins: Mapping[str, Tensor],
     labels: Tensor,
-    predictions: Tensor,
+    probabilities: Tensor,
     examples: Mapping[str, Sequence[Example]],
 ) -> str:
     """The page that a person reads: the answer in a sentence, whether to trust it, then the evidence.
@@ -42,32 +44,34 @@ def html_report(
         margins: by norm, ``(N,)`` distances to the closest misclassified point found, 0 for a
             sample misclassified as it is, infinite where none was found.
         labels: ``(N,)`` true class indices.
-        predictions: ``(N,)`` class indices that the model gives the clean samples.
+        probabilities: ``(N, C)`` that the model gives the clean samples.
         examples: by norm, samples to show; may be empty.
 
     Returns:
         HTML. The same arguments give the same bytes.
 
     Raises:
-        ValueError: if a curve has no margins, or they are not one for each label and prediction.
+        ValueError: if a curve has no margins, or they are not one for each label and row of probabilities.
     """
+    predictions = probabilities.argmax(dim=1)
     for curve in report["curves"]:
         found = margins.get(curve["norm"])
         if found is None or not found.shape == labels.shape == predictions.shape:
             shape = None if found is None else tuple(found.shape)
             raise ValueError(
-                f"expected margins of norm {curve['norm']!r}, labels and predictions of one shape "
-                f"(N,), got {shape}, {tuple(labels.shape)} and {tuple(predictions.shape)}; "
+                f"expected margins of norm {curve['norm']!r}, labels and probabilities of the "
+                f"same samples, got {shape}, {tuple(labels.shape)} and {tuple(probabilities.shape)}; "
                 "pass one value a sample of the evaluation"
             )
     correct = labels == predictions
     bounds = report["attack"]["bounds"]
+    units, element = Units.of(report["inputs"]), value_name(report["inputs"]["shape"])
     with _without_glyph_warnings():
         sections = [
             {
                 "curve": curve,
                 "norm": NORM_NAMES.get(curve["norm"], curve["norm"]),
-                "answer": answer(curve),
+                "answer": answer(curve, units, element),
                 "figures": _figures(curve, report["classes"], margins[curve["norm"]][correct]),
                 "examples": _pictures(
                     examples.get(curve["norm"], ()), report["classes"], curve["norm"], bounds
@@ -75,17 +79,35 @@ def html_report(
             }
             for curve in report["curves"]
         ]
+        roc = _roc(report, probabilities, labels)
     return _ENVIRONMENT.get_template("report.html.j2").render(
-        report=report, sections=sections, norms=NORM_NAMES, questions=CHECK_QUESTIONS
+        report=report,
+        sections=sections,
+        roc=roc,
+        norms=NORM_NAMES,
+        questions=CHECK_QUESTIONS,
+        units=units,
+        element=element,
+        size=size_in_words(report["inputs"]["shape"]),
     )
 
 
-def answer(curve: Curve) -> str:
-    """What one norm's curve says, in a sentence."""
+def answer(curve: Curve, units: Units | None = None, element: str = "value") -> str:
+    """What one norm's curve says, in a sentence.
+
+    Args:
+        curve: one norm's part of ``robustness.json``.
+        units: of the data, in which the noise is said, too.
+        element: what one value of an input is called.
+    """
     eps, accuracy, median = curve["eps"], curve["accuracy"], curve["median_margin"]
     if accuracy[0] == 0:
         return "No sample is classified correctly even without noise: there is no robustness to measure."
-    unit = f"({NORM_NAMES.get(curve['norm'], curve['norm'])}, in units of the input)"
+    norm = NORM_NAMES.get(curve["norm"], curve["norm"])
+    # where half are misclassified, or the largest level tried
+    at = eps[-1] if median is None else median
+    known = f": {units.words(at, curve['norm'])} in every {element}" if units else ""
+    unit = f"({norm}, in units of the input{known})"
     levels = range(1, len(eps))
     if median is None:
         level = levels[-1]
@@ -119,6 +141,21 @@ def _without_glyph_warnings() -> Iterator[None]:
 def _figures(curve: Curve, classes: Sequence[str], margins: Tensor) -> dict[str, str]:
     figures = curve_figures(curve, classes, margins)
     return {name: _data_uri("svg+xml", as_svg(figure)) for name, figure in figures.items()}
+
+
+def _roc(report: Mapping[str, Any], probabilities: Tensor, labels: Tensor) -> str | None:
+    """The ROC curve of two classes, with its operating point, if there is one."""
+    found = report["without_noise"]["two_classes"]
+    if found is None or len(found["points"]) < 2:
+        return None
+    positive, point = found["positive"], found["points"][-1]
+    figure = roc_figure(
+        probabilities[:, positive],
+        labels == positive,
+        name=report["classes"][positive],
+        point=(point["sensitivity"], point["specificity"]),
+    )
+    return _data_uri("svg+xml", as_svg(figure))
 
 
 def _pictures(

@@ -310,6 +310,27 @@ def macro_auroc(probabilities: Tensor, labels: Tensor) -> float | None:
     return sum(areas) / len(areas) if areas else None
 
 
+def brier_score(probabilities: Tensor, labels: Tensor) -> float:
+    """Mean squared distance of the probabilities from the truth, over all classes.
+
+    Args:
+        probabilities: ``(N, C)`` of the classes.
+        labels: ``(N,)`` true class indices.
+
+    Returns:
+        From 0, always certain and right, to 2, always certain and wrong.
+
+    Source:
+        Brier, Verification of Forecasts Expressed in Terms of Probability, 1950.
+
+    Example:
+        >>> brier_score(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([1, 0]))
+        0.25
+    """
+    truth = torch.zeros_like(probabilities.double()).scatter_(1, labels[:, None], 1)
+    return float((probabilities.double() - truth).square().sum(dim=1).mean())
+
+
 def _ranks(scores: Tensor) -> Tensor:
     """Ranks ``(N,)`` from 1 up, float64; equal scores share the mean of theirs."""
     _, value, counts = torch.unique(scores, return_inverse=True, return_counts=True)

@@ -124,6 +124,15 @@ def _group(value: object) -> object:
     return value
 
 
+def _units(units: dict[str, Any]) -> dict[str, Any]:
+    match units:
+        case {"name": str(name), "per_unit": int() | float() as number, **others} if (
+            name and 0 < number < math.inf and not others
+        ):
+            return units
+    raise ValueError
+
+
 def _parts(value: object) -> object:
     if isinstance(value, list):
         return [_part(each) for each in value]
@@ -168,12 +177,17 @@ Parts: TypeAlias = Annotated[Any, text(f"a list of which each is {PART}"), After
 OptionalPart: TypeAlias = Annotated[
     Any, text(f"{PART}, or None"), AfterValidator(lambda v: v if v is None else _part(v))
 ]
+Units: TypeAlias = Annotated[dict[str, Any], AfterValidator(_units)]
 Norm: TypeAlias = Literal["linf", "l2"]
 Section: TypeAlias = Literal["training", "validation", "test"]
 Protocol: TypeAlias = Literal["minimum_norm", "paper", "screen", "strong", "blackbox"]
 
 LEVELS = "noise levels, finite, not negative and increasing, like [0, 0.01, 0.02], in input units"
 LEVELS_BY_NORM = "noise levels for linf, l2 or both, like {'linf': [0, 0.01], 'l2': [0, 0.5]}"
+UNITS = (
+    "{'name': NAME, 'per_unit': NUMBER}, the units of the data, and how many of them > 0 one unit of the "
+    "inputs is"
+)
 BOUNDS = "[low, high], the range of valid inputs, finite and low < high"
 PATH = "a path (of a name that is a number, ./2024)"
 COLUMN = "the name of a column, as text, or None: known by its name"

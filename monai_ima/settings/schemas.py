@@ -26,6 +26,7 @@ from monai_ima.settings.fields import (
     PATH,
     PATTERN,
     SIZE,
+    UNITS,
     Axes,
     Bounds,
     Device,
@@ -49,6 +50,7 @@ from monai_ima.settings.fields import (
     Section,
     Shares,
     Spacing,
+    Units,
     number,
     one_of,
     text,
@@ -249,6 +251,16 @@ class ReportSettings(Schema):
     check_samples: int = whole(0, MOST_SAMPLES, "samples; 0: no checks")
     noise_draws: int = whole(0, 100_000, "draws; 0: none")
     auroc_steps: int = whole(0, MOST_STEPS, "attack steps; 0: none")
+    positive_class: Name | None = text(
+        "the name of one of two classes, as text, or None: the second of them"
+    )
+    operating_specificity: float = number("a number > 0 and < 1, a specificity", gt=0, lt=1)
+    prevalence: float | None = number(
+        "a number > 0 and < 1, the share of the positive class, or None: that of the samples",
+        gt=0,
+        lt=1,
+    )
+    units: Units | None = text(f"{UNITS}, or None: not known")
     classifier: Part
     samples: Part
     dataset: Part

@@ -46,6 +46,7 @@ from monai_ima.robustness.measure import Measure
 CPU = torch.device("cpu")
 CLASSES = ["CNV", "DME", "NORMAL"]
 LEVELS = {"linf": [0.02, 0.05, 0.12], "l2": [0.1, 0.2, 0.3]}
+UNITS = {"name": "grey levels of 255", "per_unit": 255}
 WARNING = "patient p0 is in training and test"
 REPORT = ("report.html", "robustness.json", "samples.csv")
 WHOLE = {"check_samples": 3, "noise_draws": 1, "auroc_steps": 2}
@@ -179,6 +180,7 @@ def finished(tmp_path_factory):
         auroc_steps=3,
         settings={"model": "a.pt"},
         warning=WARNING,
+        units=UNITS,
     )
     evaluator = run(model, samples, whole)
     return SimpleNamespace(folder=folder, model=model, samples=samples, evaluator=evaluator)
@@ -203,12 +205,15 @@ def test_every_file_is_there(finished):
 def test_a_row_a_sample_in_the_order_of_the_list(finished):
     rows = rows_in(finished.folder)
     names = [f"{what}_{norm}" for norm in LEVELS for what in ("broke_at", "broken_as", "margin")]
+    names += [f"probability of {name}" for name in CLASSES]
     assert list(rows[0]) == ["id", "patient", "label", "prediction", *names]
     for row, sample in zip(rows, finished.samples, strict=True):
         assert (row["id"], row["patient"]) == (sample["id"], sample["patient"])
         assert row["label"] == CLASSES[sample["label"]]
         prediction = finished.model(sample["image"][None]).argmax()
         assert row["prediction"] == CLASSES[prediction]
+        given = torch.tensor([float(row[f"probability of {name}"]) for name in CLASSES])
+        torch.testing.assert_close(given, finished.model(sample["image"][None]).softmax(dim=1)[0])
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -256,8 +261,8 @@ def test_the_report_as_json(finished):
     report = report_in(finished.folder)
 
     assert list(report) == [
-        "settings", "warning", "clean_findings", "versions", "attack", "classes", "n", "patients",
-        "class_counts", "curves", "checks", "digests", "sha256",
+        "settings", "warning", "clean_findings", "versions", "attack", "inputs", "network", "classes", "n", "patients",
+        "class_counts", "without_noise", "curves", "checks", "digests", "sha256",
     ]  # fmt: skip
     assert report["settings"] == {"model": "a.pt"}
     assert report["clean_findings"] == []
@@ -267,13 +272,16 @@ def test_the_report_as_json(finished):
     assert report["attack"]["version"] == Paper.version
     assert report["attack"]["description"].startswith("40-step PGD at every level")
     assert (report["classes"], report["n"], report["patients"]) == (CLASSES, 20, 7)
+    assert report["network"] == {"class": "Sequential", "parameters": 3 * 20 + 3}
+    assert report["inputs"] == {"shape": [1, 4, 5], "units": UNITS}
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
     for curve in report["curves"]:
         assert set(curve) == {
             "norm", "n", "eps", "accuracy", "low", "high", "patient_low", "patient_high", "auc",
             "auc_low", "auc_high", "balanced_accuracy", "per_class", "specificity",
             "positive_predictive_value", "confusion", "auroc", "auroc_steps", "median_margin",
-            "white_noise", "forwards", "gradients", "zero_gradients",
+            "white_noise", "forwards", "gradients", "zero_gradients", "two_classes",
+            "most_fragile",
         }  # fmt: skip
         assert {len(curve[name]) for name in ("low", "high", "patient_low", "auroc")} == {4}
         assert 0 <= curve["auc_low"] <= curve["auc"] <= curve["auc_high"] <= 1
@@ -935,6 +943,11 @@ def test_what_is_refused_moves_nothing(tmp_path, problem, evaluate, written):
         ({"chunk_size": 0}, r"chunk_size to be a whole number >= 1, got 0"),
         ({"check_samples": -1}, r"check_samples to be a whole number >= 0, got -1"),
         ({"noise_draws": 1.5}, r"noise_draws to be a whole number >= 0, got 1.5"),
+        ({"positive_class": "DME"}, r"positive_class for two classes only, got 'DME' for 3"),
+        ({"prevalence": 0.1}, r"prevalence for two classes only, got 0.1 for 3"),
+        ({"operating_specificity": 1}, r"operating_specificity to be a share between 0 and 1"),
+        ({"units": {"name": "mV"}}, r"units to be a name and how many .*, got {'name': 'mV'}"),
+        ({"units": {"name": "mV", "per_unit": 0}}, r"'per_unit': 0}; leave them out"),
         ({"auroc_steps": -1}, r"auroc_steps to be a whole number >= 0, got -1"),
     ],
 )

@@ -95,7 +95,7 @@ def run(model, samples, folder, *, classes=3, batch_size=4, inferer=None, **sett
 
 def rows_and_numbers(written):
     """All that an evaluation says of a model."""
-    return written.rows, {**written.report, "settings": None}
+    return written.rows, {**written.report, "settings": None, "network": None}
 
 
 # Outputs

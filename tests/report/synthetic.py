@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from monai_ima.data.synthetic_oct import CLASSES, synthetic_bscan
+from monai_ima.handlers.evaluation_samples import SampleList
+from monai_ima.handlers.evaluation_without_noise import (
+    TwoClasses,
+    misclassified,
+    most_fragile,
+    under_attack,
+    without_noise,
+)
 from monai_ima.report import Example
+from monai_ima.robustness import confusion
 
 
 def synthetic_report(
@@ -22,13 +31,30 @@ def synthetic_report(
     seed=0,
     failed=(),
     bounds=(0.0, 1.0),
+    units=None,
+    **two,
 ) -> tuple[dict[str, Any], dict[str, Tensor], Tensor, Tensor]:
-    """``robustness.json``'s content, and the margins, labels and predictions it agrees with."""
+    """``robustness.json``'s content, and the margins, labels and probabilities it agrees with.
+
+    ``two``: how two classes are read.
+    """
     generator = torch.Generator().manual_seed(seed)
     index = torch.arange(n)
     labels = torch.where(index % 5 == 4, 0, index % len(classes))  # the first class has most
     wrong = torch.rand(n, generator=generator) < 0.07
     predictions = torch.where(wrong, (labels + 1) % len(classes), labels)
+    certain = 0.5 + 0.5 * torch.rand(n, generator=generator).double()
+    others = ((1 - certain) / max(1, len(classes) - 1))[:, None].repeat(1, len(classes))
+    probabilities = others.scatter(1, predictions[:, None], certain[:, None])
+    listed = SampleList(
+        [
+            {"id": f"{i}.png", "patient": f"p{i % 41}", "label": int(y)}
+            for i, y in enumerate(labels)
+        ],
+        classes,
+    )
+    read = {"positive_class": None, "operating_specificity": 0.9, "prevalence": None} | two
+    clean = without_noise(probabilities, labels, TwoClasses.of(classes, **read))
     margins, curves = {}, []
     for norm in norms:
         largest = (scale or {"linf": 0.03, "l2": 1.5})[norm]
@@ -37,7 +63,13 @@ def synthetic_report(
         found = torch.where(found > 1.3 * largest, torch.inf, found)
         margins[norm] = torch.where(wrong, 0.0, found)
         eps = torch.linspace(0, largest, levels).double()
-        curves.append(_curve(norm, eps, margins[norm], labels, len(classes)))
+        curve = _curve(norm, eps, margins[norm], labels, len(classes))
+        given = torch.where(margins[norm][:, None] > eps, labels[:, None], predictions[:, None])
+        curve["confusion"] = confusion(given, labels, len(classes)).tolist()
+        found = clean["two_classes"]
+        curve["two_classes"] = under_attack(curve, found) if found else None
+        curve["most_fragile"] = most_fragile(listed, probabilities, labels, margins[norm])
+        curves.append(curve)
     report = {
         "warning": "",
         "clean_findings": [],
@@ -59,14 +91,20 @@ def synthetic_report(
             "bounds": list(bounds) if bounds else None,
             "seed": 0,
         },
+        "network": {"class": "ConvNet", "parameters": 1234567},
+        "inputs": {"shape": [1, 64, 64], "units": units},
         "classes": list(classes),
         "n": n,
         "patients": 41,
         "class_counts": [int((labels == c).sum()) for c in range(len(classes))],
+        "without_noise": {
+            **clean,
+            "misclassified": misclassified(listed, probabilities, labels),
+        },
         "curves": curves,
         "checks": [check for norm in norms for check in _checks(norm, failed)],
     }
-    return report, margins, labels, predictions
+    return report, margins, labels, probabilities
 
 
 def _curve(norm: str, eps: Tensor, margins: Tensor, labels: Tensor, classes: int) -> dict[str, Any]:

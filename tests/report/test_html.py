@@ -68,7 +68,7 @@ BOTH = ("linf", "l2")
 
 
 def render(examples=None, change=None, norms=("l2",), **settings):
-    report, margins, labels, predictions = synthetic_report(norms=norms, **settings)
+    report, margins, labels, probabilities = synthetic_report(norms=norms, **settings)
     report = json.loads(json.dumps(report, allow_nan=False))
     if change is not None:
         change(report)
@@ -76,7 +76,7 @@ def render(examples=None, change=None, norms=("l2",), **settings):
         report,
         margins=margins,
         labels=labels,
-        predictions=predictions,
+        probabilities=probabilities,
         examples=dict.fromkeys(margins, examples) if examples else {},
     )
 
@@ -148,6 +148,97 @@ def test_the_levels_table_holds_the_numbers_of_the_report():
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_levels_are_said_in_the_units_of_the_data():
+    units = {"name": "grey levels of 255", "per_unit": 255}
+    report, content = render(units=units, norms=BOTH)
+    page = Page(content)
+    linf, l2 = report["curves"]
+    (rows,) = [t for t in page.tables if t[0][:2] == ["noise level", "in grey levels of 255"]]
+    assert [row[:2] for row in rows[1:]] == [[f"{e:g}", f"{255 * e:.3g}"] for e in linf["eps"]]
+    spread = ["noise level", "in grey levels of 255, if spread evenly"]
+    (rows,) = [t for t in page.tables if t[0][:2] == spread]
+    assert [row[:2] for row in rows[1:]] == [[f"{e:g}", f"{255 * e / 64:.3g}"] for e in l2["eps"]]
+    said = f"(L2, in units of the input: {255 * l2['median_margin'] / 64:.3g} grey levels of 255"
+    assert f"{said} in every pixel)" in page.text
+    assert "The largest level, 0.03, is 7.65 grey levels of 255 in every pixel." in page.text
+    spread = (
+        "1.5, is 5.98 grey levels of 255 in every pixel if it is spread evenly, or 59.7 in 41 of"
+    )
+    assert spread in page.text
+    assert "grey levels" not in Page(render(norms=BOTH)[1]).text
+
+
+TWO = ("NORMAL", "DME")
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("named", [None, "NORMAL"])
+def test_of_two_classes_one_is_the_positive_one(named):
+    report, content = render(classes=TWO, prevalence=0.02, positive_class=named)
+    page, clean = Page(content), report["without_noise"]
+    at = TWO.index(named or "DME")
+    assert f"The positive class is {TWO[at]}" in page.text
+    assert ("the second of the two, as the setting positive_class names none" in page.text) == (
+        named is None
+    )
+    assert "Predictive values hold where 2 % of those examined are" in page.text
+    assert "in a clinic it may be another share" not in page.text
+    assert "was chosen on these same samples" in page.text
+    assert page.text.count("ROC curve;") == 0  # words of the picture are no text of the page
+    assert page.tags.count("img") == 1 + 4
+    rows = page.table(["", "as it answers", "at a specificity of at least 0.9"])
+    points = clean["two_classes"]["points"]
+    assert rows[0][1:] == ["0.5", f"{points[1]['threshold']:.4g}"]
+    for row, rate in zip(rows[1:3], ("sensitivity", "specificity"), strict=True):
+        assert row[0].startswith(rate)
+        assert row[1:] == [
+            f"{p[rate]:.3f} ({p[f'{rate}_low']:.3f}{DASH}{p[f'{rate}_high']:.3f})" for p in points
+        ]
+    assert [row[1:] for row in rows[3:]] == [
+        [f"{point[value]:.3f}" for point in points] for value in ("ppv", "npv")
+    ]
+    (curve,) = report["curves"]
+    rows = page.table(["at noise level"])
+    assert rows[0][1:] == [f"{value:.3f}" for value in curve["per_class"][at]]
+    assert rows[3][1:] == [f"{value:.3f}" for value in curve["two_classes"]["npv"]]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_confusion_the_calibration_and_the_errors_are_those_of_the_report():
+    report, content = render()
+    page, clean = Page(content), report["without_noise"]
+    tables = [rows for rows in page.tables if rows[0][0] == "true class"]
+    (curve,) = report["curves"]
+    for rows, counts in zip(tables, [clean["confusion"], *curve["confusion"]], strict=True):
+        assert rows[0][1:] == [f"called {name}" for name in report["classes"]]
+        assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == counts
+    bins = page.table(["probability", "n"])
+    assert [int(row[1]) for row in bins] == [part["n"] for part in clean["calibration"]]
+    assert f"Expected calibration error: {clean['calibration_error']:.3f}" in page.text
+    assert f"Brier score: {clean['brier']:.3f}" in page.text
+    assert f"Macro AUROC: {clean['auroc']:.3f}." in page.text
+    wrong = clean["misclassified"]
+    assert f"Misclassified samples: {wrong['count']} of 128" in page.text
+    rows = page.table(["sample", "patient", "true class"])
+    assert [row[:2] for row in rows] == [[row["id"], row["patient"]] for row in wrong["shown"]]
+    fragile = curve["most_fragile"]
+    assert fragile["count"] > len(fragile["shown"]) == 20
+    assert f"{fragile['count'] - 20} more patients are in samples.csv" in page.text
+    rows = page.table(["patient", "samples of the patient"])
+    assert [row[:3] for row in rows] == [
+        [row["patient"], str(row["samples"]), row["id"]] for row in fragile["shown"]
+    ]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_page_begins_with_what_it_is_not_for_and_says_what_each_norm_asks():
+    text = Page(render(norms=BOTH)[1]).text.removeprefix("Robustness of a classifier ")
+    assert text.startswith("For research; not for clinical use.")
+    assert "can a faint change all over the input turn the answer? Every pixel may change" in text
+    assert "can a change of limited total energy turn the answer, wherever it is?" in text
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_the_class_tables_hold_the_numbers_of_the_report():
     report, content = render()
     (curve,) = report["curves"]
@@ -171,6 +262,9 @@ def test_settings_versions_checks_and_cost_are_told():
     assert told["resume"] == "no"
     assert told["torch"] == "2.13.0"
     assert told["seed"] == "0"
+    assert told["class of the network"] == "ConvNet"
+    assert told["parameters"] == "1,234,567"
+    assert told["what it is given"] == "64 x 64 pixels"
     correct = round(128 * report["curves"][0]["accuracy"][0])
     assert correct < 128
     cost = ["L∞", "612.4", "598.1", f"0 of {correct} correctly classified"]
@@ -421,13 +515,10 @@ def test_a_page_is_made_of_every_report(settings, change, said):
 def test_what_was_not_measured_has_no_column():
     change = without("auroc", "patient_low", "patient_high")
     page = Page(render(change=change)[1])
-    assert page.tables[0][0] == [
-        "noise level",
-        "accuracy",
-        "95 % over samples",
-        "balanced accuracy",
-    ]
-    assert "AUROC" not in page.text
+    (header,) = [rows[0] for rows in page.tables if rows[0][0] == "noise level"]
+    assert header == ["noise level", "accuracy", "95 % over samples", "balanced accuracy"]
+    assert "macro AUROC" not in page.text
+    assert "AUROC has an attack of its own" not in page.text
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -472,14 +563,16 @@ def test_the_answer_of_a_classifier_that_mostly_stands():
     )
 
 
-@pytest.mark.parametrize("cut", ["margins", "predictions", "norm"])
+@pytest.mark.parametrize("cut", ["margins", "probabilities", "norm"])
 def test_margins_that_do_not_fit_the_report_are_refused(cut):
-    report, margins, labels, predictions = synthetic_report(norms=("l2",))
+    report, margins, labels, probabilities = synthetic_report(norms=("l2",))
     if cut == "margins":
         margins["l2"] = margins["l2"][:-1]
-    elif cut == "predictions":
-        predictions = predictions[:-1]
+    elif cut == "probabilities":
+        probabilities = probabilities[:-1]
     else:
         margins = {"linf": margins["l2"]}
     with pytest.raises(ValueError, match=r"expected margins of norm 'l2'.*pass one value a sample"):
-        html_report(report, margins=margins, labels=labels, predictions=predictions, examples={})
+        html_report(
+            report, margins=margins, labels=labels, probabilities=probabilities, examples={}
+        )
