@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monai_ima.data.sample import Sample
 from monai_ima.data_report.facts import ImageFacts
-from monai_ima.data_report.findings import Finding, Survey
+from monai_ima.data_report.survey import Finding, Survey
 
 _SHOWN_OF_A_CLASS = 9
 _PICTURES_SHOWN = 12  # groups in a finding
