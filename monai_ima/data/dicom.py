@@ -57,12 +57,14 @@ def read_dicom(path: Path) -> DicomImage:
 
     Raises:
         ImportError: without pydicom.
-        ValueError: if a file has several frames, or a folder none, several series, slices that do not
+        ValueError: if a file has several frames or a palette, or a folder none, several series, slices that do not
             lie at equal distances or are not of one size.
     """
     headers = _headers(path)
     first = headers[0]
     _check_frames(headers)
+    if first.get("PhotometricInterpretation") == "PALETTE COLOR":
+        raise ValueError("expected grey levels or RGB, got places in a palette; save it as either")
     if path.is_dir():
         _check_series(headers)
     with warnings.catch_warnings():

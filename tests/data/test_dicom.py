@@ -179,6 +179,21 @@ def test_several_frames_in_a_file_are_rejected(tmp_path):
         load(path)
 
 
+def test_a_palette_is_rejected_whose_places_are_no_levels(tmp_path):
+    path = write_dicom(tmp_path / "image.dcm", LEVELS, PhotometricInterpretation="PALETTE COLOR")
+
+    with pytest.raises(ValueError, match=r"image.dcm .*got places in a palette; save it"):
+        load(path)
+
+
+def test_other_colour_spaces_become_red_green_and_blue(tmp_path):
+    ybr = np.array([[[76, 85, 255], [150, 44, 21]]], np.uint8)  # red, green
+    path = write_dicom(tmp_path / "image.dcm", ybr, PhotometricInterpretation="YBR_FULL")
+    expected = torch.tensor([[[1.0, 0]], [[0, 1]], [[0, 0]]])
+
+    torch.testing.assert_close(load(path, colour=True).as_tensor(), expected, atol=0.02, rtol=0)
+
+
 def test_a_damaged_file_is_named(tmp_path):
     path = write_dicom(tmp_path / "image.dcm", LEVELS)
     path.write_bytes(path.read_bytes()[:-4])
