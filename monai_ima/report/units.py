@@ -40,7 +40,8 @@ class Units:
 
     def words(self, eps: float, norm: str) -> str:
         """The same with the name of the unit."""
-        return f"{self.each(eps, norm):.3g} {self.name}"
+        rounded = float(f"{self.each(eps, norm):.3g}")  # and 1000, not 1e+03
+        return f"{rounded:g} {self.name}"
 
 
 def image_units(
