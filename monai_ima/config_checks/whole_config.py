@@ -18,12 +18,14 @@ from monai_ima.settings import (
     is_part,
     names_of,
     shown,
+    takes_nothing,
     wrong_method,
     wrong_together,
     wrong_values,
 )
 
-_NOT_RESOLVED = ("dataset_dir",)  # whose default makes the data
+_NOT_RESOLVED = ("dataset_dir",)  # whose default makes the data, by a call
+_PLAIN = (str, int, float, type(None))  # what is no part of a config
 
 
 def complaints(
@@ -77,10 +79,16 @@ def _values(
     late = []
     for name in sorted(set(schemas) & set(resolver.items)):
         raw = resolver.items[name].get_config()
-        if is_part(schemas[name], name) or not refers(resolver, name, raw):
+        if is_part(schemas[name], name) and _builds_nothing(resolver, name, raw):
+            late.append(name)
+        elif (
+            is_part(schemas[name], name)
+            or takes_nothing(schemas[name], name)
+            or not refers(resolver, name, raw)
+        ):
             raw = values[name] = meant(resolver, raw)
             wrong |= wrong_values(schemas[name], {name: raw})
-        elif name not in _NOT_RESOLVED and _is_cheap(resolver, name):
+        elif (name not in _NOT_RESOLVED or "(" not in raw) and _is_cheap(resolver, name):
             late.append(name)
     for name in late:
         if needed(resolver, name) & set(wrong):
@@ -96,15 +104,22 @@ def _values(
                 f"{type(cause).__name__}: {cause}"
             )
         else:
-            wrong |= wrong_values(schema, {name: values[name]})
+            if not is_part(schema, name) or isinstance(values[name], _PLAIN):
+                wrong |= wrong_values(schema, {name: values[name]})
     return values, wrong
+
+
+def _builds_nothing(resolver: ReferenceResolver, name: str, raw: object) -> bool:
+    """Whether a part is an expression without a call, whose value is known before all is built."""
+    written = isinstance(raw, str) and raw.startswith("$") and "(" not in raw
+    return written and _is_cheap(resolver, name)
 
 
 def _is_cheap(resolver: ReferenceResolver, name: str) -> bool:
     """Whether an item's value takes nothing to be built."""
     ids = needed(resolver, name)
     built = any(isinstance(resolver.items.get(id_), ConfigComponent) for id_ in ids)
-    return not built and ids.isdisjoint(_NOT_RESOLVED)
+    return not built and (ids - {name}).isdisjoint(_NOT_RESOLVED)
 
 
 def _cause_of(error: BaseException) -> BaseException:

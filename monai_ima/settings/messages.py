@@ -36,6 +36,12 @@ def is_part(schema: type[Schema], name: str) -> bool:
     return (_expected(schema).get(name) or "").startswith((PART, GROUP, "a list of"))
 
 
+def takes_nothing(schema: type[Schema], name: str) -> bool:
+    """Whether a setting may be None alone, which no expression needs to be evaluated for."""
+    field = schema.model_fields.get(name)
+    return field is not None and field.annotation is type(None)
+
+
 def wrong_values(schema: type[Schema], values: Mapping[str, object]) -> dict[str, str]:
     """What is wrong with each setting by itself, in words.
 
