@@ -41,6 +41,6 @@ def test_a_new_key_follows_the_one_before_it_in_its_source_and_others_keep_their
 def test_what_is_written_by_hand_is_short():
     written = [*SOURCES.glob("*/*.json"), *BUNDLES.glob("objectives/*.json")]
     written += BUNDLES.glob("*/paper.json")
-    assert sum(path.read_text().count("\n") for path in written) < 680
+    assert sum(path.read_text().count("\n") for path in written) < 700
     scale = BUNDLES.glob("scale/*.json")
     assert 0 < sum(path.read_text().count("\n") for path in scale) < 25

@@ -3,7 +3,7 @@
 from monai_ima.bundle.checks import build, check_network, check_settings, check_single_process
 from monai_ima.bundle.config_values import flag, flag_or_auto, given
 from monai_ima.bundle.last_words import say_errors_last
-from monai_ima.bundle.part_in_words import part_in_words
+from monai_ima.bundle.parts import part_in_words
 from monai_ima.bundle.run_folder import (
     begin_run,
     claim_folder,

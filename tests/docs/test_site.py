@@ -221,6 +221,8 @@ def shortened(run, folder):
     known = settings_of(files)
     used = set(re.findall(r"@(\w+)", json.dumps(known)))
     names = (SHORT.keys() & known.keys() & used) - run.keys()
+    if known.get("sampling") == "shuffled":  # which draws no more than there are
+        names -= {"epoch_size"}
     short = {name: SHORT[name] for name in sorted(names)}
     if known.get("image_size") == [64, 64] and "image_size" not in run:
         short["image_size"] = [32, 32]

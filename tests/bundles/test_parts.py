@@ -2,7 +2,7 @@
 
 from monai.bundle import ConfigParser
 
-from monai_ima.bundle.part_in_words import in_words
+from monai_ima.bundle.parts import in_words
 
 STEPS = {
     "_target_": "Compose",
