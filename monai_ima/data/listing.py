@@ -6,6 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_ima.data.chosen_entries import (
+    begun_to_split,
+    check_complete,
+    to_evaluate,
+    to_split,
+    with_patients,
+    with_patients_of_paths,
+)
 from monai_ima.data.class_folders import patient_expression, patient_in_name, read_folders
 from monai_ima.data.image_formats import is_image
 from monai_ima.data.labels import Classes, checked_names, classes_of
@@ -28,15 +36,13 @@ from monai_ima.data.sample import (
     Listing,
     Sample,
     SampleList,
-    section_named,
 )
 from monai_ima.data.split import check_no_shared_patient, draw, split_by_patient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 KERMANY_PATIENT = r"^[^-]+-(?P<patient>\d+)-\d+\."  # CLASS-PATIENT-N.jpeg
-_TO_EVALUATE = ("test", "validation", "training")  # the first that there is
 _OTHER_FOLDER = "give as dataset_dir the folder whose folders are the classes, or the right file"
 
 
@@ -95,8 +101,8 @@ def load_datalist(
     check_arguments(fractions, samples_per_class)
     columns = Columns(path_column, class_column, patient_column, split_column)
     listing = _read(root, datalist, columns, patient_pattern, patients_needed=True)
-    listing = _to_split(listing)
-    _check_complete(listing, patient_column or "patient")
+    listing = to_split(listing)
+    check_complete(listing, patient_column or "patient")
     classes = classes_of(listing, num_classes=num_classes)
     check_class_count(classes.names, num_classes, listing.source, _OTHER_FOLDER)
     sections = {
@@ -167,7 +173,7 @@ def read_cohort(
         None if each_image_is_a_patient else in_names,
         patients_needed=not each_image_is_a_patient and patient_pattern is None,
     )
-    listing = _begun_to_split(listing)
+    listing = begun_to_split(listing)
     entries = [entry for members in listing.sections.values() for entry in members]
     if each_image_is_a_patient and (known := [entry for entry in entries if entry.patient]):
         raise ValueError(
@@ -176,13 +182,13 @@ def read_cohort(
             f"the patients that there are"
         )
     if each_image_is_a_patient:
-        listing = _with_patients_of_paths(listing, lambda path: path)
+        listing = with_patients_of_paths(listing, lambda path: path)
     elif patient_pattern is not None and not listing.of_folders:
         expression = patient_expression(patient_pattern)
-        listing = _with_patients_of_paths(
+        listing = with_patients_of_paths(
             listing, lambda path: patient_in_name(Path(path), expression)
         )
-    _check_complete(listing, patient_column or "patient")
+    check_complete(listing, patient_column or "patient")
     classes = classes_of(listing)
     sections = {name: _samples(members, classes) for name, members in listing.sections.items()}
     paths = [sample.path for samples in sections.values() for sample in samples]
@@ -240,7 +246,7 @@ def list_samples(
     order = None if classes is None else checked_names(classes)
     columns = Columns(path_column, class_column, patient_column, split_column)
     listing = _read(root, datalist, columns, patient_pattern, patients_needed=False)
-    chosen = _to_evaluate(listing, section)
+    chosen = to_evaluate(listing, section)
     labelled = {
         name: [entry for entry in entries if entry.path and entry.label is not None]
         for name, entries in listing.sections.items()
@@ -256,7 +262,7 @@ def list_samples(
             f"expected several class folders in {root}, got {known.names[0]} alone; give as "
             f"dataset_dir the folder whose folders are the classes, or name all with classes"
         )
-    samples = _samples(_with_patients(chosen, patient_column, listing), known)
+    samples = _samples(with_patients(chosen, patient_column, listing), known)
     paths = [sample.path for sample in samples]
     _check_files(root, listing, paths, allow_outside=allow_outside)
     if check_headers:
@@ -275,110 +281,6 @@ def _read(
     if datalist is None:
         return read_folders(root, patient_pattern)
     return read_list(Path(datalist), root, columns, patients_needed=patients_needed)
-
-
-def _to_split(listing: Listing) -> Listing:
-    """What a training takes of a list: training alone, or the whole split."""
-    sections = listing.sections
-    if listing.source.suffix.lower() == ".json":  # which may have other lists besides
-        sections = {name: sections[name] for name in SECTIONS if name in sections}
-    if set(sections) not in ({"training"}, set(SECTIONS)):
-        raise ValueError(
-            f"expected {listing.source} to have the sections {', '.join(SECTIONS)}, or training "
-            f"alone to be split, got {', '.join(sections) or 'no item'}; add or rename sections"
-        )
-    return Listing(listing.source, listing.classes, sections)
-
-
-def _begun_to_split(listing: Listing) -> Listing:
-    """Training, and what is set aside already."""
-    known = {name: listing.sections[name] for name in SECTIONS if name in listing.sections}
-    of_table = not listing.of_folders and listing.source.suffix.lower() != ".json"
-    others = set(listing.sections) - set(SECTIONS) if of_table else set()
-    if "training" not in known or others:
-        raise ValueError(
-            f"expected {listing.source} to have images to train with, and of sections only "
-            f"{', '.join(SECTIONS)}, got {', '.join(listing.sections) or 'no item'}; add or rename "
-            f"sections, or leave the column of the split out"
-        )
-    return Listing(listing.source, listing.classes, known)
-
-
-def _with_patients_of_paths(listing: Listing, patient: Callable[[str], str]) -> Listing:
-    """The entries, which have their patient by their path where they have none."""
-    sections = {
-        name: [
-            entry._replace(patient=patient(entry.path))
-            if entry.path and not entry.patient
-            else entry
-            for entry in entries
-        ]
-        for name, entries in listing.sections.items()
-    }
-    return Listing(listing.source, listing.classes, sections)
-
-
-def _to_evaluate(listing: Listing, section: str | None) -> list[Entry]:
-    """The entries of a section, all with a label."""
-    source, sections = listing.source, listing.sections
-    if not sections:
-        raise ValueError(f"expected samples to evaluate in {source}, got none; list some")
-    if listing.of_folders and section is not None and set(sections) == {"training"}:
-        raise ValueError(
-            f"expected section together with a list or folders that have sections, got "
-            f"{section!r} without; give datalist_file, or as dataset_dir the folder of that section"
-        )
-    names = ", ".join(sections)
-    asked = None if section is None else section_named(section)
-    chosen = asked or next((name for name in _TO_EVALUATE if name in sections), "")
-    if chosen not in sections:
-        raise ValueError(
-            f"expected section to be one of those in {source}, {names}, got {section!r}; choose one"
-        )
-    entries = sections[chosen]
-    if unlabelled := [entry for entry in entries if not entry.path or entry.label is None]:
-        raise ValueError(
-            f"expected every entry of the section {chosen} in {source} to have an image (path) and "
-            f"a label (class name or number), got {len(unlabelled)} of {len(entries)} without, "
-            f"like {unlabelled[0].raw}; label them, or choose as section another of {names}, or say "
-            f"with path_column and class_column where they are"
-        )
-    return entries
-
-
-def _with_patients(
-    entries: list[Entry], patient_column: str | None, listing: Listing
-) -> list[Entry]:
-    """The entries, which know all patients or none."""
-    lacking = [entry for entry in entries if not entry.patient]
-    if not lacking or (len(lacking) == len(entries) and patient_column is None):
-        return entries
-    raise ValueError(
-        f"expected a {patient_column or 'patient'} in every entry of {listing.source}, got "
-        f"{len(lacking)} of {len(entries)} without, like {lacking[0].raw or lacking[0].path}; "
-        + (
-            "give a patient_pattern for the names of files, or a folder for each patient"
-            if listing.of_folders
-            else "fill it in, or leave the patients out of all entries"
-        )
-    )
-
-
-def _check_complete(listing: Listing, patient: str) -> None:
-    for entries in listing.sections.values():
-        for entry in entries:
-            if entry.path and entry.label is not None and entry.patient:
-                continue
-            if listing.of_folders:
-                raise ValueError(
-                    f"expected the patient of every image in {listing.source}, got none of "
-                    f"{entry.path}; give a patient_pattern"
-                )
-            raise ValueError(
-                f"expected every entry of {listing.source} to have an image (path), a label (class "
-                f"name or number) and a {patient}, got {entry.raw}; fill it in, leave the entry "
-                f"out, or say with path_column, class_column and patient_column where they are"
-            )
 
 
 def _check_files(root: Path, listing: Listing, paths: list[str], *, allow_outside: bool) -> None:
