@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_ima.data.image_formats import IMAGE_SUFFIXES, is_image
+from monai_ima.data.image_formats import IMAGE_SUFFIXES, is_image, kind_of
 from monai_ima.data.labels import sorted_names
 from monai_ima.data.sample import SECTIONS, Entry, Listing, section_named
 
@@ -70,6 +70,14 @@ def read_folders(root: Path, patient_pattern: str | None) -> Listing:
     if left_out:
         _logger.warning(
             "not read in %s: %s (read are %s)", root, _listed(left_out), ", ".join(IMAGE_SUFFIXES)
+        )
+    listed = (entry.path for entries in sections.values() for entry in entries)
+    if slices := sum(kind_of(root / path) == "dicom" for path in listed):
+        _logger.warning(
+            "%d DICOM files in %s are taken for an image each; of a series, which is one volume, list "
+            "the folder in a table",
+            slices,
+            root,
         )
     return Listing(root, dict(enumerate(names)), sections)
 

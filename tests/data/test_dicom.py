@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.transforms import Compose, Orientationd, Spacingd
 
-from monai_ima.data import LoadIntensityd
+from monai_ima.data import LoadIntensityd, load_datalist
 from monai_ima.data.images import count_channels
 
 pydicom = pytest.importorskip("pydicom")
@@ -220,3 +220,15 @@ def test_the_data_report_says_what_dicom_says_of_itself(tmp_path):
     assert (series.format, series.depth, series.spacing) == ("DICOM", "16 bits", (0.5, 0.25, 3.0))
     assert (series.lowest, series.highest, series.grey.shape) == (0, 23, (3, 4, 2))
     assert (xray.depth, xray.spacing, xray.highest) == ("12 bits", None, 500)
+
+
+def test_that_slices_in_class_folders_are_images_each_is_said(tmp_path, caplog):
+    for label in ("A", "B"):
+        for patient in range(3):
+            write_series(tmp_path / label / f"{label}{patient}", VOLUME)
+
+    found = load_datalist(tmp_path, num_classes=2)
+
+    assert len(found.training) + len(found.validation) + len(found.test) == 12
+    assert "12 DICOM files in" in caplog.text
+    assert "list the folder in a table" in caplog.text
