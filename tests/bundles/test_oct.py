@@ -127,6 +127,8 @@ def test_event_file_has_every_tag_with_the_numbers_of_the_csv(finished):
     assert [event.step for event in events.Scalars("robust_accuracy/auc")] == [2, 3]
     assert [event.step for event in events.Histograms("margin/histogram")] == [1, 2, 3]
     assert {"robustness/curve", "robustness/examples"} <= set(tags["images"])
+    (*_, examples) = events.Images("robustness/examples")
+    assert examples.width > 800  # of which three pictures take a third each
     assert "custom_scalars__config__" in tags["tensors"]
 
 
