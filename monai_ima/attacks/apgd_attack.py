@@ -227,7 +227,7 @@ def _climb_again(
     aims: Callable[[Tensor, Tensor, int], Tensor],
     rounds: int,
     **settings: Any,
-) -> tuple[Tensor, Tensor]:
+) -> AttackResult:
     found = inputs.clone()
     correct, labels, logits = clean_pass(classify, rows, inputs, labels)
     crossed, scale = ~correct, logit_scale(logits)
@@ -244,4 +244,4 @@ def _climb_again(
             begin = left.read(start)
         climbers = Climbers.starting(begin, clean, own, aim_left, scale_left, eps_left)
         climb(classify, left, climbers, found, crossed, norm=norm, bounds=bounds, **settings)
-    return found, crossed
+    return AttackResult(found, crossed, norm.length(found - inputs))

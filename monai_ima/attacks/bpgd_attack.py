@@ -13,7 +13,7 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_inputs,
+    fitting_inputs,
 )
 from monai_ima.attacks.forms import search
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
@@ -95,7 +95,7 @@ def bpgd(
         raise ValueError(f"expected side to be one of {get_args(Side)}, got {side!r}")
     checked_count("bisections", bisections, at_least=0)
     geometry = get_norm(norm)
-    inputs, labels = checked_inputs(inputs, labels, bounds)
+    inputs, labels = fitting_inputs(inputs, labels, bounds)
     function = partial(
         _bpgd,
         bisections=bisections,
@@ -122,15 +122,16 @@ def _bpgd(
     bisections: int,
     segment: Segment,
     side: Side,
+    norm: Norm,
     **settings: Any,
-) -> tuple[Tensor, Tensor]:
-    previous, found, crossed = ascend(classify, rows, inputs, labels, *known, **settings)
+) -> AttackResult:
+    previous, found, crossed = ascend(classify, rows, inputs, labels, *known, norm=norm, **settings)
     rows = rows.of(crossed)
     if rows.any():
         inside = previous if segment == "crossing" else inputs
         ends = (rows.read(part) for part in (inside, found, labels))
         rows.write(found, bisect(classify, *ends, bisections=bisections, side=side))
-    return found, crossed
+    return AttackResult(found, crossed, norm.length(found - inputs))
 
 
 @torch.no_grad()

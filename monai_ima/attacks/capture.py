@@ -63,6 +63,23 @@ def can_be_captured(inputs: Tensor) -> bool:
     return inputs.is_cuda
 
 
+def is_captured() -> bool:
+    """Whether what runs now is being captured."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def _numerics() -> tuple[Hashable, ...]:
+    """What decides which kernels are chosen, and is laid down in a capture."""
+    cudnn = torch.backends.cudnn
+    return (
+        torch.get_float32_matmul_precision(),
+        cudnn.allow_tf32,
+        cudnn.benchmark,
+        cudnn.deterministic,
+        torch.are_deterministic_algorithms_enabled(),
+    )
+
+
 def replayed(
     network: nn.Module, key: Hashable, function: Function, *tensors: Tensor
 ) -> tuple[Tensor, ...]:
@@ -78,8 +95,11 @@ def replayed(
         function: from tensors to tensors, without a question to the device.
         tensors: on a CUDA device.
     """
+    if is_captured():
+        return function(*tensors)
     lie = tuple(each.data_ptr() for each in (*network.parameters(), *network.buffers()))
-    key = (key, lie, *((each.shape, each.dtype, each.device) for each in tensors))
+    shapes = tuple((each.shape, each.dtype, each.device) for each in tensors)
+    key = (key, lie, shapes, _numerics())
     captures = _CAPTURES.setdefault(network, OrderedDict())
     if captures.get(key) == "seen":
         captures[key] = _captured(function, tensors)

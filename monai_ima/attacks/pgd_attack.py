@@ -13,9 +13,11 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
+    check_radius,
+    check_values,
     checked_index,
-    checked_inputs,
-    checked_radius,
+    fitting_inputs,
+    fitting_radius,
 )
 from monai_ima.attacks.draws import SampleDraws, drawn_seed
 from monai_ima.attacks.forms import search
@@ -96,7 +98,7 @@ def pgd(
     if until not in get_args(Until):
         raise ValueError(f"expected until to be one of {get_args(Until)}, got {until!r}")
     geometry = get_norm(norm)
-    inputs, labels = checked_inputs(inputs, labels, bounds)
+    inputs, labels = fitting_inputs(inputs, labels, bounds)
     function = partial(
         _pgd,
         norm=geometry,
@@ -112,9 +114,11 @@ def pgd(
     return search(model, geometry, function, inputs, labels, *known, where=where)
 
 
-def _pgd(*batch: Any, **settings: Any) -> tuple[Tensor, Tensor]:
-    ascent = ascend(*batch, **settings)
-    return ascent.current, ascent.crossed
+def _pgd(
+    classify: Classify, rows: Rows, inputs: Tensor, *known: Tensor, norm: Norm, **settings: Any
+) -> AttackResult:
+    ascent = ascend(classify, rows, inputs, *known, norm=norm, **settings)
+    return AttackResult(ascent.current, ascent.crossed, norm.length(ascent.current - inputs))
 
 
 def ascent_arguments(
@@ -132,15 +136,12 @@ def ascent_arguments(
     Arguments as in :func:`pgd`.
     """
     checked_count("steps", steps, at_least=1)
-    radius = checked_radius("eps", eps, inputs)
+    radius = fitting_radius("eps", eps, inputs)
     step = 4 * radius / steps if step_size is None else step_size
-    seed = drawn_seed(generator) if random_start else 0
-    return (
-        radius,
-        checked_radius("step_size", step, inputs),
-        checked_index(index, inputs),
-        torch.tensor(seed, device=inputs.device),
-    )
+    step = fitting_radius("step_size", step, inputs)
+    zero = inputs.new_zeros((), dtype=torch.int64)
+    seed = zero + drawn_seed(generator) if random_start else zero
+    return radius, step, checked_index(index, inputs), seed
 
 
 def ascend(
@@ -165,6 +166,9 @@ def ascend(
     Arguments as in :func:`pgd`, but the model, which is as :func:`attacking` yields it, the rows to
     work on, and what :func:`ascent_arguments` says of each sample.
     """
+    check_values(inputs, bounds)
+    check_radius("eps", eps)
+    check_radius("step_size", step)
     previous, current = inputs.clone(), inputs.clone()
     crossed = torch.zeros_like(labels, dtype=torch.bool)
     start = inputs
