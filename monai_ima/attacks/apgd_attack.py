@@ -206,7 +206,7 @@ def _in_rounds(
         aims=aims,
         rounds=rounds,
     )
-    seed = torch.tensor(drawn_seed(generator) if start is None else 0, device=inputs.device)
+    seed = torch.as_tensor(drawn_seed(generator) if start is None else 0, device=inputs.device)
     starts = () if start is None else (start,)
     known = radius, checked_index(index, inputs), seed, *starts
     return search(model, geometry, function, inputs, labels, *known)

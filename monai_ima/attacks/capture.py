@@ -81,12 +81,13 @@ def _numerics() -> tuple[Hashable, ...]:
 
 
 def replayed(
-    network: nn.Module, key: Hashable, function: Function, *tensors: Tensor
+    network: nn.Module, key: Hashable, function: Function, *tensors: Tensor, what: str = "An attack"
 ) -> tuple[Tensor, ...]:
     """Call a function that asks a network, from the second time on as a captured graph.
 
-    A capture is for one function, its shapes, and the memory that the weights and buffers lie in:
-    their values may change there, as in a training. What cannot be captured, as a network whose
+    A capture is for one function, its shapes, the memory that the weights and buffers lie in, whose
+    values may change there, as in a training, and the numbers that are attributes of the network's
+    modules, such as the rate of a dropout. What cannot be captured, as a network whose
     forward pass asks the device, is called as it is, and a warning says so once.
 
     Args:
@@ -94,15 +95,22 @@ def replayed(
         key: what the function depends on beside the tensors and the network.
         function: from tensors to tensors, without a question to the device.
         tensors: on a CUDA device.
+        what: the function is, for the warning.
     """
     if is_captured():
         return function(*tensors)
     lie = tuple(each.data_ptr() for each in (*network.parameters(), *network.buffers()))
+    plain = tuple(
+        value
+        for module in network.modules()
+        for value in vars(module).values()
+        if isinstance(value, bool | int | float | str)
+    )
     shapes = tuple((each.shape, each.dtype, each.device) for each in tensors)
-    key = (key, lie, shapes, _numerics())
+    key = (key, lie, plain, shapes, _numerics())
     captures = _CAPTURES.setdefault(network, OrderedDict())
     if captures.get(key) == "seen":
-        captures[key] = _captured(function, tensors)
+        captures[key] = _captured(function, tensors, what)
     capture = captures.setdefault(key, "seen")
     captures.move_to_end(key)
     if len(captures) > _KEPT:
@@ -121,12 +129,14 @@ def _on_side_stream(function: Function, tensors: tuple[Tensor, ...]) -> tuple[Te
     return outputs
 
 
-def _captured(function: Function, tensors: tuple[Tensor, ...]) -> Capture | Literal["impossible"]:
+def _captured(
+    function: Function, tensors: tuple[Tensor, ...], what: str
+) -> Capture | Literal["impossible"]:
     try:
         return Capture(function, tensors)
     except RuntimeError as error:
         warnings.warn(
-            "The network cannot be captured as a CUDA graph and is attacked step by step, which is "
+            f"{what} cannot be captured as a CUDA graph and runs operation by operation, which is "
             f"slower: {error}",
             stacklevel=2,
         )

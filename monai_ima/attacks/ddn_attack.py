@@ -17,7 +17,7 @@ from monai_ima.attacks.base import (
 )
 from monai_ima.attacks.forms import clean_pass, search
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
-from monai_ima.attacks.pgd_attack import clipped, input_gradient
+from monai_ima.attacks.pgd_attack import clipped, loss_gradient
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
 from monai_ima.counts import checked_count
@@ -155,7 +155,7 @@ class Nearest:
         leaf = points.detach().requires_grad_()
         logits = self.rows.finite(self.classify(leaf))
         scaled = self._scale * logits
-        gradient = input_gradient(soft_margin(scaled, self.labels), leaf)
+        gradient = loss_gradient(soft_margin, scaled, self.labels, leaf)
         misclassified = self._keep(points, logits)
         slope = (self.norm.direction(gradient) * gradient).flatten(1).sum(dim=1)
         ahead = -hard_margin(scaled.detach(), self.labels).to(slope) / slope

@@ -25,7 +25,7 @@ from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
 from monai_ima.counts import checked_count
-from monai_ima.losses import soft_margin
+from monai_ima.losses import soft_margin, soft_margin_slope
 
 Until: TypeAlias = Literal["crossing", "end"]
 
@@ -187,7 +187,7 @@ def ascend(
         going_on = correct if until == "crossing" else torch.ones_like(correct)
         if not more_steps or not rows.any(going_on):
             break
-        gradient = input_gradient(loss(logits, targets), leaf)
+        gradient = loss_gradient(loss, logits, targets, leaf)
         iterate, gradient, clean, targets, eps, step = rows.keep(
             going_on, iterate, gradient, clean, targets, eps, step
         )
@@ -196,15 +196,30 @@ def ascend(
     return Ascent(previous, current, crossed)
 
 
-def input_gradient(values: Tensor, leaf: Tensor) -> Tensor:
+def loss_gradient(
+    loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor, leaf: Tensor
+) -> Tensor:
+    """Gradient of each sample's loss with respect to its input, where its value is not asked for."""
+    if loss is soft_margin:
+        return input_gradient(logits, leaf, soft_margin_slope(logits.detach(), labels))
+    return input_gradient(loss(logits, labels), leaf)
+
+
+def input_gradient(values: Tensor, leaf: Tensor, slope: Tensor | None = None) -> Tensor:
     """Gradient of each sample's value ``(N,)`` with respect to its input.
+
+    Args:
+        values: of each sample, or of each several ``(N, C)``.
+        leaf: ``(N, *)`` inputs.
+        slope: ``(N, C)``, by how much of each of several the value grows.
 
     Raises:
         ValueError: if the values do not depend on the inputs by differentiable operations.
     """
     gradient = None
     if values.requires_grad:
-        (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+        slope = torch.ones_like(values) if slope is None else slope
+        (gradient,) = torch.autograd.grad(values, leaf, slope, allow_unused=True)
     if gradient is None:
         raise ValueError(
             "expected logits that depend on the inputs by differentiable operations, got some "

@@ -100,7 +100,7 @@ def square(
             f"got {tuple(inputs.shape)}"
         )
     function = partial(_square, norm=geometry, queries=queries, p_init=p_init, bounds=bounds)
-    seed = torch.tensor(drawn_seed(generator), device=inputs.device)
+    seed = torch.as_tensor(drawn_seed(generator), device=inputs.device)
     known = radius, checked_index(index, inputs), seed
     return search(model, geometry, function, inputs, labels, *known)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -12,12 +13,16 @@ from monai.engines import PrepareBatchExtraInput, SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.engines.workflow import Workflow
 from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
 
 from monai_ima.attacks.base import checked_labels
+from monai_ima.attacks.capture import can_be_captured
+from monai_ima.attacks.forms import fixed_shape
 from monai_ima.data import SharedBatches
 from monai_ima.distributed import idling, processes
+from monai_ima.engines.captured_step import CapturedStep
 from monai_ima.networks import DistributedNetwork
-from monai_ima.objectives import Objective
+from monai_ima.objectives import Objective, ObjectiveResult
 
 
 class RobustTrainer(SupervisedTrainer):
@@ -35,6 +40,11 @@ class RobustTrainer(SupervisedTrainer):
     :class:`~monai_ima.networks.DistributedNetwork` and the data loader a
     :class:`~monai_ima.data.SharedBatches`: a step is then that of one process which has the whole
     batch, and so are the means.
+
+    On a CUDA device, in one process, the attack, the losses and the gradients of a step are replayed as one
+    CUDA graph, where :func:`~monai_ima.attacks.loop_form` permits, the objective is capturable, and
+    neither batches are accumulated nor gradients scaled. The gradients are there when
+    ``FORWARD_COMPLETED`` is fired.
 
     Batches stay whole, unless there is ``postprocessing`` or ``decollate`` asks for samples one by one.
 
@@ -63,6 +73,7 @@ class RobustTrainer(SupervisedTrainer):
         kwargs.setdefault("decollate", bool(kwargs.get("postprocessing")))
         kwargs.setdefault("non_blocking", True)  # from pinned memory
         self.objective = objective
+        self._captured: CapturedStep | None = None
         kwargs.setdefault("prepare_batch", _PrepareIndexedBatch({"index": "index"}))
         kwargs["train_handlers"] = kwargs.get("train_handlers") or ()
         super().__init__(loss_function=_no_loss_function, **kwargs)
@@ -102,12 +113,15 @@ class RobustTrainer(SupervisedTrainer):
         if first:
             engine.optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
 
-        with (
-            idling(share == 0),
-            torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs),
-        ):
-            result = engine.objective(engine.network, inputs, labels, **extra)
-        if not torch.isfinite(result.loss):
+        def step() -> ObjectiveResult:
+            with idling(share == 0), self._autocast():
+                result: ObjectiveResult = self.objective(engine.network, inputs, labels, **extra)
+            return result
+
+        captured = self._captured_step(inputs, extra)
+        replayed = captured and captured(inputs, labels, extra["index"])
+        result = replayed or (step() if captured is None else captured.watch(step))
+        if not replayed and not torch.isfinite(result.loss):
             raise FloatingPointError(
                 f"expected a finite loss, got {result.loss.item()} at epoch {engine.state.epoch}, "
                 f"iteration {engine.state.iteration}; lower the learning rate, or look for "
@@ -120,10 +134,11 @@ class RobustTrainer(SupervisedTrainer):
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
 
-        loss = result.loss / engine.accumulation_steps
-        if share != 1:
-            loss = loss * share
-        (loss if engine.scaler is None else engine.scaler.scale(loss)).backward()
+        if not replayed:
+            loss = result.loss / engine.accumulation_steps
+            if share != 1:
+                loss = loss * share
+            (loss if engine.scaler is None else engine.scaler.scale(loss)).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if last and engine.scaler is None:
             engine.optimizer.step()
@@ -133,6 +148,23 @@ class RobustTrainer(SupervisedTrainer):
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         output: dict[str, Any] = engine.state.output
         return output
+
+    def _autocast(self, **options: Any) -> torch.autocast:
+        options |= self.amp_kwargs
+        return torch.autocast(self.state.device.type, enabled=self.amp, **options)
+
+    def _captured_step(self, inputs: Tensor, extra: Mapping[str, Any]) -> CapturedStep | None:
+        """The step as one graph, or ``None`` where it cannot be one."""
+        is_plain = processes() == 1 and self.scaler is None and self.accumulation_steps == 1
+        on_device = fixed_shape(inputs) and can_be_captured(inputs)
+        can_be = self.objective.capturable and extra.keys() == {"index"}
+        if not (is_plain and on_device and can_be):
+            return None
+        if self._captured is None:
+            uncached = partial(self._autocast, cache_enabled=False)
+            precision = f"{self.amp} {self.amp_kwargs}"
+            self._captured = CapturedStep(self.objective, self.network, uncached, precision)
+        return self._captured
 
     def _accumulation(self) -> tuple[bool, bool]:
         """Whether this iteration is the first and the last of those that share a step."""
