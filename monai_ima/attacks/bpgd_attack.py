@@ -13,9 +13,11 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
+    attacking,
     fitting_inputs,
 )
-from monai_ima.attacks.forms import search
+from monai_ima.attacks.blocks import ascend_in_blocks, filled_up, leaves_in_blocks
+from monai_ima.attacks.forms import in_form, search
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import ascend, ascent_arguments
 from monai_ima.attacks.result import AttackResult
@@ -110,6 +112,8 @@ def bpgd(
     known = ascent_arguments(
         inputs, eps, step_size, index, steps=steps, random_start=random_start, generator=generator
     )
+    if leaves_in_blocks(inputs, steps):
+        return _bpgd_in_blocks(model, inputs, labels, *known, where=where, **function.keywords)
     return search(model, geometry, function, inputs, labels, *known, where=where)
 
 
@@ -132,6 +136,40 @@ def _bpgd(
         ends = (rows.read(part) for part in (inside, found, labels))
         rows.write(found, bisect(classify, *ends, bisections=bisections, side=side))
     return AttackResult(found, crossed, norm.length(found - inputs))
+
+
+def _bpgd_in_blocks(
+    model: Model,
+    inputs: Tensor,
+    labels: Tensor,
+    *known: Tensor,
+    where: Tensor | None,
+    bisections: int,
+    segment: Segment,
+    side: Side,
+    norm: Norm,
+    **settings: Any,
+) -> AttackResult:
+    with attacking(model, inputs) as classify:
+        previous, found, crossed = ascend_in_blocks(
+            model, classify, inputs, labels, *known, where=where, norm=norm, **settings
+        )
+        places = crossed.nonzero()[:, 0]
+        if len(places) > 0:
+            whole, meant = filled_up(places)
+            inside = previous if segment == "crossing" else inputs
+            ends = (part[whole] for part in (inside, found, labels))
+            function = partial(_narrowed, bisections=bisections, side=side)
+            narrowed = in_form(model, classify, function, *ends, where=meant)
+            assert narrowed is not None  # in a fixed shape
+            found[places] = narrowed[0][: len(places)]
+    return AttackResult(found, crossed, norm.length(found - inputs))
+
+
+def _narrowed(
+    classify: Classify, rows: Rows, *ends: Tensor, bisections: int, side: Side
+) -> tuple[Tensor]:
+    return (bisect(classify, *map(rows.read, ends), bisections=bisections, side=side),)
 
 
 @torch.no_grad()

@@ -153,6 +153,7 @@ def ascend(
     step: Tensor,
     index: Tensor,
     seed: Tensor,
+    start: Tensor | None = None,
     *,
     norm: Norm,
     steps: int,
@@ -164,14 +165,15 @@ def ascend(
     """Climb ``loss`` inside each sample's ball, by default until its first misclassified iterate.
 
     Arguments as in :func:`pgd`, but the model, which is as :func:`attacking` yields it, the rows to
-    work on, and what :func:`ascent_arguments` says of each sample.
+    work on, what :func:`ascent_arguments` says of each sample, and ``start`` ``(N, *)``, iterates of an
+    ascent that goes on, instead of the samples.
     """
     check_values(inputs, bounds)
     check_radius("eps", eps)
     check_radius("step_size", step)
     previous, current = inputs.clone(), inputs.clone()
     crossed = torch.zeros_like(labels, dtype=torch.bool)
-    start = inputs
+    start = inputs if start is None else start
     if random_start:
         start = clipped(inputs + norm.uniform(inputs, eps, SampleDraws(seed, index)), bounds)
     iterate, clean, targets, eps, step = map(rows.read, (start, inputs, labels, eps, step))
