@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, NoReturn
 
 import torch
-from ignite.metrics import Loss, Metric
 from monai.engines import PrepareBatchExtraInput, SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.engines.workflow import Workflow
@@ -21,6 +20,7 @@ from monai_ima.attacks.forms import fixed_shape
 from monai_ima.data import SharedBatches
 from monai_ima.distributed import idling, processes
 from monai_ima.engines.captured_step import CapturedStep
+from monai_ima.engines.means import MeansOverSamples
 from monai_ima.networks import DistributedNetwork
 from monai_ima.objectives import Objective, ObjectiveResult
 
@@ -80,8 +80,7 @@ class RobustTrainer(SupervisedTrainer):
 
     def _register_handlers(self, handlers: Sequence[Any]) -> None:
         # Before the handlers, so that at the end of an epoch they see its losses.
-        for name in ("loss", *self.objective.terms):
-            _mean_over_samples(name).attach(self, f"train_{name}")
+        MeansOverSamples(("loss", *self.objective.terms)).attach(self, "train_")
         super()._register_handlers(handlers)
 
     def run(self) -> None:  # type: ignore[override]  # as MONAI's own
@@ -212,16 +211,3 @@ def _check_shared(network: object, data_loader: object) -> None:
 
 def _no_loss_function(*_: Any) -> NoReturn:
     raise TypeError("RobustTrainer has an objective in place of a loss function")
-
-
-def _mean_over_samples(name: str) -> Metric:
-    """Mean of a batch's scalar output over the samples of an epoch."""
-
-    def value_and_samples(output: Any) -> tuple[float, Any]:
-        if isinstance(output, dict):  # a batch that was not decollated
-            return output[name], output[Keys.LABEL]
-        return output[0][name], output  # each sample carries the scalar of its batch
-
-    return Loss(
-        lambda value, _: torch.as_tensor(value), output_transform=value_and_samples, batch_size=len
-    )
