@@ -49,7 +49,28 @@ class Capture:
 @cache
 def side_stream(device: torch.device) -> torch.cuda.Stream:
     """The stream that everything is captured on, after a first call on it chose its kernels."""
+    # The thread in which autograd works warns if its first deed is a product of matrices.
+    leaf = torch.ones((), device=device, requires_grad=True)
+    torch.autograd.grad(2 * leaf, leaf)
     return torch.cuda.Stream(device)
+
+
+class Answer:
+    """A bool ``()`` on its way from a device, which nobody waits for until it is asked for."""
+
+    def __init__(self, value: Tensor) -> None:
+        self._arrived: torch.cuda.Event | None = None
+        self._value = value
+        if value.is_cuda:
+            self._value = torch.empty((), dtype=torch.bool, pin_memory=True)
+            self._value.copy_(value, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    def __bool__(self) -> bool:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return bool(self._value)
 
 
 # Of each network, by what they are for: "seen" where that was asked for once.

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from monai_ima.attacks.capture import replayed
+from monai_ima.attacks.capture import Answer, replayed
 from monai_ima.attacks.draws import drawn_seeds, seeds_given
 from monai_ima.faults import any_fault, written_down
 from monai_ima.objectives import Objective, ObjectiveResult
@@ -21,6 +21,9 @@ class CapturedStep:
     What it finds is what the objective and ``backward`` find, in their order of random numbers. The
     first batch goes the plain way; it tells how many seeds a step draws, which a graph has to be given
     at each replay. A step that draws any other random numbers on the CPU is not captured.
+
+    Nobody waits for the device: whether something was wrong with a batch is to be asked for by
+    :meth:`troubled` before the next one.
 
     Args:
         objective: the training method.
@@ -43,12 +46,10 @@ class CapturedStep:
         self._named = named
         self._seeds: int | None = None
         self._is_fit = True
+        self._last: tuple[Answer, tuple[Tensor, ...]] | None = None
 
     def __call__(self, inputs: Tensor, labels: Tensor, index: Tensor) -> ObjectiveResult | None:
-        """The objective's result, or ``None`` where the batch has to go the plain way.
-
-        That way is also the one that says what is wrong with a batch.
-        """
+        """The objective's result, or ``None`` where the batch has to go the plain way."""
         if self._seeds is None or not self._is_fit:
             return None
         parameters = list(self.network.parameters())
@@ -60,12 +61,16 @@ class CapturedStep:
             *(inputs, labels, index, seeds),
             what=f"A training step of {type(self.objective).__name__}",
         )
-        if in_trouble:
-            return None
+        self._last = Answer(in_trouble), (inputs, labels, index)
         names = self.objective.terms
         for parameter, gradient in zip(parameters, rest[len(names) :], strict=True):
             parameter.grad = gradient if gradient.shape == parameter.shape else None
         return ObjectiveResult(loss, logits, dict(zip(names, rest, strict=False)))
+
+    def troubled(self) -> tuple[Tensor, ...] | None:
+        """The last batch, if something was wrong with it that the plain way can tell."""
+        last, self._last = self._last, None
+        return last[1] if last is not None and last[0] else None
 
     def watch(self, step: Callable[[], ObjectiveResult]) -> ObjectiveResult:
         """Take the first step, the plain way, and look at what it draws at random."""

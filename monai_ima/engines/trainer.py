@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 import torch
+from ignite.engine import Events
 from monai.engines import PrepareBatchExtraInput, SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.engines.workflow import Workflow
@@ -81,6 +82,7 @@ class RobustTrainer(SupervisedTrainer):
     def _register_handlers(self, handlers: Sequence[Any]) -> None:
         # Before the handlers, so that at the end of an epoch they see its losses.
         MeansOverSamples(("loss", *self.objective.terms)).attach(self, "train_")
+        self.add_event_handler(Events.EPOCH_COMPLETED, lambda _: self._look_back(steps=0))
         super()._register_handlers(handlers)
 
     def run(self) -> None:  # type: ignore[override]  # as MONAI's own
@@ -117,15 +119,12 @@ class RobustTrainer(SupervisedTrainer):
                 result: ObjectiveResult = self.objective(engine.network, inputs, labels, **extra)
             return result
 
+        self._look_back(steps=1)
         captured = self._captured_step(inputs, extra)
         replayed = captured and captured(inputs, labels, extra["index"])
         result = replayed or (step() if captured is None else captured.watch(step))
-        if not replayed and not torch.isfinite(result.loss):
-            raise FloatingPointError(
-                f"expected a finite loss, got {result.loss.item()} at epoch {engine.state.epoch}, "
-                f"iteration {engine.state.iteration}; lower the learning rate, or look for "
-                "extreme values in the data. The last checkpoint was kept."
-            )
+        if not replayed:
+            self._check_loss(result.loss, engine.state.iteration)
         engine.state.output |= {Keys.PRED: result.logits, Keys.LOSS: result.loss, **result.terms}
         if share == 0:  # another process's sample, which that one reports
             for name in (Keys.IMAGE, Keys.LABEL, Keys.PRED):
@@ -164,6 +163,22 @@ class RobustTrainer(SupervisedTrainer):
             precision = f"{self.amp} {self.amp_kwargs}"
             self._captured = CapturedStep(self.objective, self.network, uncached, precision)
         return self._captured
+
+    def _look_back(self, steps: int) -> None:
+        """Raise what was wrong with the step so many ``steps`` before, if it was a graph, which cannot say it."""
+        batch = self._captured and self._captured.troubled()
+        if batch:
+            with self._autocast():
+                loss = self.objective(self.network, *batch).loss
+            self._check_loss(loss, self.state.iteration - steps)
+
+    def _check_loss(self, loss: Tensor, iteration: int) -> None:
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"expected a finite loss, got {loss.item()} at epoch {self.state.epoch}, "
+                f"iteration {iteration}; lower the learning rate, or look for "
+                "extreme values in the data. The last checkpoint was kept."
+            )
 
     def _accumulation(self) -> tuple[bool, bool]:
         """Whether this iteration is the first and the last of those that share a step."""

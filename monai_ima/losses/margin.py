@@ -30,7 +30,7 @@ def soft_margin_slope(logits: Tensor, labels: Tensor) -> Tensor:
     two dozen small operations.
     """
     label = labels[:, None]
-    return logits.scatter(1, label, -torch.inf).softmax(dim=1).scatter(1, label, -1)
+    return logits.scatter(1, label, -torch.inf).softmax(dim=1).scatter_(1, label, -1)
 
 
 def logit_scale(logits: Tensor) -> Tensor:

@@ -149,18 +149,33 @@ def test_a_network_that_draws_numbers_on_the_cpu_is_not_replayed(draw, replaying
     assert not replaying.calls
 
 
-def test_a_step_in_trouble_says_what_it_is(replaying):
-    """The graph only knows that something is wrong; the plain way tells."""
+@pytest.mark.parametrize("failing", [4, 8])  # a step within an epoch, and the last one
+def test_a_step_in_trouble_says_what_it_is(failing, replaying):
+    """The graph only knows that something is wrong; the plain way tells, before anyone uses the step."""
 
     class Failing(CrossEntropy):
         def forward(self, network, inputs, labels, index):
             result = super().forward(network, inputs, labels, index)
-            failing = replaying.calls and len(replaying.calls) > 2
-            return result._replace(loss=result.loss * float("nan" if failing else 1))
+            wrong = len(replaying.calls) >= failing
+            return result._replace(loss=result.loss * float("nan" if wrong else 1))
 
     replaying.turn_on()
-    with loop_form("fixed"), pytest.raises(FloatingPointError, match="lower the learning rate"):
+    said = f"epoch {2 if failing == 4 else 3}, iteration {failing + 1}; lower the learning rate"
+    with loop_form("fixed"), pytest.raises(FloatingPointError, match=said):
         trained(Failing())
+
+
+def test_inputs_out_of_bounds_are_named_by_a_step_that_was_replayed(replaying):
+    class Spoiling(IMA):
+        def forward(self, network, inputs, labels, index):
+            if len(replaying.calls) >= 2:
+                inputs = inputs + 3
+            return super().forward(network, inputs, labels, index)
+
+    replaying.turn_on()
+    objective = Spoiling(margins(), norm="l2", beta=0.5, steps=3)
+    with loop_form("fixed"), pytest.raises(ValueError, match=r"within bounds .* from 3\.\d+ to 3\.\d+"):
+        trained(objective)
 
 
 def test_what_a_graph_depends_on_is_in_its_key(replaying):
