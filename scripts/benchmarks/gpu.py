@@ -40,7 +40,7 @@ from monai_ima.engines.captured_step import CapturedStep
 from monai_ima.losses import soft_margin
 from monai_ima.margins import MarginStore
 from monai_ima.networks import ECGNet, FashionMNISTNet, resnet18_in
-from monai_ima.objectives import IMA
+from monai_ima.objectives import IMA, CrossEntropy, Objective
 from monai_ima.robustness import closest_errors
 
 try:
@@ -49,6 +49,7 @@ except ImportError:
     torchattacks = None
 
 EPS = 0.1
+STEPS = 5  # of a training, between two looks at the clock
 LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 # The paper's networks, the shape of an input's one channel, batches, and how many samples a pass over the margins has.
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, ...], int]] = {
@@ -172,25 +173,31 @@ def of_training(case: Case, repeats: int, samples: int) -> Iterator[Figure]:
     store = MarginStore(len(inputs), delta=1e-6, eps_max=1.0).to(inputs.device)
     objective = IMA(store, norm="linf", beta=0.5, **PAPER)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-12)  # the same network at every step
-    captured = CapturedStep(objective, network, nullcontext, "float32")
-
-    def step() -> None:
-        """As the trainer's."""
-        store.margins.copy_(half)
-        network.train()
-        optimizer.zero_grad()
-        result = captured(inputs, labels, index) if inputs.is_cuda else None
-        if result is None:
-            result = captured.watch(partial(objective, network, inputs, labels, index))
-            result.loss.backward()
-        optimizer.step()
-        network.eval()
 
     def pass_over() -> None:
         store.margins.copy_(half)
         objective.update_margins(network, inputs, labels, index)
 
-    yield "step of IMA", milliseconds(step, inputs.device, repeats), "ms"
+    def steps(captured: CapturedStep) -> None:
+        """As the trainer's."""
+        for _ in range(count):
+            store.margins.copy_(half)
+            optimizer.zero_grad()
+            result = captured(inputs, labels, index) if inputs.is_cuda else None
+            if result is None:
+                loss = captured.watch(
+                    partial(captured.objective, network, inputs, labels, index)
+                ).loss
+                loss.backward()
+            optimizer.step()
+
+    count = STEPS if inputs.is_cuda else 1
+    network.train()
+    methods: dict[str, Objective] = {"cross-entropy": CrossEntropy(), "IMA": objective}
+    for name, method in methods.items():
+        step = partial(steps, CapturedStep(method, network, nullcontext, "float32"))
+        yield f"step of {name}", milliseconds(step, inputs.device, repeats) / count, "ms"
+    network.eval()
     batch = milliseconds(pass_over, inputs.device, repeats)
     yield f"pass over {samples} margins", batch * samples / len(inputs) / 1000, "s"
 
