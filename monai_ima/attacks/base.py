@@ -47,16 +47,16 @@ def attacking(model: Model, inputs: Tensor) -> Iterator[Classify]:
     ``requires_grad`` come back at the end, whatever happens. Gradients are enabled even under
     ``torch.no_grad``, autocast is off.
     """
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    # Frozen TorchScript has no mode.
-    modules = [module for module in modules if hasattr(module, "training")]
-    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
-    modes = [module.training for module in modules]
-    trainable = [parameter.requires_grad for parameter in parameters]
+    training: list[nn.Module] = []
+    trainable: list[nn.Parameter] = []
+    if isinstance(model, nn.Module):
+        # Frozen TorchScript has no mode.
+        training = [module for module in model.modules() if getattr(module, "training", False)]
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
-        for module in modules:
+        for module in training:
             module.training = False
-        for parameter in parameters:
+        for parameter in trainable:
             parameter.requires_grad_(False)
         with (
             torch.inference_mode(False),
@@ -65,10 +65,10 @@ def attacking(model: Model, inputs: Tensor) -> Iterator[Classify]:
         ):
             yield classifying(model)
     finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-        for parameter, requires_grad in zip(parameters, trainable, strict=True):
-            parameter.requires_grad_(requires_grad)
+        for module in training:
+            module.training = True
+        for parameter in trainable:
+            parameter.requires_grad_(True)
 
 
 def checked_labels(labels: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from functools import cache
 from typing import Literal, TypeAlias
 from weakref import WeakKeyDictionary
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 
+_PLAIN = frozenset({bool, int, float, str})
 _KEPT = 32  # functions of a network, of which each keeps its tensors
 
 
@@ -89,6 +90,14 @@ def is_captured() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
+def _laid_down(network: nn.Module) -> Iterator[Hashable]:
+    """Of each module its attributes that are plain values, and where its tensors lie."""
+    for module in network.modules():
+        yield from (value for value in vars(module).values() if type(value) in _PLAIN)
+        for tensors in (module._parameters, module._buffers):
+            yield from (each.data_ptr() for each in tensors.values() if each is not None)
+
+
 def _numerics() -> tuple[Hashable, ...]:
     """What decides which kernels are chosen, and is laid down in a capture."""
     cudnn = torch.backends.cudnn
@@ -120,15 +129,8 @@ def replayed(
     """
     if is_captured():
         return function(*tensors)
-    lie = tuple(each.data_ptr() for each in (*network.parameters(), *network.buffers()))
-    plain = tuple(
-        value
-        for module in network.modules()
-        for value in vars(module).values()
-        if isinstance(value, bool | int | float | str)
-    )
     shapes = tuple((each.shape, each.dtype, each.device) for each in tensors)
-    key = (key, lie, plain, shapes, _numerics())
+    key = (key, tuple(_laid_down(network)), shapes, _numerics())
     captures = _CAPTURES.setdefault(network, OrderedDict())
     if captures.get(key) == "seen":
         captures[key] = _captured(function, tensors, what)
