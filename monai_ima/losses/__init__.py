@@ -7,6 +7,7 @@ from monai_ima.losses.margin import (
     hard_margin,
     logit_scale,
     soft_margin,
+    soft_margin_slope,
     targeted_dlr,
 )
 
@@ -17,6 +18,7 @@ __all__ = [
     "logit_scale",
     "mean_cross_entropy",
     "soft_margin",
+    "soft_margin_slope",
     "targeted_dlr",
     "weighted",
 ]

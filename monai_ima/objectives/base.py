@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,12 +45,16 @@ class Objective(nn.Module, ABC):
         terms: names of the scalars that are logged beside the loss.
         class_weights: ``(C,)``, on the objective's device, or ``None``. A setting, so that no
             checkpoint has it.
+        capturable: whether each step is the same operations on tensors, but for ``settings``, whatever
+            the samples and the steps before: then a step can be replayed as a CUDA graph. What an
+            objective counts in Python, or asks of the device, is no part of a graph.
 
     Raises:
         ValueError: if a weight is not a finite number above 0.
     """
 
     terms: tuple[str, ...]
+    capturable: ClassVar[bool] = False
     class_weights: Tensor | None
 
     def __init__(self, class_weights: Sequence[float] | Tensor | None = None) -> None:

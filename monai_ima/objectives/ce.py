@@ -17,6 +17,7 @@ class CrossEntropy(Objective):
     """
 
     terms = ("loss_clean",)
+    capturable = True
 
     def forward(
         self,
