@@ -21,6 +21,7 @@ answered.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,12 +64,14 @@ def main(words: Sequence[str]) -> None:
         answer = done.class_names[prediction.label]
         parts = [f"{answer} {float(prediction.probabilities[prediction.label]):.2f}"]
         parts += [
-            f"margin {changed.margin:.3g} ({norm}, percentile {changed.percentile:.0f})"
+            f"{_margin(changed.margin)} ({norm}, percentile {changed.percentile:.0f})"
             for norm, changed in prediction.changed.items()
         ]
         print(f"{prediction.id}  {'  '.join(parts)}")
     if (more := len(done.predictions) - _SHOWN) > 0:
         print(f"and {more} more")
+    if arguments.norms and done.predictions:
+        print(f"percentiles are among the margins of {done.reference}")
     for path in done.written:
         print(f"{path}")
     if done.drawn:
@@ -78,3 +81,7 @@ def main(words: Sequence[str]) -> None:
         sys.stderr.write(f"no prediction for {name}: {reason}\n")
     if done.errors:
         sys.exit(1)
+
+
+def _margin(margin: float) -> str:
+    return "no change of the answer found" if math.isinf(margin) else f"margin {margin:.3g}"

@@ -28,6 +28,7 @@ class Figures:
         class_counts: number of samples of each class; empty where it is that of the test samples.
         findings: what speaks against the clean answers, and failed checks of the attack, in words.
         warning: what a reader has to know of the data; empty if nothing.
+        checks: how many checks of the attack were run, of how many; 0 of 0 after a training.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Figures:
     class_counts: Sequence[int]
     findings: Sequence[str]
     warning: str
+    checks: tuple[int, int]
 
     def metrics(self) -> dict[str, float]:
         """Clean accuracy and the area under each curve."""
@@ -84,6 +86,8 @@ class Figures:
             for check in report.get("checks", [])
             if check["passed"] is False
         ]
+        checks = report.get("checks", [])
+        run = sum(check["passed"] is not None for check in checks)
         warning = report.get("warning") or report["settings"].get("warning") or ""
         return cls(
             source,
@@ -94,6 +98,7 @@ class Figures:
             report.get("class_counts", []),
             said + failed,
             warning,
+            (run, len(checks)),
         )
 
 

@@ -56,6 +56,7 @@ def model_card(
         steps=", ".join(_steps(run)) or "none: samples are arrays of that shape",
         output=metadata["pred_classes"],
         sections=sections,
+        by_patient=run.record.is_split_by_patient,
         split="No patient is on two sides."
         if run.record.is_split_by_patient
         else "Whether a patient is on two sides is not known, or one is: the numbers may be too good.",

@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 from tqdm import tqdm
 
+from monai_ima.data.images import reads_intensities, spatial_axes
 from monai_ima.deployment.export import INFERENCE, MARGINS, METADATA, export_run, is_current
 from monai_ima.errors import RejectedError
 from monai_ima.handlers.files import write_whole
@@ -43,6 +44,7 @@ class PredictedFiles:
         errors: by name, why a file or a case has no prediction.
         written: the files that hold all this.
         drawn: number of the cases whose change was drawn.
+        reference: the samples among whose margins the percentiles are, in words.
     """
 
     predictions: list[Prediction]
@@ -50,6 +52,7 @@ class PredictedFiles:
     errors: dict[str, str]
     written: list[Path]
     drawn: int
+    reference: str
 
 
 def predict_files(
@@ -105,9 +108,12 @@ def predict_files(
         old.unlink()
     for number, prediction in enumerate(shown, start=1):
         (output / CHANGES).mkdir(exist_ok=True)
-        name = re.sub(r"[^\w.-]+", "_", Path(prediction.id).name)
+        name = re.sub(r"[^\w.-]+", "_", _short(prediction.id))
         _draw(model, prediction, output / CHANGES / f"{number:03d}_{name}.png")
-    return PredictedFiles(predictions, model.class_names, errors, written, len(shown))
+    source_of_margins = model.predictor.reference.source
+    return PredictedFiles(
+        predictions, model.class_names, errors, written, len(shown), source_of_margins
+    )
 
 
 class _Model:
@@ -162,6 +168,8 @@ class _Model:
                     yield case["id"], values
 
     def _input(self, case: dict[str, Any]) -> Tensor:
+        if reads_intensities(self._preprocessing):
+            _check_axes(Path(case["image"]), len(self._shape) - 1)
         image = torch.as_tensor(self._preprocessing({"image": case["image"]})["image"])
         values = image.as_tensor() if hasattr(image, "as_tensor") else image
         if tuple(values.shape) != self._shape:
@@ -176,6 +184,17 @@ class _Model:
                 f"{values.min():g} to {values.max():g}"
             )
         return values.float()
+
+
+def _check_axes(image: Path, expected: int) -> None:
+    """What MONAI's transforms say of a slice in place of a volume leads nobody on."""
+    axes = spatial_axes(image)
+    if axes != expected:
+        series = "; of a DICOM series, name the folder and not a slice" if expected == 3 else ""
+        raise ValueError(
+            f"expected an image of {expected} axes, as the model was trained on, got one of {axes}"
+            f"{series}"
+        )
 
 
 def _bundle(source: Path) -> Path:
@@ -217,7 +236,13 @@ def _draw(model: _Model, prediction: Prediction, path: Path) -> None:
     bounds = model.predictor.reference.bounds
     changes = [
         Change(
-            caption=_caption(norm, changed, bounds, in_grey_levels=model.in_grey_levels),
+            caption=_caption(
+                norm,
+                changed,
+                bounds,
+                count=len(model.predictor.reference.margins[norm]),
+                in_grey_levels=model.in_grey_levels,
+            ),
             inputs=changed.inputs,
             answer=_answer(model, changed.probabilities),
         )
@@ -229,9 +254,14 @@ def _draw(model: _Model, prediction: Prediction, path: Path) -> None:
         answer,
         changes,
         bounds=bounds,
-        title=f"{Path(prediction.id).name}: {answer}",
+        title=f"{_short(prediction.id)}: {answer}",
     )
     write_whole(path, lambda file: file.write_bytes(as_png(figure, grey=False)))
+
+
+def _short(name: str) -> str:
+    """A case's name with the folder it is in: series of two patients are both called T1."""
+    return str(Path(*Path(name).parts[-2:]))
 
 
 def _answer(model: _Model, probabilities: Tensor) -> str:
@@ -240,7 +270,12 @@ def _answer(model: _Model, probabilities: Tensor) -> str:
 
 
 def _caption(
-    norm: str, changed: ChangedAnswer, bounds: tuple[float, float], *, in_grey_levels: bool
+    norm: str,
+    changed: ChangedAnswer,
+    bounds: tuple[float, float],
+    *,
+    count: int,
+    in_grey_levels: bool,
 ) -> str:
     name = NORM_NAMES[norm]
     if math.isinf(changed.margin):
@@ -250,8 +285,8 @@ def _caption(
         levels = changed.margin / (bounds[1] - bounds[0]) * _GREY_LEVELS
         size += f" ({levels:.{0 if levels >= 10 else 1}f} grey levels of 255)"
     return (
-        f"{name}: margin {size}; {changed.percentile:.0f} % of the validation samples have a smaller "
-        f"one"
+        f"{name}: margin {size}; {changed.percentile:.0f} % of the {count} validation samples have a "
+        f"smaller one"
     )
 
 

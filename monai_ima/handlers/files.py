@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import io
 import logging
 import os
 import re
@@ -134,26 +135,28 @@ def _room(folder: Path) -> str:
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows of one form, at least one, with their names above; no spreadsheet runs their text.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front, as text that has
+    A file that is not ASCII begins with a byte order mark, without which Excel garbles umlauts. Text that a spreadsheet would take for a formula gets an apostrophe in front, as text that has
     one; :func:`read_csv` takes it away.
     """
 
     def write(unfinished: Path) -> None:
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            left = iter(rows)
-            first = next(left)
-            writer = csv.DictWriter(file, first)
-            writer.writeheader()
-            writer.writerows(
-                {name: _shown(value) for name, value in row.items()} for row in chain([first], left)
-            )
+        text = io.StringIO()
+        left = iter(rows)
+        first = next(left)
+        writer = csv.DictWriter(text, first)
+        writer.writeheader()
+        writer.writerows(
+            {name: _shown(value) for name, value in row.items()} for row in chain([first], left)
+        )
+        encoding = "utf-8" if text.getvalue().isascii() else "utf-8-sig"
+        unfinished.write_text(text.getvalue(), encoding=encoding, newline="")
 
     write_whole(path, write)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of what :func:`write_csv` has written, as they were."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         return [
             # of a damaged row, values may be missing, or a list of those that have no name
             {k: v.removeprefix("'") if isinstance(v, str) else v for k, v in row.items()}

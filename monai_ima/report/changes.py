@@ -43,7 +43,7 @@ def change_figure(
 ) -> Figure:
     """A case as it is, where it is changed, and with the change: a row for each.
 
-    Brighter is red and darker blue, the stronger the more. Of a volume, the three planes that are
+    Brighter is red and darker blue, the stronger the more, over the case in grey. Of a volume, the three planes that are
     changed most are shown. A signal is drawn as lines, the changed one over it, and the difference below.
 
     Args:
@@ -102,10 +102,12 @@ def _draw_image(
         )
         for axes, (heading, image, text) in zip(cells[place], columns, strict=True):
             picture = np.moveaxis(image, 0, -1) if len(image) == 3 else image[0]
+            is_change = heading == "the change"
+            if is_change and picture.ndim == 3:
+                picture = picture.mean(axis=-1)  # red over a red lesion is not seen
             axes.imshow(np.clip((picture - low) / span, 0, 1), cmap="gray", vmin=0, vmax=1)
             axes.set_xticks([])
             axes.set_yticks([])
-            is_change = heading == "the change"
             if is_change:
                 axes.imshow(overlay)
             if place == 0:

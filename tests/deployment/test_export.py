@@ -223,6 +223,7 @@ def test_model_card_has_the_data_and_the_figures(bundle):
     assert "not for clinical use" in card
     assert f"| samples | {' | '.join(CLASSES[kind])} | all | patients |" in card
     assert f"{curve['n']} samples" in card
+    assert "**No check of the attack was run**" in card
     for accuracy, low, high in zip(curve["accuracy"], curve["low"], curve["high"], strict=True):
         assert f"| {accuracy:.3f} | {low:.3f} to {high:.3f} |" in card
     if kind != "beats":
@@ -235,6 +236,7 @@ def test_model_card_has_the_data_and_the_figures(bundle):
     assert ("grey levels of 255" in card) == (kind != "beats")
     if kind == "beats":
         assert report["settings"]["warning"] in card
+    assert ("but it may have seen others of the same patients" in card) == (kind == "beats")
 
 
 def test_figures_are_those_of_an_evaluation_of_the_same_weights(tmp_path_factory):
@@ -242,13 +244,17 @@ def test_figures_are_those_of_an_evaluation_of_the_same_weights(tmp_path_factory
 
     run = trained("two_classes", tmp_path_factory.mktemp("evaluated"))
     # few steps, and a level that no training curve has
-    words = ("--eval_steps", "2", "--noise_levels", "[0,0.017]", "--check_samples", "0")
+    words = ("--eval_steps", "2", "--noise_levels", "[0,0.017]", "--check_samples", "1")
     assert run_command("evaluate", run, *words).returncode == 0
     assert run_command("export", run, "--margin-samples", "4").returncode == 0
     card = (run / "bundle" / "docs" / "README.md").read_text()
     assert "By evaluation on the test samples" in card
     assert "| 0.017 (4.3 grey levels of 255) |" in card
     assert "L2, in units of the input" in card
+    checks = json.loads((run / "evaluation" / "robustness.json").read_text())["checks"]
+    ran = sum(check["passed"] is not None for check in checks)
+    assert ran < len(checks)
+    assert f"Only {ran} of {len(checks)} checks of the attack were run" in card
 
     # of the same run, but of other weights
     ended = run_command("export", run, "--checkpoint", "model_best.pt", "--margin-samples", "4")

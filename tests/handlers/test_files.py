@@ -46,6 +46,14 @@ def test_other_text_and_numbers_are_as_they_were(tmp_path):
     assert read_csv(tmp_path / "samples.csv") == [row | {"number": "-1.5"}]
 
 
+@pytest.mark.parametrize(("text", "mark"), [("Müller", b"\xef\xbb\xbf"), ("Miller", b"")])
+def test_excel_is_told_the_encoding_where_it_matters(tmp_path, text, mark):
+    write_csv(tmp_path / "samples.csv", [{"id": text}])
+
+    assert (tmp_path / "samples.csv").read_bytes() == mark + f"id\r\n{text}\r\n".encode()
+    assert read_csv(tmp_path / "samples.csv") == [{"id": text}]
+
+
 def test_a_damaged_row_is_read_as_it_is(tmp_path):
     (tmp_path / "samples.csv").write_text("id,label\na\nb,c,d\n")
 

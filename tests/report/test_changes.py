@@ -48,6 +48,17 @@ def test_overlay_is_red_where_brighter_blue_where_darker_and_clear_elsewhere():
     assert np.count_nonzero(overlay[..., 3]) == 2
 
 
+def test_colours_are_those_of_the_change_and_not_of_the_case():
+    inputs = torch.tensor([0.9, 0.0, 0.0])[:, None, None].expand(3, 4, 4).clone()
+    changed = inputs.clone()
+    changed[:, 1, 1] += 0.1
+    pictures = [image.get_array() for image in drawn(inputs, changed).findobj(AxesImage)]
+    below = [picture for picture in pictures if picture.ndim == 2]
+    assert len(below) == 1
+    assert np.allclose(below[0], 0.3)
+    assert sum(picture.shape == (4, 4, 3) for picture in pictures) == 2
+
+
 def test_planes_of_a_volume_are_those_that_are_changed_most():
     inputs = torch.zeros(1, 5, 4, 4)
     changed = inputs.clone()
