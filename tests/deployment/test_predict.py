@@ -125,7 +125,9 @@ def test_a_run_is_exported_when_it_is_asked_and_again_when_it_has_changed(tmp_pa
 
     weights = torch.load(run / "model.pt", weights_only=True)
     torch.save({name: value * 0 for name, value in weights.items()}, run / "model.pt")
-    said = run_command("predict", run, case, "--output", folder / "constant", "--norms", "l2").stdout
+    said = run_command(
+        "predict", run, case, "--output", folder / "constant", "--norms", "l2"
+    ).stdout
     assert "no change of the answer found (l2, percentile 50)" in said
     third = predict_files(run, [case], folder / "third", norms=[])
     assert torch.allclose(third.predictions[0].probabilities, torch.full((5,), 0.2))
