@@ -406,3 +406,14 @@ def test_the_known_traps_of_real_oct_are_found_and_no_others(tmp_path):
     assert "DME by width" in told.title
     assert found(written, "patients with images of more than one class").title.startswith("20 ")
     assert len(written.findings) == 2  # no duplicates among them
+
+
+def test_who_sees_grey_pictures_of_colour_images_learns_how_to_keep_colour(folder, tmp_path):
+    kept = "without\n    <code>--colour true</code>"
+    assert kept not in write_datalists(folder, tmp_path / "grey").page.read_text()
+    for path in folder.glob("*/*.png"):
+        Image.open(path).convert("RGB").save(path)
+
+    text = write_datalists(folder, tmp_path / "out").page.read_text()
+    assert kept in text
+    assert "Colour became grey" in text
