@@ -224,7 +224,7 @@ def _training_times(parts: TrainingParts, samples: int, margin: float) -> tuple[
 
 def _validation_time(parts: TrainingParts, inputs: Tensor, labels: Tensor, margin: float) -> float:
     """Seconds of each sample at the end of an epoch, where one noise level is looked at."""
-    number = min(len(labels), parts["batch_size"])
+    number: int = min(len(labels), parts["batch_size"])
     start = time.perf_counter()
     closest_errors(
         parts["network"],

@@ -88,6 +88,18 @@ def test_volumes_have_the_bundle_that_they_need(tmp_path, monkeypatch, capsys):
     assert "32 x 32 x 32 voxels" in said
 
 
+def test_a_bundle_of_ones_own_is_planned_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["new", "mine", "--from", "moons_ima"])
+
+    main(["plan", "--bundle", "mine", "--norm", "l2", "--training_samples", "60"])
+
+    said = capsys.readouterr().out
+    assert "\nmine\n\n" in said
+    assert " in L2, their" in said
+    assert "--config_file mine/train.json --norm l2 --training_samples 60 --eps_max " in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
