@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_ima.faults import require
+
 
 class MarginStore(nn.Module):
     """Margins of all training samples: estimated distances to the decision boundary.
@@ -84,12 +86,17 @@ class MarginStore(nn.Module):
         Raises:
             IndexError: if the store has no such sample.
         """
-        if len(index) and not (index.min() >= 0 and index.max() < len(self)):
-            raise IndexError(
+        if len(index) == 0:
+            return self.margins[index]
+        low, high = index.aminmax()
+        require(
+            (low >= 0) & (high < len(self)),
+            lambda: IndexError(
                 f"expected sample indices from 0 to {len(self) - 1}, "
-                f"got {index.min().item()} to {index.max().item()}; "
+                f"got {low.item()} to {high.item()}; "
                 "is this the training set that the margins belong to?"
-            )
+            ),
+        )
         return self.margins[index.to(self.margins.device)]
 
     @torch.no_grad()

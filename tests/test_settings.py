@@ -41,6 +41,7 @@ TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
         (TrainingSettings, "protocol", ["minimumnorm", None], ["paper", "strong"]),
         (TrainingSettings, "resume", ["yes", 1, None, ""], [True, False, "true", "False"]),
         (TrainingSettings, "amp", ["bf16", 1, None], [True, False, "true"]),
+        (TrainingSettings, "tf32", ["no", 0, None], [True, False, "false"]),
         (TrainingSettings, "loop_form", ["fix", None, True], ["auto", "shrinking", "fixed"]),
         (ClassifierSettings, "loop_form", ["Fixed"], ["fixed"]),
         (TrainingSettings, "device", ["cuda:99", "l2", "meta", 0], ["cpu", torch.device("cpu")]),

@@ -206,7 +206,7 @@ def _in_rounds(
         aims=aims,
         rounds=rounds,
     )
-    seed = torch.tensor(drawn_seed(generator) if start is None else 0, device=inputs.device)
+    seed = torch.as_tensor(drawn_seed(generator) if start is None else 0, device=inputs.device)
     starts = () if start is None else (start,)
     known = radius, checked_index(index, inputs), seed, *starts
     return search(model, geometry, function, inputs, labels, *known)
@@ -227,7 +227,7 @@ def _climb_again(
     aims: Callable[[Tensor, Tensor, int], Tensor],
     rounds: int,
     **settings: Any,
-) -> tuple[Tensor, Tensor]:
+) -> AttackResult:
     found = inputs.clone()
     correct, labels, logits = clean_pass(classify, rows, inputs, labels)
     crossed, scale = ~correct, logit_scale(logits)
@@ -244,4 +244,4 @@ def _climb_again(
             begin = left.read(start)
         climbers = Climbers.starting(begin, clean, own, aim_left, scale_left, eps_left)
         climb(classify, left, climbers, found, crossed, norm=norm, bounds=bounds, **settings)
-    return found, crossed
+    return AttackResult(found, crossed, norm.length(found - inputs))

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from monai_ima.faults import require
 from monai_ima.logits import logits_of
 
 Model: TypeAlias = Callable[[Tensor], object]  # what logits_of takes
@@ -46,16 +47,16 @@ def attacking(model: Model, inputs: Tensor) -> Iterator[Classify]:
     ``requires_grad`` come back at the end, whatever happens. Gradients are enabled even under
     ``torch.no_grad``, autocast is off.
     """
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    # Frozen TorchScript has no mode.
-    modules = [module for module in modules if hasattr(module, "training")]
-    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
-    modes = [module.training for module in modules]
-    trainable = [parameter.requires_grad for parameter in parameters]
+    training: list[nn.Module] = []
+    trainable: list[nn.Parameter] = []
+    if isinstance(model, nn.Module):
+        # Frozen TorchScript has no mode.
+        training = [module for module in model.modules() if getattr(module, "training", False)]
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
-        for module in modules:
+        for module in training:
             module.training = False
-        for parameter in parameters:
+        for parameter in trainable:
             parameter.requires_grad_(False)
         with (
             torch.inference_mode(False),
@@ -64,10 +65,10 @@ def attacking(model: Model, inputs: Tensor) -> Iterator[Classify]:
         ):
             yield classifying(model)
     finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-        for parameter, requires_grad in zip(parameters, trainable, strict=True):
-            parameter.requires_grad_(requires_grad)
+        for module in training:
+            module.training = True
+        for parameter in trainable:
+            parameter.requires_grad_(True)
 
 
 def checked_labels(labels: Tensor) -> Tensor:
@@ -99,6 +100,13 @@ def checked_inputs(inputs: Tensor, labels: Tensor, bounds: Bounds | None) -> tup
         TypeError: if the inputs are not floating point or the labels not integers.
         ValueError: if the shapes disagree, or inputs are not finite or outside ``bounds``.
     """
+    inputs, labels = fitting_inputs(inputs, labels, bounds)
+    check_values(inputs, bounds)
+    return inputs, labels
+
+
+def fitting_inputs(inputs: Tensor, labels: Tensor, bounds: Bounds | None) -> tuple[Tensor, Tensor]:
+    """As :func:`checked_inputs`, without a look at the values, for which the host waits for the device."""
     if not inputs.is_floating_point():
         raise TypeError(f"expected floating point inputs, got {inputs.dtype}")
     labels = checked_labels(labels)
@@ -111,18 +119,26 @@ def checked_inputs(inputs: Tensor, labels: Tensor, bounds: Bounds | None) -> tup
         raise ValueError(f"expected bounds (low, high) with low < high, got {bounds}")
     if hasattr(inputs, "as_tensor"):  # a MetaTensor makes every small operation slower
         inputs = inputs.as_tensor()
-    inputs = inputs.detach()
+    return inputs.detach(), labels
+
+
+def check_values(inputs: Tensor, bounds: Bounds | None) -> None:
+    """Require inputs ``(N, *)`` that are finite and within ``bounds``, or raise ``ValueError``."""
     if len(inputs) == 0:
-        return inputs, labels
-    low, high = (bound.item() for bound in inputs.aminmax())
-    if not (torch.isfinite(torch.tensor([low, high])).all()):
-        raise ValueError("expected finite inputs, got NaN or infinity")
-    if bounds is not None and not bounds[0] <= low <= high <= bounds[1]:
-        raise ValueError(
+        return
+    low, high = inputs.aminmax()
+    largest = torch.finfo(inputs.dtype).max
+    least, most = (-largest, largest) if bounds is None else bounds
+
+    def error() -> ValueError:
+        if not math.isfinite(low.item()) or not math.isfinite(high.item()):
+            return ValueError("expected finite inputs, got NaN or infinity")
+        return ValueError(
             f"expected inputs within bounds {bounds}, got values from {low:.6g} to {high:.6g}; "
             "scale the data, or pass the bounds that hold for it"
         )
-    return inputs, labels
+
+    require((low >= max(least, -largest)) & (high <= min(most, largest)), error)
 
 
 def checked_radius(name: str, radius: float | Tensor, inputs: Tensor) -> Tensor:
@@ -131,15 +147,33 @@ def checked_radius(name: str, radius: float | Tensor, inputs: Tensor) -> Tensor:
     Raises:
         ValueError: if it has another shape, or is negative, NaN or infinite.
     """
+    values = fitting_radius(name, radius, inputs)
+    check_radius(name, values)
+    return values
+
+
+def fitting_radius(name: str, radius: float | Tensor, inputs: Tensor) -> Tensor:
+    """As :func:`checked_radius`, but of a tensor the values are left to :func:`check_radius`."""
+    if isinstance(radius, int | float):
+        return inputs.new_full((len(inputs),), checked_number(name, radius))
     values = torch.as_tensor(radius, dtype=inputs.dtype, device=inputs.device).detach()
     if values.ndim > 0 and values.shape != inputs.shape[:1]:
         raise ValueError(
             f"expected {name} to be a number or a tensor of shape ({len(inputs)},), "
             f"got shape {tuple(values.shape)}"
         )
-    if not (torch.isfinite(values) & (values >= 0)).all():
-        raise ValueError(f"expected {name} to be finite and not negative, got {radius}")
     return values.expand(len(inputs))
+
+
+def check_radius(name: str, values: Tensor) -> None:
+    """Require radii ``(N,)`` that are finite and not negative, or raise ``ValueError``."""
+    fit = (values >= 0) & (values <= torch.finfo(values.dtype).max)
+
+    def error() -> ValueError:
+        wrong = values[~fit][0].item()
+        return ValueError(f"expected {name} to be finite and not negative, got {wrong:.6g}")
+
+    require(fit.all(), error)
 
 
 def checked_index(index: Tensor | None, inputs: Tensor) -> Tensor:
@@ -179,29 +213,35 @@ def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
 
 def fitting_labels(labels: Tensor, logits: Tensor) -> Tensor:
     """Hand back labels ``(N,)`` that name classes of ``(N, C)`` logits, or raise ``ValueError``."""
-    if len(labels) and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
-        raise ValueError(
-            f"expected labels from 0 to {logits.shape[1] - 1}, "
-            f"got {labels.min().item()} to {labels.max().item()}"
+    if len(labels):
+        low, high = labels.aminmax()
+        require(
+            (low >= 0) & (high < logits.shape[1]),
+            lambda: ValueError(
+                f"expected labels from 0 to {logits.shape[1] - 1}, got {low.item()} to {high.item()}"
+            ),
         )
     return labels
 
 
 def finite_logits(logits: Tensor) -> Tensor:
     """Hand back logits that are all finite, or raise ``ValueError``."""
-    if not logits.isfinite().all():
+
+    def error() -> ValueError:
         masked = (logits == -torch.inf).all(dim=0).nonzero()[:, 0].tolist()
         if masked and not logits.isnan().any():
-            raise ValueError(
+            return ValueError(
                 "expected the model to return finite logits, got -inf for class "
                 f"{', '.join(map(str, masked))} in every sample, as a mask puts it; leave the class "
                 "out of the network's outputs, or mask it by a finite logit, about the lowest of the "
                 "others: by a far lower one attacks find too little"
             )
-        raise ValueError(
+        return ValueError(
             "expected the model to return finite logits, got NaN or infinity, as after a training "
             "that diverged: lower the learning rate, or look for extreme values in the weights"
         )
+
+    require(logits.isfinite().all(), error)
     return logits
 
 

@@ -13,9 +13,11 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_inputs,
+    attacking,
+    fitting_inputs,
 )
-from monai_ima.attacks.forms import search
+from monai_ima.attacks.blocks import ascend_in_blocks, filled_up, leaves_in_blocks
+from monai_ima.attacks.forms import in_form, search
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.pgd_attack import ascend, ascent_arguments
 from monai_ima.attacks.result import AttackResult
@@ -95,7 +97,7 @@ def bpgd(
         raise ValueError(f"expected side to be one of {get_args(Side)}, got {side!r}")
     checked_count("bisections", bisections, at_least=0)
     geometry = get_norm(norm)
-    inputs, labels = checked_inputs(inputs, labels, bounds)
+    inputs, labels = fitting_inputs(inputs, labels, bounds)
     function = partial(
         _bpgd,
         bisections=bisections,
@@ -110,6 +112,8 @@ def bpgd(
     known = ascent_arguments(
         inputs, eps, step_size, index, steps=steps, random_start=random_start, generator=generator
     )
+    if leaves_in_blocks(inputs, steps):
+        return _bpgd_in_blocks(model, inputs, labels, *known, where=where, **function.keywords)
     return search(model, geometry, function, inputs, labels, *known, where=where)
 
 
@@ -122,15 +126,50 @@ def _bpgd(
     bisections: int,
     segment: Segment,
     side: Side,
+    norm: Norm,
     **settings: Any,
-) -> tuple[Tensor, Tensor]:
-    previous, found, crossed = ascend(classify, rows, inputs, labels, *known, **settings)
+) -> AttackResult:
+    previous, found, crossed = ascend(classify, rows, inputs, labels, *known, norm=norm, **settings)
     rows = rows.of(crossed)
     if rows.any():
         inside = previous if segment == "crossing" else inputs
         ends = (rows.read(part) for part in (inside, found, labels))
         rows.write(found, bisect(classify, *ends, bisections=bisections, side=side))
-    return found, crossed
+    return AttackResult(found, crossed, norm.length(found - inputs))
+
+
+def _bpgd_in_blocks(
+    model: Model,
+    inputs: Tensor,
+    labels: Tensor,
+    *known: Tensor,
+    where: Tensor | None,
+    bisections: int,
+    segment: Segment,
+    side: Side,
+    norm: Norm,
+    **settings: Any,
+) -> AttackResult:
+    with attacking(model, inputs) as classify:
+        previous, found, crossed = ascend_in_blocks(
+            model, classify, inputs, labels, *known, where=where, norm=norm, **settings
+        )
+        places = crossed.nonzero()[:, 0]
+        if len(places) > 0:
+            whole, meant = filled_up(places)
+            inside = previous if segment == "crossing" else inputs
+            ends = (part[whole] for part in (inside, found, labels))
+            function = partial(_narrowed, bisections=bisections, side=side)
+            narrowed = in_form(model, classify, function, *ends, where=meant)
+            assert narrowed is not None  # in a fixed shape
+            found[places] = narrowed[0][: len(places)]
+    return AttackResult(found, crossed, norm.length(found - inputs))
+
+
+def _narrowed(
+    classify: Classify, rows: Rows, *ends: Tensor, bisections: int, side: Side
+) -> tuple[Tensor]:
+    return (bisect(classify, *map(rows.read, ends), bisections=bisections, side=side),)
 
 
 @torch.no_grad()

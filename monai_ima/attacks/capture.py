@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from functools import cache
 from typing import Literal, TypeAlias
 from weakref import WeakKeyDictionary
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 
+_PLAIN = frozenset({bool, int, float, str})
 _KEPT = 32  # functions of a network, of which each keeps its tensors
 
 
@@ -49,7 +50,28 @@ class Capture:
 @cache
 def side_stream(device: torch.device) -> torch.cuda.Stream:
     """The stream that everything is captured on, after a first call on it chose its kernels."""
+    # The thread in which autograd works warns if its first deed is a product of matrices.
+    leaf = torch.ones((), device=device, requires_grad=True)
+    torch.autograd.grad(2 * leaf, leaf)
     return torch.cuda.Stream(device)
+
+
+class Answer:
+    """A bool ``()`` on its way from a device, which nobody waits for until it is asked for."""
+
+    def __init__(self, value: Tensor) -> None:
+        self._arrived: torch.cuda.Event | None = None
+        self._value = value
+        if value.is_cuda:
+            self._value = torch.empty((), dtype=torch.bool, pin_memory=True)
+            self._value.copy_(value, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    def __bool__(self) -> bool:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return bool(self._value)
 
 
 # Of each network, by what they are for: "seen" where that was asked for once.
@@ -63,13 +85,39 @@ def can_be_captured(inputs: Tensor) -> bool:
     return inputs.is_cuda
 
 
+def is_captured() -> bool:
+    """Whether what runs now is being captured."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def _laid_down(network: nn.Module) -> Iterator[Hashable]:
+    """Of each module its attributes that are plain values, and where its tensors lie."""
+    for module in network.modules():
+        yield from (value for value in vars(module).values() if type(value) in _PLAIN)
+        for tensors in (module._parameters, module._buffers):
+            yield from (each.data_ptr() for each in tensors.values() if each is not None)
+
+
+def _numerics() -> tuple[Hashable, ...]:
+    """What decides which kernels are chosen, and is laid down in a capture."""
+    cudnn = torch.backends.cudnn
+    return (
+        torch.get_float32_matmul_precision(),
+        cudnn.allow_tf32,
+        cudnn.benchmark,
+        cudnn.deterministic,
+        torch.are_deterministic_algorithms_enabled(),
+    )
+
+
 def replayed(
-    network: nn.Module, key: Hashable, function: Function, *tensors: Tensor
+    network: nn.Module, key: Hashable, function: Function, *tensors: Tensor, what: str = "An attack"
 ) -> tuple[Tensor, ...]:
     """Call a function that asks a network, from the second time on as a captured graph.
 
-    A capture is for one function, its shapes, and the memory that the weights and buffers lie in:
-    their values may change there, as in a training. What cannot be captured, as a network whose
+    A capture is for one function, its shapes, the memory that the weights and buffers lie in, whose
+    values may change there, as in a training, and the numbers that are attributes of the network's
+    modules, such as the rate of a dropout. What cannot be captured, as a network whose
     forward pass asks the device, is called as it is, and a warning says so once.
 
     Args:
@@ -77,12 +125,15 @@ def replayed(
         key: what the function depends on beside the tensors and the network.
         function: from tensors to tensors, without a question to the device.
         tensors: on a CUDA device.
+        what: the function is, for the warning.
     """
-    lie = tuple(each.data_ptr() for each in (*network.parameters(), *network.buffers()))
-    key = (key, lie, *((each.shape, each.dtype, each.device) for each in tensors))
+    if is_captured():
+        return function(*tensors)
+    shapes = tuple((each.shape, each.dtype, each.device) for each in tensors)
+    key = (key, tuple(_laid_down(network)), shapes, _numerics())
     captures = _CAPTURES.setdefault(network, OrderedDict())
     if captures.get(key) == "seen":
-        captures[key] = _captured(function, tensors)
+        captures[key] = _captured(function, tensors, what)
     capture = captures.setdefault(key, "seen")
     captures.move_to_end(key)
     if len(captures) > _KEPT:
@@ -101,12 +152,14 @@ def _on_side_stream(function: Function, tensors: tuple[Tensor, ...]) -> tuple[Te
     return outputs
 
 
-def _captured(function: Function, tensors: tuple[Tensor, ...]) -> Capture | Literal["impossible"]:
+def _captured(
+    function: Function, tensors: tuple[Tensor, ...], what: str
+) -> Capture | Literal["impossible"]:
     try:
         return Capture(function, tensors)
     except RuntimeError as error:
         warnings.warn(
-            "The network cannot be captured as a CUDA graph and is attacked step by step, which is "
+            f"{what} cannot be captured as a CUDA graph and runs operation by operation, which is "
             f"slower: {error}",
             stacklevel=2,
         )

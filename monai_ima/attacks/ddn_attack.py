@@ -12,11 +12,12 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_inputs,
+    check_values,
+    fitting_inputs,
 )
 from monai_ima.attacks.forms import clean_pass, search
 from monai_ima.attacks.norms import Norm, get_norm, per_sample
-from monai_ima.attacks.pgd_attack import clipped, input_gradient
+from monai_ima.attacks.pgd_attack import clipped, loss_gradient
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
 from monai_ima.counts import checked_count
@@ -72,7 +73,7 @@ def ddn(
     """
     checked_count("steps", steps, at_least=1)
     checked_gamma(gamma)
-    inputs, labels = checked_inputs(inputs, labels, bounds)
+    inputs, labels = fitting_inputs(inputs, labels, bounds)
     return search(
         model, _L2, partial(_ddn, steps=steps, gamma=gamma, bounds=bounds), inputs, labels
     )
@@ -87,7 +88,8 @@ def _ddn(
     steps: int,
     gamma: float,
     bounds: Bounds | None,
-) -> tuple[Tensor, Tensor]:
+) -> AttackResult:
+    check_values(inputs, bounds)
     nearest = Nearest(classify, rows, inputs, labels, _L2, bounds)
     iterate, eps = nearest.clean, torch.zeros_like(nearest.distance)
     for step in range(steps if nearest.rows.any() else 0):
@@ -153,7 +155,7 @@ class Nearest:
         leaf = points.detach().requires_grad_()
         logits = self.rows.finite(self.classify(leaf))
         scaled = self._scale * logits
-        gradient = input_gradient(soft_margin(scaled, self.labels), leaf)
+        gradient = loss_gradient(soft_margin, scaled, self.labels, leaf)
         misclassified = self._keep(points, logits)
         slope = (self.norm.direction(gradient) * gradient).flatten(1).sum(dim=1)
         ahead = -hard_margin(scaled.detach(), self.labels).to(slope) / slope
@@ -162,19 +164,19 @@ class Nearest:
         return gradient, misclassified, linear.clamp(1e-6 * self._reach, self._reach)
 
     @torch.no_grad()
-    def at_last(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def at_last(self, points: Tensor) -> AttackResult:
         """Keep the nearer of these points as well, without a gradient, and hand all back.
 
         Returns:
-            ``(N, *)`` the nearest points, the clean samples where there is none, and ``(N,)`` where there
-            is one. A misclassified sample is its own.
+            Of the whole batch the nearest points, the clean samples where there is none. A
+            misclassified sample is its own.
         """
         found, success = self._batch.clone(), self._misclassified.clone()
         if self.rows.any():
             self._keep(points, self.rows.finite(self.classify(points)))
             self.rows.write(found, self._inputs)
             self.rows.mark(success, self.found)
-        return found, success
+        return AttackResult(found, success, self.norm.length(found - self._batch))
 
     def _keep(self, points: Tensor, logits: Tensor) -> Tensor:
         """Keep the points that are misclassified and nearer; which are misclassified, ``(M,)``."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 # SplitMix64's increment and multipliers, as signed numbers: those of torch, which wrap around.
 _INCREMENT = 0x9E3779B97F4A7C15 - 2**64
 _MULTIPLIERS = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64))
+
+_given: list[Iterator[Tensor]] = []
 
 
 class SampleDraws(NamedTuple):
@@ -64,10 +68,37 @@ class SampleDraws(NamedTuple):
         return fractions * 2.0**-bits
 
 
-def drawn_seed(generator: torch.Generator | None) -> int:
-    """A seed from a generator, torch's global one on the CPU by default."""
+def drawn_seed(generator: torch.Generator | None) -> int | Tensor:
+    """A seed from a generator, torch's global one on the CPU by default.
+
+    Inside :func:`seeds_given`, one of those, a tensor ``()``.
+    """
+    if generator is not None or not _given:
+        return _seed(generator)
+    seed = next(_given[-1], None)
+    if seed is None:
+        raise RuntimeError("more random starts are drawn than at the first time")
+    return seed
+
+
+def _seed(generator: torch.Generator | None) -> int:
     device = "cpu" if generator is None else generator.device
     return int(torch.randint(2**63 - 1, (), generator=generator, device=device))
+
+
+def drawn_seeds(count: int) -> Tensor:
+    """As many seeds ``(count,)`` as so many calls of :func:`drawn_seed` would draw."""
+    return torch.tensor([_seed(None) for _ in range(count)], dtype=torch.int64)
+
+
+@contextmanager
+def seeds_given(seeds: Iterator[Tensor]) -> Iterator[None]:
+    """Inside, attacks take their seeds from these, as where they are captured as a CUDA graph."""
+    _given.append(seeds)
+    try:
+        yield
+    finally:
+        _given.pop()
 
 
 def _hashed(words: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
-    checked_inputs,
+    check_values,
+    fitting_inputs,
 )
 from monai_ima.attacks.ddn_attack import Nearest, annealed, checked_gamma
 from monai_ima.attacks.forms import search
@@ -77,9 +78,9 @@ def fmn(
     checked_count("steps", steps, at_least=1)
     checked_gamma(gamma)
     geometry = get_norm(norm)
-    inputs, labels = checked_inputs(inputs, labels, bounds)
+    inputs, labels = fitting_inputs(inputs, labels, bounds)
     if start is not None:
-        start, _ = checked_inputs(start, labels, bounds)
+        start, _ = fitting_inputs(start, labels, bounds)
         if start.shape != inputs.shape:
             raise ValueError(
                 f"expected start of the inputs' shape {tuple(inputs.shape)}, got {tuple(start.shape)}"
@@ -100,7 +101,10 @@ def _fmn(
     steps: int,
     gamma: float,
     bounds: Bounds | None,
-) -> tuple[Tensor, Tensor]:
+) -> AttackResult:
+    check_values(inputs, bounds)
+    if start is not None:
+        check_values(start, bounds)
     nearest = Nearest(classify, rows, inputs, labels, norm, bounds)
     iterate = nearest.clean if start is None else nearest.rows.read(start)
     first_step = 2 if start is None else 1

@@ -92,13 +92,13 @@ def _fmn_targeted(
     steps: int,
     targets: int,
     bounds: Bounds | None,
-) -> tuple[Tensor, Tensor]:
+) -> AttackResult:
     found = inputs.clone()
     correct, labels, logits = clean_pass(classify, rows, inputs, labels)
     crossed = ~correct
     rows = rows.of(correct)
     if not rows.any():
-        return found, crossed
+        return AttackResult(found, crossed, norm.length(found - inputs))
     clean, own, best, logits = map(rows.read, (inputs, labels, nearest, logits))
     closest, success = clean, torch.zeros_like(own, dtype=torch.bool)
     for target in _targets(classify, clean, own, logits, norm, targets).unbind(dim=1):
@@ -129,7 +129,7 @@ def _fmn_targeted(
             )
     rows.write(found, closest)
     rows.mark(crossed, success)
-    return found, crossed
+    return AttackResult(found, crossed, norm.length(found - inputs))
 
 
 def _ahead(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks.base import Classify, Model, attacking
-from monai_ima.attacks.capture import can_be_captured, replayed
+from monai_ima.attacks.capture import can_be_captured, is_captured, replayed
 from monai_ima.attacks.norms import Norm
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import FixedShape, Rows, Shrinking
+from monai_ima.faults import any_fault, require, written_down
 
 Form: TypeAlias = Literal["auto", "shrinking", "fixed"]
 Results: TypeAlias = tuple[Tensor, ...]
@@ -60,8 +61,7 @@ def search(
     Args:
         model: callable, inputs ``(N, *)`` to logits ``(N, C)``, left as found.
         norm: what the distance is measured in.
-        function: the attack, see :func:`in_form`, whose results are points ``(N, *)`` and which of
-            them are misclassified ``(N,)``.
+        function: the attack, see :func:`in_form`, whose results are an :class:`AttackResult`.
         inputs: ``(N, *)`` checked samples.
         labels: ``(N,)`` class indices.
         known: further tensors for the function, of each sample ``(N, *)`` or of all ``()``.
@@ -75,8 +75,7 @@ def search(
         with attacking(model, inputs) as classify:
             found = in_form(model, classify, function, inputs, labels, *known, where=where)
         if found is not None:
-            points, success = found
-            return AttackResult(points, success, norm.length(points - inputs))
+            return AttackResult(*found)
     nothing = torch.zeros_like(labels, dtype=torch.bool)
     return AttackResult(inputs.clone(), nothing, norm.length(torch.zeros_like(inputs)))
 
@@ -114,6 +113,9 @@ def in_form(
     if fixed_shape(batch[0]):
         with suppress(TypeError, ValueError):
             *results, fault = _in_fixed_shape(model, classify, function, batch, where)
+            if is_captured():
+                require(~fault, lambda: ValueError("expected an attack without a fault"))
+                return tuple(results)
             if not fault:
                 return tuple(results)
         # In the other form what is at fault is said, of as many samples as there are.
@@ -129,22 +131,25 @@ def _in_fixed_shape(
     where: Tensor | None,
 ) -> Results:
     """The results, and whether something was at fault, a bool ``()``."""
-    inputs, count = batch[0], len(batch[0])
+    count = len(batch[0])
     size = padded_size(count)
-    working = torch.arange(size, device=inputs.device) < count
-    if where is not None:
-        working[:count] &= where
-    whole = [_padded(tensor, size) for tensor in batch]
+    if where is None:
+        where = torch.ones(count, dtype=torch.bool, device=batch[0].device)
+    if size > count:
+        batch = tuple(_padded(tensor, size) for tensor in batch)
+        where = torch.cat([where, where.new_zeros(size - count)])
 
     def run(working: Tensor, *whole: Tensor) -> Results:
         rows = FixedShape(working)
-        return *function(classify, rows, *whole), rows.fault
+        with written_down() as book:
+            results = function(classify, rows, *whole)
+        return *results, any_fault([*book, rows.fault], working)
 
-    if isinstance(model, nn.Module) and can_be_captured(inputs):
+    if isinstance(model, nn.Module) and can_be_captured(batch[0]):
         settings = (_hashable(item) for item in sorted(function.keywords.items()))
-        results = replayed(model, (function.func, *settings), run, working, *whole)
+        results = replayed(model, (function.func, *settings), run, where, *batch)
     else:
-        results = run(working, *whole)
+        results = run(where, *batch)
     return *(result[:count] for result in results[:-1]), results[-1]
 
 

@@ -13,9 +13,11 @@ from monai_ima.attacks.base import (
     Bounds,
     Classify,
     Model,
+    check_radius,
+    check_values,
     checked_index,
-    checked_inputs,
-    checked_radius,
+    fitting_inputs,
+    fitting_radius,
 )
 from monai_ima.attacks.draws import SampleDraws, drawn_seed
 from monai_ima.attacks.forms import search
@@ -23,7 +25,7 @@ from monai_ima.attacks.norms import Norm, get_norm, per_sample
 from monai_ima.attacks.result import AttackResult
 from monai_ima.attacks.rows import Rows
 from monai_ima.counts import checked_count
-from monai_ima.losses import soft_margin
+from monai_ima.losses import soft_margin, soft_margin_slope
 
 Until: TypeAlias = Literal["crossing", "end"]
 
@@ -96,7 +98,7 @@ def pgd(
     if until not in get_args(Until):
         raise ValueError(f"expected until to be one of {get_args(Until)}, got {until!r}")
     geometry = get_norm(norm)
-    inputs, labels = checked_inputs(inputs, labels, bounds)
+    inputs, labels = fitting_inputs(inputs, labels, bounds)
     function = partial(
         _pgd,
         norm=geometry,
@@ -112,9 +114,11 @@ def pgd(
     return search(model, geometry, function, inputs, labels, *known, where=where)
 
 
-def _pgd(*batch: Any, **settings: Any) -> tuple[Tensor, Tensor]:
-    ascent = ascend(*batch, **settings)
-    return ascent.current, ascent.crossed
+def _pgd(
+    classify: Classify, rows: Rows, inputs: Tensor, *known: Tensor, norm: Norm, **settings: Any
+) -> AttackResult:
+    ascent = ascend(classify, rows, inputs, *known, norm=norm, **settings)
+    return AttackResult(ascent.current, ascent.crossed, norm.length(ascent.current - inputs))
 
 
 def ascent_arguments(
@@ -132,15 +136,12 @@ def ascent_arguments(
     Arguments as in :func:`pgd`.
     """
     checked_count("steps", steps, at_least=1)
-    radius = checked_radius("eps", eps, inputs)
+    radius = fitting_radius("eps", eps, inputs)
     step = 4 * radius / steps if step_size is None else step_size
-    seed = drawn_seed(generator) if random_start else 0
-    return (
-        radius,
-        checked_radius("step_size", step, inputs),
-        checked_index(index, inputs),
-        torch.tensor(seed, device=inputs.device),
-    )
+    step = fitting_radius("step_size", step, inputs)
+    zero = inputs.new_zeros((), dtype=torch.int64)
+    seed = zero + drawn_seed(generator) if random_start else zero
+    return radius, step, checked_index(index, inputs), seed
 
 
 def ascend(
@@ -152,6 +153,7 @@ def ascend(
     step: Tensor,
     index: Tensor,
     seed: Tensor,
+    start: Tensor | None = None,
     *,
     norm: Norm,
     steps: int,
@@ -163,11 +165,15 @@ def ascend(
     """Climb ``loss`` inside each sample's ball, by default until its first misclassified iterate.
 
     Arguments as in :func:`pgd`, but the model, which is as :func:`attacking` yields it, the rows to
-    work on, and what :func:`ascent_arguments` says of each sample.
+    work on, what :func:`ascent_arguments` says of each sample, and ``start`` ``(N, *)``, iterates of an
+    ascent that goes on, instead of the samples.
     """
+    check_values(inputs, bounds)
+    check_radius("eps", eps)
+    check_radius("step_size", step)
     previous, current = inputs.clone(), inputs.clone()
     crossed = torch.zeros_like(labels, dtype=torch.bool)
-    start = inputs
+    start = inputs if start is None else start
     if random_start:
         start = clipped(inputs + norm.uniform(inputs, eps, SampleDraws(seed, index)), bounds)
     iterate, clean, targets, eps, step = map(rows.read, (start, inputs, labels, eps, step))
@@ -183,7 +189,7 @@ def ascend(
         going_on = correct if until == "crossing" else torch.ones_like(correct)
         if not more_steps or not rows.any(going_on):
             break
-        gradient = input_gradient(loss(logits, targets), leaf)
+        gradient = loss_gradient(loss, logits, targets, leaf)
         iterate, gradient, clean, targets, eps, step = rows.keep(
             going_on, iterate, gradient, clean, targets, eps, step
         )
@@ -192,15 +198,30 @@ def ascend(
     return Ascent(previous, current, crossed)
 
 
-def input_gradient(values: Tensor, leaf: Tensor) -> Tensor:
+def loss_gradient(
+    loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor, leaf: Tensor
+) -> Tensor:
+    """Gradient of each sample's loss with respect to its input, where its value is not asked for."""
+    if loss is soft_margin:
+        return input_gradient(logits, leaf, soft_margin_slope(logits.detach(), labels))
+    return input_gradient(loss(logits, labels), leaf)
+
+
+def input_gradient(values: Tensor, leaf: Tensor, slope: Tensor | None = None) -> Tensor:
     """Gradient of each sample's value ``(N,)`` with respect to its input.
+
+    Args:
+        values: of each sample, or of each several ``(N, C)``.
+        leaf: ``(N, *)`` inputs.
+        slope: ``(N, C)``, by how much of each of several the value grows.
 
     Raises:
         ValueError: if the values do not depend on the inputs by differentiable operations.
     """
     gradient = None
     if values.requires_grad:
-        (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+        slope = torch.ones_like(values) if slope is None else slope
+        (gradient,) = torch.autograd.grad(values, leaf, slope, allow_unused=True)
     if gradient is None:
         raise ValueError(
             "expected logits that depend on the inputs by differentiable operations, got some "

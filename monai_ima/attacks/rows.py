@@ -15,6 +15,7 @@ from torch import Tensor
 
 from monai_ima.attacks.base import finite_logits, fitting_labels
 from monai_ima.attacks.norms import per_sample
+from monai_ima.faults import require
 
 
 class Rows(Protocol):
@@ -103,16 +104,24 @@ class Shrinking:
 class FixedShape:
     """What is done stays, and is passed over: always ``M = N`` rows, and no question to the device.
 
-    What goes wrong is written down in ``fault`` and can be asked for at the end.
+    What goes wrong is written down, and can be asked for at the end as ``fault``.
     """
 
-    def __init__(self, chosen: Tensor, fault: Tensor | None = None) -> None:
+    def __init__(self, chosen: Tensor, book: list[tuple[Tensor, Tensor]] | None = None) -> None:
         self.chosen = chosen  # (N,) bool
         self.working = chosen  # (N,) bool, those that are not done
-        self.fault = torch.zeros_like(chosen[0]) if fault is None else fault
+        self._book = [] if book is None else book  # sums of logits, and of which samples they count
+
+    @property
+    def fault(self) -> Tensor:
+        """A bool ``()``: whether logits of a sample that was worked on were not finite."""
+        if not self._book:
+            return torch.zeros_like(self.chosen[0])
+        sums, counted = (torch.stack(part) for part in zip(*self._book, strict=True))
+        return (counted & ~sums.isfinite()).any()
 
     def of(self, chosen: Tensor) -> FixedShape:
-        return FixedShape(self.chosen & chosen, self.fault)
+        return FixedShape(self.chosen & chosen, self._book)
 
     def any(self, going_on: Tensor | None = None) -> bool:  # noqa: ARG002  nobody asks
         return True
@@ -122,7 +131,7 @@ class FixedShape:
 
     def write(self, batch: Tensor, values: Tensor, where: Tensor | None = None) -> None:
         mine = self.working if where is None else self.working & where
-        batch.copy_(torch.where(per_sample(mine, batch), values, batch))
+        torch.where(per_sample(mine, batch), values.detach(), batch, out=batch)
 
     def mark(self, batch: Tensor, where: Tensor) -> None:
         batch |= self.working & where
@@ -132,10 +141,13 @@ class FixedShape:
         return parts
 
     def finite(self, logits: Tensor) -> Tensor:
-        self.fault |= (self.working & ~logits.isfinite().all(dim=1)).any()
+        # A sum overflows at most where logits are as good as infinite; then the other form decides.
+        self._book.append((logits.detach().sum(dim=1), self.working))
         return logits
 
     def fitting(self, labels: Tensor, logits: Tensor) -> Tensor:
         known = labels.clamp(0, logits.shape[1] - 1)  # by any other a CUDA kernel would fail
-        self.fault |= (labels != known).any()
+        require(
+            (labels == known).all(), lambda: ValueError("expected labels of the logits' classes")
+        )
         return known

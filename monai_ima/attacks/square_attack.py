@@ -100,7 +100,7 @@ def square(
             f"got {tuple(inputs.shape)}"
         )
     function = partial(_square, norm=geometry, queries=queries, p_init=p_init, bounds=bounds)
-    seed = torch.tensor(drawn_seed(generator), device=inputs.device)
+    seed = torch.as_tensor(drawn_seed(generator), device=inputs.device)
     known = radius, checked_index(index, inputs), seed
     return search(model, geometry, function, inputs, labels, *known)
 
@@ -119,13 +119,13 @@ def _square(
     queries: int,
     p_init: float,
     bounds: Bounds | None,
-) -> tuple[Tensor, Tensor]:
+) -> AttackResult:
     start, change = _RULES[norm.name]
     correct, labels, _ = clean_pass(classify, rows, inputs, labels)
     found, crossed = inputs.clone(), ~correct
     rows = rows.of(correct)
     if not rows.any():
-        return found, crossed
+        return AttackResult(found, crossed, norm.length(found - inputs))
     clean, targets, eps, names = map(rows.read, (inputs, labels, radius, index))
     clean = clean[:, None] if clean.ndim == 2 else clean
     best, height = clean, torch.full_like(eps, -torch.inf)
@@ -148,7 +148,7 @@ def _square(
         )
         share = p_init / 2 ** sum((number + 1) / queries > halved for halved in _HALVED_AT)
         query = change(clean, best, eps, share, bounds, numbers[:, number % _AT_ONCE])
-    return found, crossed
+    return AttackResult(found, crossed, norm.length(found - inputs))
 
 
 def _numbers(images: Tensor, draws: SampleDraws) -> Tensor:

@@ -4,6 +4,7 @@ from monai_ima.bundle.checks import build, check_network, check_settings, check_
 from monai_ima.bundle.config_values import flag, flag_or_auto, given
 from monai_ima.bundle.last_words import say_errors_last
 from monai_ima.bundle.parts import part_in_words
+from monai_ima.bundle.precision import allow_tf32
 from monai_ima.bundle.run_folder import (
     begin_run,
     claim_folder,
@@ -17,6 +18,7 @@ from monai_ima.bundle.tensorboard_layout import add_layout
 
 __all__ = [
     "add_layout",
+    "allow_tf32",
     "begin_run",
     "build",
     "check_network",

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
-from ignite.metrics import Loss, Metric
+from ignite.engine import Events
 from monai.engines import PrepareBatchExtraInput, SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.engines.workflow import Workflow
 from monai.utils.enums import CommonKeys as Keys
+from torch import Tensor
 
 from monai_ima.attacks.base import checked_labels
+from monai_ima.attacks.capture import can_be_captured
+from monai_ima.attacks.forms import fixed_shape
 from monai_ima.data import SharedBatches
 from monai_ima.distributed import idling, processes
+from monai_ima.engines.captured_step import CapturedStep
+from monai_ima.engines.means import MeansOverSamples
 from monai_ima.networks import DistributedNetwork
-from monai_ima.objectives import Objective
+from monai_ima.objectives import Objective, ObjectiveResult
 
 
 class RobustTrainer(SupervisedTrainer):
@@ -35,6 +41,11 @@ class RobustTrainer(SupervisedTrainer):
     :class:`~monai_ima.networks.DistributedNetwork` and the data loader a
     :class:`~monai_ima.data.SharedBatches`: a step is then that of one process which has the whole
     batch, and so are the means.
+
+    On a CUDA device, in one process, the attack, the losses and the gradients of a step are replayed as one
+    CUDA graph, where :func:`~monai_ima.attacks.loop_form` permits, the objective is capturable, and
+    neither batches are accumulated nor gradients scaled. The gradients are there when
+    ``FORWARD_COMPLETED`` is fired.
 
     Batches stay whole, unless there is ``postprocessing`` or ``decollate`` asks for samples one by one.
 
@@ -63,14 +74,15 @@ class RobustTrainer(SupervisedTrainer):
         kwargs.setdefault("decollate", bool(kwargs.get("postprocessing")))
         kwargs.setdefault("non_blocking", True)  # from pinned memory
         self.objective = objective
+        self._captured: CapturedStep | None = None
         kwargs.setdefault("prepare_batch", _PrepareIndexedBatch({"index": "index"}))
         kwargs["train_handlers"] = kwargs.get("train_handlers") or ()
         super().__init__(loss_function=_no_loss_function, **kwargs)
 
     def _register_handlers(self, handlers: Sequence[Any]) -> None:
         # Before the handlers, so that at the end of an epoch they see its losses.
-        for name in ("loss", *self.objective.terms):
-            _mean_over_samples(name).attach(self, f"train_{name}")
+        MeansOverSamples(("loss", *self.objective.terms)).attach(self, "train_")
+        self.add_event_handler(Events.EPOCH_COMPLETED, lambda _: self._look_back(steps=0))
         super()._register_handlers(handlers)
 
     def run(self) -> None:  # type: ignore[override]  # as MONAI's own
@@ -102,17 +114,17 @@ class RobustTrainer(SupervisedTrainer):
         if first:
             engine.optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
 
-        with (
-            idling(share == 0),
-            torch.autocast(engine.state.device.type, enabled=engine.amp, **engine.amp_kwargs),
-        ):
-            result = engine.objective(engine.network, inputs, labels, **extra)
-        if not torch.isfinite(result.loss):
-            raise FloatingPointError(
-                f"expected a finite loss, got {result.loss.item()} at epoch {engine.state.epoch}, "
-                f"iteration {engine.state.iteration}; lower the learning rate, or look for "
-                "extreme values in the data. The last checkpoint was kept."
-            )
+        def step() -> ObjectiveResult:
+            with idling(share == 0), self._autocast():
+                result: ObjectiveResult = self.objective(engine.network, inputs, labels, **extra)
+            return result
+
+        self._look_back(steps=1)
+        captured = self._captured_step(inputs, extra)
+        replayed = captured and captured(inputs, labels, extra["index"])
+        result = replayed or (step() if captured is None else captured.watch(step))
+        if not replayed:
+            self._check_loss(result.loss, engine.state.iteration)
         engine.state.output |= {Keys.PRED: result.logits, Keys.LOSS: result.loss, **result.terms}
         if share == 0:  # another process's sample, which that one reports
             for name in (Keys.IMAGE, Keys.LABEL, Keys.PRED):
@@ -120,10 +132,11 @@ class RobustTrainer(SupervisedTrainer):
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
 
-        loss = result.loss / engine.accumulation_steps
-        if share != 1:
-            loss = loss * share
-        (loss if engine.scaler is None else engine.scaler.scale(loss)).backward()
+        if not replayed:
+            loss = result.loss / engine.accumulation_steps
+            if share != 1:
+                loss = loss * share
+            (loss if engine.scaler is None else engine.scaler.scale(loss)).backward()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if last and engine.scaler is None:
             engine.optimizer.step()
@@ -133,6 +146,39 @@ class RobustTrainer(SupervisedTrainer):
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         output: dict[str, Any] = engine.state.output
         return output
+
+    def _autocast(self, **options: Any) -> torch.autocast:
+        options |= self.amp_kwargs
+        return torch.autocast(self.state.device.type, enabled=self.amp, **options)
+
+    def _captured_step(self, inputs: Tensor, extra: Mapping[str, Any]) -> CapturedStep | None:
+        """The step as one graph, or ``None`` where it cannot be one."""
+        is_plain = processes() == 1 and self.scaler is None and self.accumulation_steps == 1
+        on_device = fixed_shape(inputs) and can_be_captured(inputs)
+        can_be = self.objective.capturable and extra.keys() == {"index"}
+        if not (is_plain and on_device and can_be):
+            return None
+        if self._captured is None:
+            uncached = partial(self._autocast, cache_enabled=False)
+            precision = f"{self.amp} {self.amp_kwargs}"
+            self._captured = CapturedStep(self.objective, self.network, uncached, precision)
+        return self._captured
+
+    def _look_back(self, steps: int) -> None:
+        """Raise what was wrong with the step so many ``steps`` before, if it was a graph, which cannot say it."""
+        batch = self._captured and self._captured.troubled()
+        if batch:
+            with self._autocast():
+                loss = self.objective(self.network, *batch).loss
+            self._check_loss(loss, self.state.iteration - steps)
+
+    def _check_loss(self, loss: Tensor, iteration: int) -> None:
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"expected a finite loss, got {loss.item()} at epoch {self.state.epoch}, "
+                f"iteration {iteration}; lower the learning rate, or look for "
+                "extreme values in the data. The last checkpoint was kept."
+            )
 
     def _accumulation(self) -> tuple[bool, bool]:
         """Whether this iteration is the first and the last of those that share a step."""
@@ -180,16 +226,3 @@ def _check_shared(network: object, data_loader: object) -> None:
 
 def _no_loss_function(*_: Any) -> NoReturn:
     raise TypeError("RobustTrainer has an objective in place of a loss function")
-
-
-def _mean_over_samples(name: str) -> Metric:
-    """Mean of a batch's scalar output over the samples of an epoch."""
-
-    def value_and_samples(output: Any) -> tuple[float, Any]:
-        if isinstance(output, dict):  # a batch that was not decollated
-            return output[name], output[Keys.LABEL]
-        return output[0][name], output  # each sample carries the scalar of its batch
-
-    return Loss(
-        lambda value, _: torch.as_tensor(value), output_transform=value_and_samples, batch_size=len
-    )

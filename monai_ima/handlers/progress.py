@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -33,6 +34,7 @@ class ProgressHandler:
         self.evaluator = evaluator
         self.bar: tqdm[None] | None = None
         self._redirection = ExitStack()
+        self._next_loss = 0.0
 
     def attach(self, engine: Engine) -> None:
         if not is_first():
@@ -60,8 +62,10 @@ class ProgressHandler:
             epoch, output = engine.state.epoch, engine.state.output
             batch = output if isinstance(output, dict) else output[0]  # the first of its samples
             self.bar.set_description(f"epoch {epoch}/{engine.state.max_epochs}", refresh=False)
-            loss = torch.as_tensor(batch["loss"]).item()
-            self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if time.monotonic() >= self._next_loss:  # to read it, the host waits for the device
+                self._next_loss = time.monotonic() + self.bar.mininterval
+                loss = torch.as_tensor(batch["loss"]).item()
+                self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             self.bar.update()
 
     def epoch_completed(self, engine: SupervisedTrainer) -> None:

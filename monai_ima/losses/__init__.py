@@ -6,6 +6,7 @@ from monai_ima.losses.margin import (
     hard_margin,
     logit_scale,
     soft_margin,
+    soft_margin_slope,
     targeted_dlr,
 )
 
@@ -15,5 +16,6 @@ __all__ = [
     "kl_divergence",
     "logit_scale",
     "soft_margin",
+    "soft_margin_slope",
     "targeted_dlr",
 ]

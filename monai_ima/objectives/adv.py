@@ -38,6 +38,7 @@ class StandardAdversarial(Objective):
     """
 
     terms = ("loss_clean", "loss_noisy")
+    capturable = True
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -35,9 +35,13 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         terms: names of the scalars that are logged beside the loss.
+        capturable: whether each step is the same operations on tensors, but for ``settings``, whatever
+            the samples and the steps before: then a step can be replayed as a CUDA graph. What an
+            objective counts in Python, or asks of the device, is no part of a graph.
     """
 
     terms: tuple[str, ...]
+    capturable: ClassVar[bool] = False
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ class CrossEntropy(Objective):
     """Mean cross-entropy of the clean samples (``ce`` in the paper)."""
 
     terms = ("loss_clean",)
+    capturable = True
 
     def forward(
         self,

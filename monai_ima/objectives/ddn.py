@@ -39,6 +39,7 @@ class DDNAdversarial(Objective):
     """
 
     terms = ("loss_clean", "loss_noisy")
+    capturable = True
 
     def __init__(
         self,

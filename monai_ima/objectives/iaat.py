@@ -13,6 +13,7 @@ from monai_ima.attacks import Norm, get_norm, pgd
 from monai_ima.attacks.base import attacking, checked_labels, checked_number, classifying
 from monai_ima.counts import checked_count
 from monai_ima.distributed import gathered
+from monai_ima.faults import require
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -138,11 +139,14 @@ class IAAT(Objective):
         return safe.where(correct, 0)
 
     def _remembered(self, index: Tensor) -> Tensor:
-        if not (index.min() >= 0 and index.max() < len(self.radii)):
-            raise IndexError(
-                f"expected sample indices from 0 to {len(self.radii) - 1}, got {index.min().item()} "
-                f"to {index.max().item()}; is num_samples the size of this training set?"
-            )
+        low, high = index.aminmax()
+        require(
+            (low >= 0) & (high < len(self.radii)),
+            lambda: IndexError(
+                f"expected sample indices from 0 to {len(self.radii) - 1}, got {low.item()} "
+                f"to {high.item()}; is num_samples the size of this training set?"
+            ),
+        )
         return self.radii[index.to(self.radii.device)]
 
     def _remember(self, index: Tensor, radii: Tensor) -> None:

@@ -62,6 +62,7 @@ class IMA(Objective):
     """
 
     terms = ("loss_clean", "loss_wrong", "loss_correct", "loss_noisy")
+    capturable = True
 
     nearest: Tensor
     missed: Tensor

@@ -53,6 +53,7 @@ class TRADES(Objective):
     """
 
     terms = ("loss_clean", "loss_noisy")
+    capturable = True
 
     def __init__(
         self,

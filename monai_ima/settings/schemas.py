@@ -78,6 +78,7 @@ class RunSettings(Schema):
     eval_restarts: int | None = whole(1, 10_000, "random starts", none="the protocol's own")
     batch_size: int = whole(1, MOST_SAMPLES, "samples")
     loop_form: Form = one_of(*get_args(Form))
+    tf32: Flag = text(FLAG)
     network_def: Part
     network: Part
     imports: list[Any] = text("a list of expressions")

@@ -3,9 +3,10 @@
     python scripts/benchmarks/gpu.py
     python scripts/benchmarks/gpu.py --small  # everything once on tiny batches, on any machine
 
-Each figure is printed as soon as it is known, and all go to a JSON file. The floor of an attack is what
-it cannot do without: 20 forward passes and input gradients, each with a step of PGD, captured as one
-CUDA graph (on a CPU they run as they are). For "half", the radius of every other sample is below its
+Each figure is printed as soon as it is known, and all go to a JSON file. The floor of PGD is what it
+cannot do without: 20 forward passes and input gradients, each with a step, captured as one CUDA graph
+(on a CPU they run as they are); B-PGD's has a look at the last iterate and ten bisections as well, each a
+forward pass. Convolutions and matrix products are in TF32, as the bundles have them. For "half", the radius of every other sample is below its
 distance to the boundary, so that half of the samples cross it. Fashion-MNIST is read from
 ``--fashion_mnist``, or its stand-in is written. Real peers are measured where they are installed.
 """
@@ -16,6 +17,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from itertools import product
 from statistics import median
@@ -29,13 +31,16 @@ from torch import Tensor, nn
 from training_step import PAPER
 
 from monai_ima.attacks import bpgd, fmn, get_norm, pgd
+from monai_ima.attacks.bpgd_attack import bisect
 from monai_ima.attacks.capture import Capture
-from monai_ima.attacks.pgd_attack import advanced, input_gradient
+from monai_ima.attacks.pgd_attack import advanced, loss_gradient
+from monai_ima.bundle import allow_tf32
 from monai_ima.data import BatchSampler, load_fashion_mnist, write_synthetic_fashion
+from monai_ima.engines.captured_step import CapturedStep
 from monai_ima.losses import soft_margin
 from monai_ima.margins import MarginStore
 from monai_ima.networks import ECGNet, FashionMNISTNet, resnet18_in
-from monai_ima.objectives import IMA
+from monai_ima.objectives import IMA, CrossEntropy, Objective
 from monai_ima.robustness import closest_errors
 
 try:
@@ -44,6 +49,7 @@ except ImportError:
     torchattacks = None
 
 EPS = 0.1
+STEPS = 5  # of a training, between two looks at the clock
 LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 # The paper's networks, the shape of an input's one channel, batches, and how many samples a pass over the margins has.
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, ...], int]] = {
@@ -72,6 +78,7 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     set_determinism(SEED)
+    allow_tf32(True)
     rows: list[dict[str, Any]] = []
 
     def keep(figures: Iterator[Figure], **names: Any) -> None:
@@ -116,38 +123,47 @@ def milliseconds(work: Callable[[], object], device: torch.device, repeats: int)
     return 1000 * median(times[2:])
 
 
-def floor(network: nn.Module, inputs: Tensor, labels: Tensor, eps: Tensor) -> tuple[Tensor, ...]:
-    """PGD without a look at what it finds."""
+def floor(
+    network: nn.Module, inputs: Tensor, labels: Tensor, eps: Tensor, *, bisections: int = 0
+) -> tuple[Tensor, ...]:
+    """PGD without a look at what it finds; or B-PGD."""
     iterate, norm, steps = inputs, get_norm("linf"), PAPER["steps"]
     for _ in range(steps):
         leaf = iterate.detach().requires_grad_()
-        gradient = input_gradient(soft_margin(network(leaf), labels), leaf)
+        gradient = loss_gradient(soft_margin, network(leaf), labels, leaf)
         ball: dict[str, Any] = {"eps": eps, "norm": norm, "bounds": (0.0, 1.0)}
         iterate = advanced(iterate, gradient, inputs, step=4 * eps / steps, **ball)
+    if bisections > 0:
+        with torch.no_grad():
+            network(iterate)
+        ends: dict[str, Any] = {"inside": inputs, "outside": iterate, "labels": labels}
+        iterate = bisect(network, **ends, bisections=bisections, side="on")
     return (iterate,)
 
 
 def of_attacks(case: Case, repeats: int) -> Iterator[Figure]:
     """PGD and B-PGD, where no sample and where half of them cross the boundary."""
-    network, inputs, labels, none, _ = case
+    network, inputs, labels, *_ = case
     steps = PAPER["steps"]
     took = partial(milliseconds, device=inputs.device, repeats=repeats)
     network.requires_grad_(False)
-    eager = lowest = partial(floor, network, inputs, labels, none)
-    if inputs.is_cuda:
-        lowest = partial(Capture(partial(floor, network), case[1:4]), *case[1:4])
-    least = took(lowest)
-    yield "floor", least, "ms"
-    yield "eager", took(eager) / least, "floors"
+    least = {}
+    for name, bisections in {"pgd": 0, "bpgd": PAPER["bisections"]}.items():
+        lowest: Callable[..., tuple[Tensor, ...]] = partial(floor, network, bisections=bisections)
+        if inputs.is_cuda:
+            lowest = Capture(lowest, case[1:4])
+        least[name] = took(partial(lowest, *case[1:4]))
+        yield f"floor of {name}", least[name], "ms"
+    yield "eager pgd", took(partial(floor, network, *case[1:4])) / least["pgd"], "floors"
     network.requires_grad_(True)
     ours: dict[str, Callable[..., object]] = {"pgd": pgd, "bpgd": bpgd}
     for (name, attack), cross in product(ours.items(), ("none", "half")):
         ball = {"eps": getattr(case, cross), "norm": "linf"}
         attacking = partial(attack, network, inputs, labels, steps=steps, **ball)
-        yield f"{name}, {cross} cross", took(attacking) / least, "floors"
+        yield f"{name}, {cross} cross", took(attacking) / least[name], "floors"
     if torchattacks is not None:
         peer = torchattacks.PGD(network, eps=EPS, alpha=4 * EPS / steps, steps=steps)
-        yield "pgd of torchattacks", took(partial(peer, inputs, labels)) / least, "floors"
+        yield "pgd of torchattacks", took(partial(peer, inputs, labels)) / least["pgd"], "floors"
 
 
 def of_training(case: Case, repeats: int, samples: int) -> Iterator[Figure]:
@@ -158,19 +174,30 @@ def of_training(case: Case, repeats: int, samples: int) -> Iterator[Figure]:
     objective = IMA(store, norm="linf", beta=0.5, **PAPER)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-12)  # the same network at every step
 
-    def step() -> None:
-        store.margins.copy_(half)
-        network.train()
-        optimizer.zero_grad()
-        objective(network, inputs, labels, index).loss.backward()
-        optimizer.step()
-        network.eval()
-
     def pass_over() -> None:
         store.margins.copy_(half)
         objective.update_margins(network, inputs, labels, index)
 
-    yield "step of IMA", milliseconds(step, inputs.device, repeats), "ms"
+    def steps(captured: CapturedStep) -> None:
+        """As the trainer's."""
+        for _ in range(count):
+            store.margins.copy_(half)
+            optimizer.zero_grad()
+            result = captured(inputs, labels, index) if inputs.is_cuda else None
+            if result is None:
+                loss = captured.watch(
+                    partial(captured.objective, network, inputs, labels, index)
+                ).loss
+                loss.backward()
+            optimizer.step()
+
+    count = STEPS if inputs.is_cuda else 1
+    network.train()
+    methods: dict[str, Objective] = {"cross-entropy": CrossEntropy(), "IMA": objective}
+    for name, method in methods.items():
+        step = partial(steps, CapturedStep(method, network, nullcontext, "float32"))
+        yield f"step of {name}", milliseconds(step, inputs.device, repeats) / count, "ms"
+    network.eval()
     batch = milliseconds(pass_over, inputs.device, repeats)
     yield f"pass over {samples} margins", batch * samples / len(inputs) / 1000, "s"
 
@@ -191,11 +218,19 @@ def of_evaluation(fashion_mnist: str, device: torch.device, small: bool) -> Iter
     took = time.perf_counter() - start
     yield f"evaluation of {count} images at {len(LEVELS)} levels", took, "s"
     few = 5 if small else 200
-    network, inputs, labels = network.cpu(), inputs[:few].cpu(), labels[:few].cpu()
-    there = closest_errors(network, inputs, labels, **asked).margins
-    robust = torch.stack([margins[:few], there])[..., None] > torch.tensor(LEVELS)
-    difference = robust.double().mean(dim=1).diff(dim=0).abs().max().item()
-    yield f"largest difference of {few} images' curve to a CPU's", difference, "of 1"
+    inputs, labels = inputs[:few], labels[:few]
+    allow_tf32(False)
+    exact = closest_errors(network, inputs, labels, **asked).margins.cpu()
+    allow_tf32(True)
+    there = closest_errors(network.cpu(), inputs.cpu(), labels.cpu(), **asked).margins
+    for precision, here in {"TF32": margins[:few], "float32": exact}.items():
+        robust = torch.stack([here, there])[..., None] > torch.tensor(LEVELS)
+        difference = robust.double().mean(dim=1).diff(dim=0).abs().max().item()
+        yield (
+            f"largest difference of {few} images' curve in {precision} to a CPU's",
+            difference,
+            "of 1",
+        )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from models import InPlace
 from test_contract import BAD_ARGUMENTS, CASES, cases, run, takes
 from torch import nn
 
-from monai_ima.attacks import bpgd, loop_form, pgd
+from monai_ima.attacks import blocks, bpgd, loop_form, pgd
 from monai_ima.attacks.forms import padded_size
 from monai_ima.losses import cross_entropy
 
@@ -57,6 +57,31 @@ def test_both_forms_find_the_same(attack, norm, dimensions, count):
     )
     if count > 1 and takes(attack, "eps"):
         assert 0 < found.success.sum() < count
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("segment", ["crossing", "ray"])
+@pytest.mark.parametrize("random_start", [False, True])
+@pytest.mark.parametrize("correct", ["some", "none", "all"])
+def test_samples_that_leave_in_blocks_are_attacked_alike(
+    norm, segment, random_start, correct, monkeypatch
+):
+    monkeypatch.setattr(blocks, "_SAMPLES", 8)
+    monkeypatch.setattr(blocks, "_STEPS", 3)
+    model, count = network(2), 21
+    inputs, labels = batch(2, count)
+    predicted = model(inputs).argmax(dim=1)
+    wrong = {"some": torch.arange(count) % 4 == 1, "none": labels >= 0, "all": labels < 0}[correct]
+    labels = torch.where(wrong, (predicted + 1) % 5, predicted)
+    eps = torch.linspace(0.02, 0.9 if norm == "linf" else 3, count, dtype=torch.float64)
+    options = {"eps": eps, "norm": norm, "segment": segment, "random_start": random_start}
+    sizes = []
+    model.register_forward_hook(lambda _, arguments, __: sizes.append(len(arguments[0])))
+    found = assert_same(
+        in_both(bpgd, model, inputs, labels, steps=20, where=~wrong, **options), atol=1e-8
+    )
+    assert correct == "none" or 0 < found.success.sum() < (~wrong).sum()
+    assert correct == "none" or 16 in sizes
 
 
 OPTIONS = [

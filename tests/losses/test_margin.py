@@ -7,6 +7,7 @@ from monai_ima.losses import (
     hard_margin,
     logit_scale,
     soft_margin,
+    soft_margin_slope,
     targeted_dlr,
 )
 
@@ -32,6 +33,14 @@ def test_soft_margin_keeps_the_gradient_that_cross_entropy_loses():
     (kept,) = torch.autograd.grad(soft_margin(logits, labels).sum(), logits)
     assert (lost == 0).all()
     torch.testing.assert_close(kept, torch.tensor([[-1.0, 0.5, 0.5]]))
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_slope_of_the_soft_margin_is_what_autograd_finds(classes):
+    logits = (9 * torch.randn(12, classes, dtype=torch.float64)).requires_grad_()
+    labels = torch.arange(12) % classes
+    (expected,) = torch.autograd.grad(soft_margin(logits, labels).sum(), logits)
+    torch.testing.assert_close(soft_margin_slope(logits.detach(), labels), expected)
 
 
 def test_hard_margin_by_hand():

@@ -1,0 +1,201 @@
+"""A step that is replayed trains as one that runs operation by operation does."""
+
+import random
+
+import pytest
+import torch
+from linear import linear_model
+from torch import nn
+from torch.utils.data import DataLoader
+
+from monai_ima.attacks import loop_form
+from monai_ima.engines import RobustTrainer, captured_step, trainer
+from monai_ima.margins import MarginStore
+from monai_ima.objectives import (
+    IAAT,
+    IMA,
+    MMA,
+    TRADES,
+    CrossEntropy,
+    DDNAdversarial,
+    StandardAdversarial,
+)
+
+COUNT, CLASSES, SHAPE = 22, 3, (1, 6, 7)
+BALL = {"norm": "l2", "eps": 0.5}
+
+
+def margins():
+    return MarginStore(COUNT, delta=0.05, eps_max=0.5)
+
+
+METHODS = {
+    "ce": CrossEntropy,
+    "adv": lambda: StandardAdversarial(**BALL, steps=3),
+    "trades": lambda: TRADES(**BALL, beta=1.0, steps=3),
+    "ddn": lambda: DDNAdversarial(**BALL, steps=3),
+    "iaat": lambda: IAAT(COUNT, **BALL, gamma=0.1, warmup=1, steps=3),
+    "mma": lambda: MMA(margins(), norm="l2", steps=3, bisections=4),
+    "ima": lambda: IMA(margins(), norm="l2", beta=0.5, steps=3, random_start=True),
+    "ima by steps": lambda: IMA(margins(), norm="l2", beta=0.5, steps=3, margin_update="step"),
+}
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(42, CLASSES)).double()
+
+
+def trained(objective, model=None, device="cpu", **options):
+    """The trainer after three epochs of three batches, the last one smaller."""
+    images = torch.rand(COUNT, *SHAPE, generator=torch.Generator().manual_seed(1)).double()
+    model = (network() if model is None else model).to(device)
+    labels = torch.arange(COUNT) % CLASSES
+    data = [
+        {"image": image, "label": label, "index": index}
+        for index, (image, label) in enumerate(zip(images, labels, strict=True))
+    ]
+    torch.manual_seed(3)
+    made = RobustTrainer(
+        objective=objective.to(device),
+        device=torch.device(device),
+        max_epochs=3,
+        train_data_loader=DataLoader(data, batch_size=9),
+        network=model,
+        optimizer=torch.optim.Adam(model.parameters(), lr=0.05),
+        **options,
+    )
+    losses = []
+    made.add_event_handler("ITERATION_COMPLETED", lambda e: losses.append(e.state.output["loss"]))
+    made.run()
+    made.losses = torch.stack(losses).detach().cpu()
+    return made
+
+
+def state(made):
+    parts = made.network.state_dict() | {
+        f"objective.{name}": value for name, value in made.objective.state_dict().items()
+    }
+    return {name: value.cpu() for name, value in parts.items()} | {"losses": made.losses}
+
+
+@pytest.fixture
+def replaying(monkeypatch):
+    """As on a CUDA device, but that what would be replayed is called; which of them were."""
+    calls = []
+
+    def replayed(network, key, function, *tensors, what):
+        calls.append(key)
+        hash(key)
+        return function(*tensors)
+
+    def turn_on():
+        monkeypatch.setattr(trainer, "can_be_captured", lambda inputs: True)
+
+    monkeypatch.setattr(captured_step, "replayed", replayed)
+    replaying.turn_on, replaying.calls = turn_on, calls
+    return replaying
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_replayed_steps_train_as_plain_ones_do(method, replaying):
+    with loop_form("fixed"):
+        plain = trained(METHODS[method]())
+        drawn = torch.get_rng_state()
+        replaying.turn_on()
+        replayed = trained(METHODS[method]())
+    assert len(replaying.calls) == 8 * replayed.objective.capturable  # all steps but the first
+    assert torch.equal(torch.get_rng_state(), drawn)
+    for name, value in state(plain).items():
+        assert torch.equal(state(replayed)[name], value), name
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"accumulation_steps": 2}, {"prepare_batch": None}],
+)
+def test_what_a_graph_cannot_hold_goes_the_plain_way(options, replaying):
+    replaying.turn_on()
+    if "prepare_batch" in options:
+        from monai.engines import PrepareBatchExtraInput
+
+        extra = {"index": "index", "labels_again": "label"}
+
+        class Taking(CrossEntropy):
+            def forward(self, network, inputs, labels, index, labels_again):
+                assert torch.equal(labels, labels_again)
+                return super().forward(network, inputs, labels, index)
+
+        trained(Taking(), prepare_batch=PrepareBatchExtraInput(extra))
+    else:
+        with loop_form("fixed"):
+            trained(CrossEntropy(), **options)
+    assert not replaying.calls
+
+
+@pytest.mark.parametrize("draw", [torch.rand, lambda _: random.random()])
+def test_a_network_that_draws_numbers_on_the_cpu_is_not_replayed(draw, replaying):
+    class Drawing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network()
+
+        def forward(self, inputs):
+            return self.network(inputs) * (1 + float(draw(1)))
+
+    replaying.turn_on()
+    with loop_form("fixed"):
+        trained(CrossEntropy(), Drawing())
+    assert not replaying.calls
+
+
+@pytest.mark.parametrize("failing", [4, 8])  # a step within an epoch, and the last one
+def test_a_step_in_trouble_says_what_it_is(failing, replaying):
+    """The graph only knows that something is wrong; the plain way tells, before anyone uses the step."""
+
+    class Failing(CrossEntropy):
+        def forward(self, network, inputs, labels, index):
+            result = super().forward(network, inputs, labels, index)
+            wrong = len(replaying.calls) >= failing
+            return result._replace(loss=result.loss * float("nan" if wrong else 1))
+
+    replaying.turn_on()
+    said = f"epoch {2 if failing == 4 else 3}, iteration {failing + 1}; lower the learning rate"
+    with loop_form("fixed"), pytest.raises(FloatingPointError, match=said):
+        trained(Failing())
+
+
+def test_inputs_out_of_bounds_are_named_by_a_step_that_was_replayed(replaying):
+    class Spoiling(IMA):
+        def forward(self, network, inputs, labels, index):
+            if len(replaying.calls) >= 2:
+                inputs = inputs + 3
+            return super().forward(network, inputs, labels, index)
+
+    replaying.turn_on()
+    objective = Spoiling(margins(), norm="l2", beta=0.5, steps=3)
+    with loop_form("fixed"), pytest.raises(ValueError, match=r"within bounds .* from 3\.\d+ to 3\.\d+"):
+        trained(objective)
+
+
+def test_what_a_graph_depends_on_is_in_its_key(replaying):
+    """Another weight of the loss, a frozen layer: each is another graph."""
+    model, objective = linear_model(SHAPE, classes=CLASSES), IMA(margins(), norm="l2", beta=0.5)
+    step = captured_step.CapturedStep(objective, model, torch.no_grad, "float32")
+    keys = {step._key()}
+    objective.beta = 0.25
+    keys.add(step._key())
+    next(model.parameters()).requires_grad_(False)
+    keys.add(step._key())
+    assert len(keys) == 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_captured_on_a_gpu_train_as_a_cpu_does(method, recwarn):
+    here, there = trained(METHODS[method]()), trained(METHODS[method](), device="cuda")
+    warned = [str(warning.message) for warning in recwarn if "captured" in str(warning.message)]
+    assert not warned
+    for name, value in state(here).items():
+        torch.testing.assert_close(state(there)[name], value, rtol=1e-4, atol=1e-5, msg=name)
