@@ -77,6 +77,10 @@ TASKS = {
         samples=64,
     ),
 }  # fmt: skip
+for _name in ("ecg", "oct_64"):
+    _task = TASKS[_name]
+    TASKS[f"{_name}_l2"] = _task._replace(settings={**_task.settings, "norm": "l2"})
+
 
 
 def main() -> None:
@@ -107,6 +111,7 @@ def make_runs(data: str, seeds: list[int], where: dict[str, Any]) -> None:
     if "plan" not in found:
         plan = make_plan(parts, samples=task.samples).to_dict()
         plan["given"] = task.settings  # without the paths of whoever made it
+        del plan["reasons"], plan["warnings"]  # which follow from the rest
         found = {"plan": plan, "protocol": task.protocol, "runs": found.get("runs", [])}
         keep(path, found)
     made = {(run["seed"], run["eps_max"]) for run in found["runs"]}

@@ -31,7 +31,7 @@ def test_proposals_follow_from_the_margins_that_were_measured(data):
     epochs = plan["given"]["max_epochs"]
     proposed = propose(
         torch.tensor(margins, dtype=torch.float64),
-        largest=1.0,
+        largest=math.inf,
         margin_interval=plan["given"]["margin_interval"],
         fewest_epochs=epochs,
         max_epochs=epochs,
