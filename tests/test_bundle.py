@@ -11,6 +11,7 @@ from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
 
 from monai_ima.bundle import (
+    allow_tf32,
     check_settings,
     check_single_process,
     claim_folder,
@@ -440,3 +441,15 @@ def test_an_error_in_a_loading_process_is_said_in_its_own_words(tmp_path, capsys
         f"Stopped: ValueError: cannot read {tmp_path / 'broken.png'} as an image"
     )
     assert last.endswith("replace the file or take it out of the data set")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_tf32_is_for_convolutions_and_products(allowed):
+    places = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [place.allow_tf32 for place in places]
+    try:
+        allow_tf32(allowed)
+        assert [place.allow_tf32 for place in places] == [allowed, allowed]
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.allow_tf32 = value

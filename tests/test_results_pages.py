@@ -16,6 +16,7 @@ PAGES = {
     "ecg": ROOT / "docs" / "results" / "ecg.md",
     "oct": ROOT / "docs" / "results" / "oct.md",
     "fashion_mnist": ROOT / "docs" / "results" / "fashion_mnist.md",
+    "hippocampus": ROOT / "docs" / "results" / "hippocampus.md",
     "moons": ROOT / "bundles" / "moons_ima" / "docs" / "README.md",
 }
 SAME = ("training_samples", "validation_samples", "test_samples", "max_epochs", "batch_size")
@@ -27,7 +28,8 @@ def blocks(page):
 
 
 @pytest.mark.parametrize(
-    ("data", "at_least"), [("ecg", 12), ("oct", 4), ("fashion_mnist", 6), ("moons", 3)]
+    ("data", "at_least"),
+    [("ecg", 12), ("oct", 4), ("fashion_mnist", 6), ("moons", 3), ("hippocampus", 3)],
 )
 def test_every_table_is_that_of_the_result_files(data, at_least):
     found = blocks(PAGES[data].read_text())
@@ -62,6 +64,7 @@ def test_no_table_is_without_its_name(data):
         ("fashion_mnist", "small", "linf"),
         ("fashion_mnist", "small", "l2"),
         ("moons", "default", "linf"),
+        ("hippocampus", "cubes", "linf"),
     ],
 )
 def test_all_methods_had_the_same_samples_and_epochs(data, name, norm):

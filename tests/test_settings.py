@@ -16,6 +16,7 @@ from monai_ima.settings import (
     TrainingSettings,
     VolumeSettings,
     names_of,
+    unused_weights,
     wrong_method,
     wrong_together,
     wrong_values,
@@ -51,6 +52,12 @@ TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
         (TrainingSettings, "margin_interval", [0, -1], [1]),
         (TrainingSettings, "val_interval", [-1, 0.5], [0, 3]),
         (TrainingSettings, "best_by", ["acc", "", None], ["accuracy", "balanced_accuracy"]),
+        (
+            TrainingSettings,
+            "class_weights",
+            ["balancd", 1, [1], [1, 0], [1, -2], [1, NAN], [1, math.inf], ["a", "b"], True],
+            [None, "balanced", [1, 3], (0.5, 2, 1)],
+        ),
         (TrainingSettings, "eval_steps", [0, "3"], [None, 1]),
         (TrainingSettings, "optimizer", ["adam", 3, None, {}], ["$x", {"_target_": "x"}]),
         (
@@ -126,6 +133,14 @@ def test_every_wrong_setting_is_named_at_once():
         ({"norm": "linf", "noise_levels": [0, 0.5, 2]}, "expected noise_levels within the bounds"),
         ({"evaluation_levels": {"linf": [0, 2]}, "bounds": [0, 1]}, "expected evaluation_levels"),
         ({"protocol": "strong", "eval_steps": None, "eval_restarts": 2}, "expected eval_restarts"),
+        (
+            {"class_weights": [1, 3], "num_classes": 4},
+            "expected class_weights to be 4 numbers, one for each of num_classes=4 classes, got 2, [1, 3]",
+        ),
+        (
+            {"class_weights": "balanced", "sampling": "balanced"},
+            "expected class_weights other than balanced with sampling=balanced",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_each_other_are_named(values, said):
@@ -138,6 +153,16 @@ def test_settings_that_fit_each_other_pass():
     assert wrong_together({"norm": "l2", "noise_levels": [0, 2]}) == []  # depends on the size
     assert wrong_together({"norm": "linf", "noise_levels": [0, 9], "bounds": None}) == []
     assert wrong_together({"protocol": "paper", "eval_steps": 3, "eval_restarts": 2}) == []
+    assert wrong_together({"class_weights": [1, 3], "num_classes": 2, "sampling": "balanced"}) == []
+    assert wrong_together({"class_weights": "balanced", "num_classes": 4}) == []
+    assert wrong_together({"class_weights": None, "num_classes": 4, "sampling": "balanced"}) == []
+
+
+def test_weights_that_the_objective_does_not_take_are_named():
+    (said,) = unused_weights("balanced", {"_target_": "mine.Objective", "sigma": 1})
+    assert 'got mine.Objective without; add "class_weights": "@loss_weights"' in said
+    assert unused_weights(None, {"_target_": "mine.Objective"}) == []
+    assert unused_weights([1, 2], {"_target_": "mine.Objective", "class_weights": "@x"}) == []
 
 
 def test_the_name_of_a_method_does_not_choose_it():
@@ -193,6 +218,16 @@ def test_what_is_refused_leaves_an_earlier_run_and_its_folder_alone(tmp_path):
     assert "got network_def::num_clases; did you mean network_def::" in last
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
     assert (tmp_path / "model.pt").read_text() == "good"
+
+
+def test_an_objective_that_would_not_weigh_the_classes_is_rejected(tmp_path):
+    own = tmp_path / "own.json"
+    own.write_text('{"objective": {"_target_": "monai_ima.objectives.CrossEntropy"}}')
+    settings = {"output_dir": tmp_path / "run", "class_weights": [1, 2, 3], "method": "ce"}
+    ended = run_bundle(TRAIN, own, device="cpu", training_samples=20, **settings)
+    last = ended.stderr.rstrip().splitlines()[-1]
+    assert "expected an objective that takes class_weights, since the setting is [1, 2, 3]" in last
+    assert "expected class_weights to be 2 numbers, one for each of num_classes=2" in last
 
 
 def test_a_network_of_another_size_leaves_an_earlier_run_alone(tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Literal, TypeAlias
 from weakref import WeakKeyDictionary
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 
 _PLAIN = frozenset({bool, int, float, str})
-_KEPT = 32  # functions of a network, of which each keeps its tensors
+_KEPT = 64  # functions of a network, of which each keeps its tensors
 
 
 class Capture:
@@ -36,7 +38,8 @@ class Capture:
     def __init__(self, function: Function, tensors: tuple[Tensor, ...]) -> None:
         self._inputs = tuple(tensor.clone() for tensor in tensors)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=side_stream(tensors[0].device)):
+        side = side_stream(tensors[0].device)
+        with _uncollected(), torch.cuda.graph(self._graph, stream=side):
             self._outputs = function(*self._inputs)
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -45,6 +48,19 @@ class Capture:
             own.copy_(given)
         self._graph.replay()
         return tuple(output.clone() for output in self._outputs)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let Python not free other graphs in the midst of a capture, which breaks it."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @cache
@@ -139,17 +155,26 @@ def replayed(
     if len(captures) > _KEPT:
         captures.popitem(last=False)
     if isinstance(capture, str):
-        return _on_side_stream(function, tensors)
+        with on_side_stream(tensors[0].device):
+            return function(*tensors)
     return capture(*tensors)
 
 
-def _on_side_stream(function: Function, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    current, side = torch.cuda.current_stream(tensors[0].device), side_stream(tensors[0].device)
+@contextmanager
+def on_side_stream(device: torch.device) -> Iterator[None]:
+    """Work on the stream that is captured on, before what comes after; elsewhere than on CUDA as ever.
+
+    What autograd keeps of a parameter belongs to the stream on which it was first asked for, and a
+    capture on another one fails as long as it lives.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    current, side = torch.cuda.current_stream(device), side_stream(device)
     side.wait_stream(current)
     with torch.cuda.stream(side):
-        outputs = function(*tensors)
+        yield
     current.wait_stream(side)
-    return outputs
 
 
 def _captured(

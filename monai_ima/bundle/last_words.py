@@ -34,9 +34,17 @@ def say_errors_last() -> None:
             chain.append(chain[-1].__cause__)
         cause = next(filter(is_ours, chain), chain[-1])
         said = _said_by_worker(str(cause)) or f"{type(cause).__name__}: {cause}"
+        missing = re.search(r"No module named '(\w+)", said) if not is_ours(cause) else None
+        if missing:  # MONAI adds a traceback of its own, behind an empty line
+            said = said.partition("\n\n")[0]
         accident = not is_ours(cause) or isinstance(cause, _ACCIDENTS)
         if accident and (id_ := _built(chain)):
             said += f" (in {id_} of the config)"
+        if missing:
+            said += (
+                f"; install the package that has {missing[1]} (mostly pip install {missing[1]}), or add "
+                "the folder of a module of your own to PYTHONPATH"
+            )
         sys.stderr.write(f"\nStopped: {said}\n")
 
     sys.excepthook = hook

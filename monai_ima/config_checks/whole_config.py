@@ -19,6 +19,7 @@ from monai_ima.settings import (
     names_of,
     shown,
     takes_nothing,
+    unused_weights,
     wrong_method,
     wrong_together,
     wrong_values,
@@ -51,6 +52,8 @@ def complaints(
         objective = resolver.items["objective"].get_config()
         target = objective.get("_target_") if isinstance(objective, dict) else None
         mislabelled = wrong_method(values["method"], target)
+        if isinstance(objective, dict):
+            mislabelled += unused_weights(values.get("class_weights"), objective)
     known = names_of(*schemas)
     if likeness:
         ids = {

@@ -1,6 +1,7 @@
 """Data sets as MONAI datalists or as tensors: which samples, how they are split and read."""
 
 from monai_ima.data.cases import array_cases, beat_cases, image_cases, volume_cases
+from monai_ima.data.class_balance import balanced_weights
 from monai_ima.data.content import hash_of_item
 from monai_ima.data.ecg import load_ecg
 from monai_ima.data.fashion_mnist import load_fashion_mnist
@@ -32,6 +33,7 @@ __all__ = [
     "TensorDatalist",
     "TensorSamples",
     "array_cases",
+    "balanced_weights",
     "batches",
     "beat_cases",
     "hash_of_item",

@@ -76,7 +76,8 @@ def to_evaluate(listing: Listing, section: str | None) -> list[Entry]:
             f"expected every entry of the section {chosen} in {source} to have an image (path) and "
             f"a label (class name or number), got {len(unlabelled)} of {len(entries)} without, "
             f"like {unlabelled[0].raw}; label them, or choose as section another of {names}, or say "
-            f"with path_column and class_column where they are"
+            f"with path_column and class_column where they are; monai-ima predict MODEL FILES answers "
+            f"files without labels"
         )
     return entries
 

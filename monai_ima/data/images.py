@@ -14,7 +14,7 @@ from monai.transforms import CenterSpatialCrop, MapTransform
 from monai_ima.data.dicom import count_samples, read_dicom
 from monai_ima.data.image_formats import IMAGE_SUFFIXES, kind_of
 from monai_ima.data.intensity import IntensityRange, checked_range, scaled
-from monai_ima.data.nifti import count_components, read_nifti
+from monai_ima.data.nifti import count_axes, count_components, read_nifti
 from monai_ima.data.pictures import count_bands, read_picture
 
 if TYPE_CHECKING:
@@ -176,6 +176,23 @@ def count_channels(path: Path) -> int:
                 return count_samples(path)
             case _:
                 return count_bands(path)
+
+
+def spatial_axes(path: Path) -> int:
+    """Count the axes of an image: 2 of a picture or a slice, 3 of a volume or a series.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the header is unreadable; the message names the file.
+    """
+    with naming(path):
+        match kind_of(path):
+            case "nifti":
+                return count_axes(path)
+            case "dicom":
+                return 3 if path.is_dir() else 2
+            case _:
+                return 2
 
 
 def reads_intensities(transform: object) -> bool:

@@ -12,7 +12,8 @@ from monai_ima.data.sample import Entry, Listing
 
 _logger = logging.getLogger(__name__)
 
-_WHOLE = re.compile(r"([+-]?\d+)(\.0*)?")  # 2, and 2.0 as pandas writes it in a column with gaps
+# 2, and 2.0 or 2,0 as pandas writes it in a column with gaps; not 1,000
+_WHOLE = re.compile(r"([+-]?\d+)(\.0*|,0{0,2})?")
 _MOST_CLASSES = 10_000  # that have no names: a wrong label is likelier than more
 
 

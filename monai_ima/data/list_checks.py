@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_ima.data.images import count_channels
+from monai_ima.data.images import count_channels, spatial_axes
 from monai_ima.data.labels import shortened
 from monai_ima.data.sample import SECTIONS, Sections
 
@@ -160,6 +160,22 @@ def read_headers(root: Path, paths: Sequence[str]) -> None:
     """
     for path in paths:
         count_channels(root / path)
+
+
+def check_axes(root: Path, paths: Sequence[str], axes: int) -> None:
+    """See that every image has so many axes.
+
+    Raises:
+        ValueError: naming the first that has not.
+    """
+    counts = {path: spatial_axes(root / path) for path in paths}
+    if others := [path for path, count in counts.items() if count != axes]:
+        raise ValueError(
+            f"expected images of {axes} axes, as image_size has {axes} numbers, got {len(others)} of "
+            f"others, like {others[0]} of {counts[others[0]]}; pictures and slices are for the bundle "
+            f"oct_ima, volumes for volume_ima (monai-ima new NAME --from volume_ima), or give image_size "
+            f"{counts[others[0]]} numbers, and network_def their spatial_dims"
+        )
 
 
 def _mode(path: Path) -> int | None:

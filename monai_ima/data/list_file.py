@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monai_ima.data.sample import Entry, Listing, section_named
 from monai_ima.data.spreadsheet import read_workbook
+from monai_ima.data.table_words import OTHER_COLUMNS, USUAL_COLUMNS, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,18 +28,6 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 
-_USUAL_NAMES = {  # in small letters, with _ for blanks
-    "path": ("path", "image", "file", "filename", "file_name", "image_path", "filepath"),
-    "class": ("class", "label", "class_name"),
-    "patient": ("patient", "patient_id", "patientid", "subject", "subject_id"),
-    "split": ("split",),
-}
-_OTHER_NAMES = {  # where a table has none of the usual ones
-    "path": ("file_path", "image_file", "image_name", "img", "img_path"),
-    "class": ("diagnosis", "category", "target", "dx"),
-    "patient": ("patient_no", "patient_number", "pid", "case", "case_id"),
-    "split": ("section", "subset", "partition"),
-}
 LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".json")
 _OURS_IN_CSV = {"path": "path", "class": "class", "patient": "patient", "split": "split"}
 _OURS_IN_JSON = {"path": "image", "class": "label", "patient": "patient", "split": "split"}
@@ -55,7 +44,7 @@ class Columns(NamedTuple):
     @property
     def asked(self) -> dict[str, str | None]:
         """By what they hold."""
-        return dict(zip(_USUAL_NAMES, self, strict=True))
+        return dict(zip(USUAL_COLUMNS, self, strict=True))
 
 
 _Row = tuple["Mapping[str, Any]", object]  # by column, and as it is in the file
@@ -74,8 +63,8 @@ def read_list(file: Path, root: Path, columns: Columns, *, patients_needed: bool
 
     A text file may be in UTF-8, UTF-16 with its mark, or (which the log then says) Windows' cp1252,
     and have commas, semicolons, tabs or bars. Of an Excel workbook the first sheet that is not empty
-    is read. The columns, and the keys of JSON items, are known by their usual names in any case, or
-    by ``columns``. A JSON file has lists of items by section, or one list alone.
+    is read. The columns, and the keys of JSON items, are known by their usual names in several
+    languages, or by ``columns``. A JSON file has lists of items by section, or one list alone.
 
     Args:
         file: one of ``LIST_SUFFIXES``.
@@ -136,12 +125,13 @@ def _found_columns(
             continue
         by_word = defaultdict(list)
         for name in present:
-            by_word["_".join(name.casefold().split())].append(name)
+            by_word[plain(name)].append(name)
         usual, others = (
             [name for word in words[noun] for name in by_word[word]]
-            for words in (_USUAL_NAMES, _OTHER_NAMES)
+            for words in (USUAL_COLUMNS, OTHER_COLUMNS)
         )
-        candidates = by_word[ours[noun]] or usual or others
+        exactly = [name for name in present if name == ours[noun]]
+        candidates = exactly or by_word[ours[noun]] or usual or others
         if len(candidates) > 1:
             raise ValueError(
                 f"expected one {noun} in each row of {file}, got the columns "

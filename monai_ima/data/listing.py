@@ -19,6 +19,7 @@ from monai_ima.data.image_formats import is_image
 from monai_ima.data.labels import Classes, checked_names, classes_of
 from monai_ima.data.list_checks import (
     check_arguments,
+    check_axes,
     check_class_count,
     check_every_class,
     check_folder,
@@ -61,6 +62,7 @@ def load_datalist(
     samples_per_class: int | None = None,
     seed: int = 0,
     check_headers: bool = True,
+    spatial_dims: int | None = None,
 ) -> Datalist:
     """List, check and split the images of a classification data set, no patient on two sides.
 
@@ -90,6 +92,7 @@ def load_datalist(
         seed: what the split and the draw depend on, beside patients and paths.
         check_headers: whether files are looked at, as :class:`LoadIntensityd` reads them; not what
             another transform reads.
+        spatial_dims: how many axes each image must have, if headers are looked at; by default any.
 
     Raises:
         FileNotFoundError: if ``dataset_dir``, ``datalist`` or a listed image does not exist.
@@ -112,6 +115,8 @@ def load_datalist(
     _check_files(root, listing, paths, allow_outside=allow_outside)
     if check_headers:
         read_headers(root, paths)
+        if spatial_dims is not None:
+            check_axes(root, paths, spatial_dims)
     if set(sections) == {"training"}:
         sections = split_by_patient(sections["training"], fractions, seed)
     else:

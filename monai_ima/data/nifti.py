@@ -41,6 +41,14 @@ def count_components(path: Path) -> int:
     return len(colours) * int(math.prod(header.get_data_shape()[3:]))
 
 
+def count_axes(path: Path) -> int:
+    """Count the axes of a slice or volume by its header alone."""
+    shape = list(_checked_header(path).get_data_shape())
+    while len(shape) > 2 and shape[-1] == 1:  # as read_nifti does
+        shape.pop()
+    return len(shape)
+
+
 def _checked_header(path: Path) -> Any:
     """The header, of a size that the file can have and the memory can take."""
     volume: Any = nibabel.load(path)

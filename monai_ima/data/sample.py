@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monai_ima.data.table_words import SECTIONS_BY_WORD, plain
+
 SECTIONS = ("training", "validation", "test")
 
 
@@ -104,17 +106,5 @@ class SampleList:
 
 
 def section_named(name: str) -> str:
-    """The section that a name such as "train", "Val" or "testing" means, or the name itself."""
-    word = name.strip().casefold()
-    return _MEANT.get(word, name)
-
-
-_MEANT = {
-    "train": "training",
-    "training": "training",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
+    """The section that a name such as "train", "Val" or "Validierung" means, or the name itself."""
+    return SECTIONS_BY_WORD.get(plain(name), name)

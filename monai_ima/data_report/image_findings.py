@@ -267,8 +267,8 @@ def _dark(survey: Survey) -> Iterable[Finding]:
                 if deep
                 else ""
             ),
-            "Rescale the values of all files by the same factor (of 12 bits: times 16), or save them as "
-            "NIfTI, of which each image is scaled by itself; single dark images may be failed "
+            'Say in a training which values are in use: --intensity_range "[0, 4095]" of 12 bits, or '
+            "percentiles, where each image is to be scaled by itself; single dark images may be failed "
             "exposures, to be left out.",
             pictures=tuple((sample.path, (sample.path,)) for sample, _ in dark),
         )

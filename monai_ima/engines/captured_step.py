@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from monai_ima.attacks.capture import Answer, replayed
+from monai_ima.attacks.capture import Answer, on_side_stream, replayed
 from monai_ima.attacks.draws import drawn_seeds, seeds_given
 from monai_ima.faults import any_fault, written_down
 from monai_ima.objectives import Objective, ObjectiveResult
@@ -85,7 +85,8 @@ class CapturedStep:
                 yield drawn_seeds(1)[0]
 
         before, python = torch.get_rng_state(), random.getstate()
-        with seeds_given(seeds()):
+        device = next(self.network.parameters()).device
+        with seeds_given(seeds()), on_side_stream(device):
             result = step()
         after = torch.get_rng_state()
         torch.set_rng_state(before)

@@ -1,4 +1,4 @@
-"""The paper's data sets and methods, as the bundles have them."""
+"""The data sets and methods that are measured, the paper's and one of volumes, as the bundles have them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ STRENGTHS = {"adv": "adv_eps", "iaat": "iaat_eps", "trades": "trades_beta"}
 
 
 class DataSet(NamedTuple):
-    """A data set of the paper, whose bundle has its levels and settings.
+    """A data set, whose bundle has its settings, and its levels if it has none of its own.
 
     Attributes:
         bundle: name of the bundle.
         accuracy: the accuracy that the paper's table has, by its name in a result file.
         class_levels: of each norm, the levels at which its tables have each class; its settings then
             say how frequent the classes are, ``test_shares``.
+        own_levels: noise levels of a norm that are not the bundle's.
     """
 
     bundle: str
     accuracy: str = "accuracy"
     class_levels: Mapping[str, Sequence[float]] = {}
+    own_levels: Mapping[str, Sequence[float]] = {}
 
     def config(self, name: str) -> dict[str, Any]:
         """One of the bundle's files, without its suffix."""
@@ -35,6 +37,8 @@ class DataSet(NamedTuple):
 
     def levels(self, norm: str) -> list[float]:
         """Noise levels of a norm; the largest one is ``eps_max``, too."""
+        if norm in self.own_levels:
+            return list(self.own_levels[norm])
         levels: str | list[float] = self.config("evaluate")["evaluation_levels"][norm]
         if isinstance(levels, str):
             levels = self.config("train")[levels.removeprefix("@")]
@@ -51,6 +55,7 @@ DATA_SETS = {
     "fashion_mnist": DataSet("fashion_mnist_ima"),
     "oct": DataSet("oct_ima"),
     "svhn": DataSet("svhn_ima"),
+    "hippocampus": DataSet("volume_ima", own_levels={"linf": (0, 0.005, 0.01, 0.02, 0.03, 0.04)}),
     "moons": DataSet("moons_ima"),
 }
 

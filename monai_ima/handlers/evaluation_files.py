@@ -112,7 +112,7 @@ def _write_events(
     figures = curve_figures(curve, classes, margins)
     if examples:
         figures["examples"] = example_figure(
-            examples, classes=classes, norm=norm, bounds=report["attack"]["bounds"]
+            examples, classes=classes, norm=norm, bounds=report["attack"]["bounds"], dpi=200
         )
     for name, figure in figures.items():
         writer.add_image(f"robustness/{norm}/{name}", as_image(figure), 0, dataformats="HWC")

@@ -335,6 +335,7 @@ class RobustnessReport:
             norm=handler.norm.name,
             bounds=handler.bounds,
             title=f"PGD at {handler.norm.name} {eps:g}",
+            dpi=200,  # TensorBoard enlarges no picture beyond its pixels
         )
         self.summary_writer.add_image(
             "robustness/examples", as_image(figure), engine.state.epoch, dataformats="HWC"

@@ -1,5 +1,6 @@
-"""Losses: functions of logits and labels, one value a sample."""
+"""Losses: functions of logits and labels, one value a sample, or their mean."""
 
+from monai_ima.losses.class_weights import mean_cross_entropy, weighted
 from monai_ima.losses.divergence import kl_divergence
 from monai_ima.losses.margin import (
     cross_entropy,
@@ -15,7 +16,9 @@ __all__ = [
     "hard_margin",
     "kl_divergence",
     "logit_scale",
+    "mean_cross_entropy",
     "soft_margin",
     "soft_margin_slope",
     "targeted_dlr",
+    "weighted",
 ]

@@ -100,6 +100,10 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     return difference / torch.where(scale == 0, 1, scale)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each sample, ``(N, C)`` logits and ``(N,)`` labels to ``(N,)`` values."""
-    return F.cross_entropy(logits, labels, reduction="none")
+def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of each sample, ``(N, C)`` logits and ``(N,)`` labels to ``(N,)`` values.
+
+    With ``class_weights`` ``(C,)`` each is multiplied by the weight of the sample's class.
+    """
+    weight = None if class_weights is None else class_weights.to(logits.dtype)
+    return F.cross_entropy(logits, labels, weight, reduction="none")

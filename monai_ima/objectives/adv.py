@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
 from monai_ima.attacks.base import checked_labels, checked_number, classifying
 from monai_ima.counts import checked_count
+from monai_ima.losses import mean_cross_entropy
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -27,6 +28,7 @@ class StandardAdversarial(Objective):
         steps: gradient steps of PGD; 20 in the paper.
         clean_weight: w; one half in Goodfellow et al., which the paper follows, 0 in Madry et al.
         bounds: range of valid inputs.
+        class_weights: see :class:`~monai_ima.objectives.Objective`.
 
     Raises:
         ValueError: if an argument is outside its range, or the norm unknown.
@@ -48,8 +50,9 @@ class StandardAdversarial(Objective):
         steps: int = 20,
         clean_weight: float = 0.5,
         bounds: tuple[float, float] = (0.0, 1.0),
+        class_weights: Sequence[float] | Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         checked_count("steps", steps, at_least=1)
         self.eps = checked_number("eps", eps)
         self.steps = steps
@@ -72,8 +75,8 @@ class StandardAdversarial(Objective):
         classify, labels = classifying(network), checked_labels(labels)
         logits = classify(inputs)
         noisy = self._attack(network, inputs, labels, index=index).inputs
-        loss_clean = F.cross_entropy(logits, labels)
-        loss_noisy = F.cross_entropy(classify(noisy), labels)
+        loss_clean = mean_cross_entropy(logits, labels, self.class_weights)
+        loss_noisy = mean_cross_entropy(classify(noisy), labels, self.class_weights)
         terms = {"loss_clean": loss_clean.detach(), "loss_noisy": loss_noisy.detach()}
         loss = self.clean_weight * loss_clean + (1 - self.clean_weight) * loss_noisy
         return ObjectiveResult(loss, logits, terms)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
@@ -33,15 +35,32 @@ class Objective(nn.Module, ABC):
     among them. So let the samples not decide how often the network is passed through in train mode;
     what is remembered of them comes from all processes by :func:`~monai_ima.distributed.gathered`.
 
+    Args:
+        class_weights: how much a sample of each class counts for, by class index; by default all
+            count alike. A weight of 2 is worth the same sample twice: every loss of it, that of its
+            noisy form and TRADES' divergence as well, is multiplied, and the sum still divided by
+            the number of samples. Attacks, margins and radii do not depend on it.
+
     Attributes:
         terms: names of the scalars that are logged beside the loss.
+        class_weights: ``(C,)``, on the objective's device, or ``None``. A setting, so that no
+            checkpoint has it.
         capturable: whether each step is the same operations on tensors, but for ``settings``, whatever
             the samples and the steps before: then a step can be replayed as a CUDA graph. What an
             objective counts in Python, or asks of the device, is no part of a graph.
+
+    Raises:
+        ValueError: if a weight is not a finite number above 0.
     """
 
     terms: tuple[str, ...]
     capturable: ClassVar[bool] = False
+    class_weights: Tensor | None
+
+    def __init__(self, class_weights: Sequence[float] | Tensor | None = None) -> None:
+        super().__init__()
+        weights = None if class_weights is None else _checked_weights(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -60,3 +79,12 @@ class Objective(nn.Module, ABC):
             labels: ``(N,)`` true class indices.
             index: ``(N,)`` place of each sample in the training datalist.
         """
+
+
+def _checked_weights(class_weights: Sequence[float] | Tensor) -> Tensor:
+    weights = torch.as_tensor(class_weights, dtype=torch.float32).detach().clone()
+    if weights.ndim != 1 or len(weights) == 0 or not (weights.isfinite() & (weights > 0)).all():
+        raise ValueError(
+            f"expected class_weights to be finite numbers > 0, one for each class, got {class_weights}"
+        )
+    return weights

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks.base import checked_labels, classifying
+from monai_ima.losses import mean_cross_entropy
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
 class CrossEntropy(Objective):
-    """Mean cross-entropy of the clean samples (``ce`` in the paper)."""
+    """Mean cross-entropy of the clean samples (``ce`` in the paper).
+
+    Args:
+        class_weights: see :class:`~monai_ima.objectives.Objective`.
+    """
 
     terms = ("loss_clean",)
     capturable = True
@@ -24,5 +28,5 @@ class CrossEntropy(Objective):
     ) -> ObjectiveResult:
         labels = checked_labels(labels)
         logits = classifying(network)(inputs)
-        loss = F.cross_entropy(logits, labels)
+        loss = mean_cross_entropy(logits, labels, self.class_weights)
         return ObjectiveResult(loss, logits, {"loss_clean": loss.detach()})

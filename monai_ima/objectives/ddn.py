@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, ddn, get_norm
 from monai_ima.attacks.base import attacking, checked_labels, checked_number, classifying
 from monai_ima.counts import checked_count
+from monai_ima.losses import mean_cross_entropy
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -29,6 +30,7 @@ class DDNAdversarial(Objective):
             noise that the other methods are trained against.
         steps: gradient steps of the attack; 100 in the IMA paper's comparison.
         bounds: range of valid inputs.
+        class_weights: see :class:`~monai_ima.objectives.Objective`.
 
     Raises:
         ValueError: if the norm is not L2, or a number is outside its range.
@@ -48,8 +50,9 @@ class DDNAdversarial(Objective):
         eps: float,
         steps: int = 100,
         bounds: tuple[float, float] = (0.0, 1.0),
+        class_weights: Sequence[float] | Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         self.norm = get_norm(norm)
         if self.norm.name != "l2":
             raise ValueError(
@@ -78,6 +81,9 @@ class DDNAdversarial(Objective):
         nearest = self._attack(network, inputs, labels).inputs
         eps = torch.full_like(labels, self.eps, dtype=inputs.dtype)
         noisy = inputs + self.norm.project(nearest - inputs, eps)
-        loss = F.cross_entropy(classifying(network)(noisy), labels)
-        terms = {"loss_clean": F.cross_entropy(logits, labels), "loss_noisy": loss.detach()}
+        loss = mean_cross_entropy(classifying(network)(noisy), labels, self.class_weights)
+        terms = {
+            "loss_clean": mean_cross_entropy(logits, labels, self.class_weights),
+            "loss_noisy": loss.detach(),
+        }
         return ObjectiveResult(loss, logits, terms)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm, pgd
@@ -14,6 +14,7 @@ from monai_ima.attacks.base import attacking, checked_labels, checked_number, cl
 from monai_ima.counts import checked_count
 from monai_ima.distributed import gathered
 from monai_ima.faults import require
+from monai_ima.losses import mean_cross_entropy
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 
@@ -44,6 +45,7 @@ class IAAT(Objective):
             CIFAR-10.
         steps: gradient steps of each PGD.
         bounds: range of valid inputs.
+        class_weights: see :class:`~monai_ima.objectives.Objective`.
 
     Raises:
         ValueError: if an argument is outside its range, or the norm unknown.
@@ -70,8 +72,9 @@ class IAAT(Objective):
         warmup: int = 10,
         steps: int = 20,
         bounds: tuple[float, float] = (0.0, 1.0),
+        class_weights: Sequence[float] | Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         checked_count("num_samples", num_samples, at_least=1)
         checked_count("warmup", warmup, at_least=0)
         checked_count("steps", steps, at_least=1)
@@ -109,9 +112,9 @@ class IAAT(Objective):
             radii = (1 - self.beta) * remembered + self.beta * target
         self._remember(index, radii)
         noisy = self._attack(network, inputs, labels, eps=radii, index=index, until="end").inputs
-        loss = F.cross_entropy(classifying(network)(noisy), labels)
+        loss = mean_cross_entropy(classifying(network)(noisy), labels, self.class_weights)
         terms = {
-            "loss_clean": F.cross_entropy(logits, labels),
+            "loss_clean": mean_cross_entropy(logits, labels, self.class_weights),
             "loss_noisy": loss.detach(),
             "radius": radii.mean(),
         }

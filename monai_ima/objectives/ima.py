@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -52,6 +53,7 @@ class IMA(Objective):
             up-sampled or augmented, what was found nearest counts, and it expands once. One that was
             not seen keeps its margin, and makes up for it when it is seen next: where nothing is
             found then, it expands by ``delta`` for each update since, as it would by passes.
+        class_weights: see :class:`~monai_ima.objectives.Objective`.
 
     Raises:
         ValueError: if ``beta`` is outside [0, 1], a number of steps is not a whole positive number,
@@ -82,8 +84,9 @@ class IMA(Objective):
         segment: Segment = "crossing",
         side: Side = "on",
         margin_update: MarginUpdate = "pass",
+        class_weights: Sequence[float] | Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         checked_count("steps", steps, at_least=1)
         checked_count("margin_steps", margin_steps, at_least=1)
         checked_count("bisections", bisections, at_least=0)
@@ -133,7 +136,7 @@ class IMA(Objective):
         classify, labels = classifying(network), checked_labels(labels)
         logits = classify(inputs)
         correct = logits.argmax(dim=1) == labels
-        losses = cross_entropy(logits, labels)
+        losses = cross_entropy(logits, labels, self.class_weights)
         noisy_losses, chosen = self._noisy_losses(network, inputs, labels, index, correct)
         loss_wrong = losses.where(~correct, 0).sum() / len(inputs)  # L1
         loss_correct = losses.where(correct, 0).sum() / len(inputs)  # L2
@@ -159,7 +162,7 @@ class IMA(Objective):
         found = self._noise(network, inputs, labels, eps=eps, index=index, where=correct)
         if self.margin_update == "step":
             self._remember(index, correct, found)
-        losses = cross_entropy(classifying(network)(found.inputs), labels)
+        losses = cross_entropy(classifying(network)(found.inputs), labels, self.class_weights)
         return losses, found.success if self.noisy == "crossed" else correct
 
     def _remember(self, index: Tensor, correct: Tensor, found: AttackResult) -> None:

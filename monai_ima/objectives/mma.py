@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,7 @@ class MMA(Objective):
         steps: gradient steps of PGD, each ``2.5 * radius / steps`` long, from a random start.
         bisections: each halves the segment of the ray.
         bounds: range of valid inputs; the ray is clipped to it.
+        class_weights: see :class:`~monai_ima.objectives.Objective`.
 
     Raises:
         ValueError: if there is no step, there are less than four bisections, or the norm is unknown.
@@ -62,8 +64,9 @@ class MMA(Objective):
         steps: int = 20,
         bisections: int = 10,
         bounds: tuple[float, float] = (0.0, 1.0),
+        class_weights: Sequence[float] | Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         checked_count("steps", steps, at_least=1)
         checked_count("bisections", bisections, at_least=_FEWEST)
         self.margins = margins
@@ -96,10 +99,10 @@ class MMA(Objective):
         self.margins.update(
             index, correct=was_correct, crossed=torch.ones_like(was_correct), distance=found_at
         )
-        losses = cross_entropy(classify(noisy), labels)
+        losses = cross_entropy(classify(noisy), labels, self.class_weights)
         counted = distances < self.margins.eps_max  # the hinge; a misclassified sample is at 0
         loss_noisy = losses[counted].sum() / len(inputs)
-        loss_clean = cross_entropy(logits, labels).mean()
+        loss_clean = cross_entropy(logits, labels, self.class_weights).mean()
         terms = {
             "loss_clean": loss_clean.detach(),
             "loss_noisy": loss_noisy.detach(),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_ima.attacks import Norm, get_norm
@@ -19,7 +19,7 @@ from monai_ima.attacks.base import (
 from monai_ima.attacks.draws import SampleDraws, drawn_seed
 from monai_ima.attacks.pgd_attack import advanced, clipped, input_gradient
 from monai_ima.counts import checked_count
-from monai_ima.losses import kl_divergence
+from monai_ima.losses import kl_divergence, mean_cross_entropy, weighted
 from monai_ima.objectives.base import Objective, ObjectiveResult
 
 _START = 0.001  # standard deviation around the sample, at which the divergence has no gradient
@@ -43,6 +43,7 @@ class TRADES(Objective):
             the more robust one, and what later work compares with.
         steps: gradient steps of the attack.
         bounds: range of valid inputs.
+        class_weights: see :class:`~monai_ima.objectives.Objective`.
 
     Raises:
         ValueError: if an argument is outside its range, or the norm unknown.
@@ -63,8 +64,9 @@ class TRADES(Objective):
         beta: float = 6.0,
         steps: int = 20,
         bounds: tuple[float, float] = (0.0, 1.0),
+        class_weights: Sequence[float] | Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         checked_count("steps", steps, at_least=1)
         self.norm = get_norm(norm)
         self.eps = checked_number("eps", eps)
@@ -87,8 +89,9 @@ class TRADES(Objective):
         classify = classifying(network)
         logits = classify(inputs)
         noisy = self._furthest(network, inputs, index)
-        loss_clean = F.cross_entropy(logits, labels)
-        loss_noisy = kl_divergence(logits, classify(noisy)).mean()
+        loss_clean = mean_cross_entropy(logits, labels, self.class_weights)
+        divergence = kl_divergence(logits, classify(noisy))
+        loss_noisy = weighted(divergence, labels, self.class_weights).mean()
         terms = {"loss_clean": loss_clean.detach(), "loss_noisy": loss_noisy.detach()}
         return ObjectiveResult(loss_clean + self.beta * loss_noisy, logits, terms)
 

@@ -61,6 +61,7 @@ def example_figure(
     norm: str,
     bounds: tuple[float, float] | None,
     title: str = "",
+    dpi: int = 120,
 ) -> Figure:
     """Samples in rows: clean, the perturbation magnified, attacked, with what the model says.
 
@@ -74,12 +75,13 @@ def example_figure(
         norm: name of the norm that margins are measured in.
         bounds: range of valid inputs, drawn from black to white; ``None``: each sample's own.
         title: above all.
+        dpi: pixels of an inch; the figure is some five inches wide.
     """
     is_signal = examples[0].clean.ndim < 3
     height = _signal_height if is_signal else _image_height
     figure = Figure(
         figsize=(WIDTH, 0.3 * bool(title) + sum(height(example.clean) for example in examples)),
-        dpi=120,
+        dpi=dpi,
         layout="constrained",
     )
     if title:

@@ -155,6 +155,9 @@ Range: TypeAlias = Literal["minmax", "percentiles"] | Bounds
 Shares: TypeAlias = Annotated[
     Sequence[float], Field(min_length=3, max_length=3), AfterValidator(_whole_split)
 ]
+Weights: TypeAlias = Annotated[
+    Sequence[Annotated[float, Field(gt=0, le=LARGEST)]], Field(min_length=2)
+]
 Axes: TypeAlias = Annotated[str, AfterValidator(_one_of_each_axis)]
 Spacing: TypeAlias = Annotated[
     Sequence[Annotated[float, Field(gt=0, le=1000)]], Field(min_length=3, max_length=3)

@@ -69,6 +69,7 @@ def wrong_together(values: Mapping[str, Any]) -> list[str]:
             f"expected delta, by which a margin grows at an update, to be at most "
             f"eps_max={eps_max:g}, got {delta:g}"
         )
+    found += _class_weights(values)
     found += _beyond_bounds(values)
     if values.get("protocol") is not None:
         own = {"steps": values.get("eval_steps"), "restarts": values.get("eval_restarts")}
@@ -96,6 +97,41 @@ def wrong_method(method: object, target: object) -> list[str]:
     said = (
         f"expected method to name the objective, which is {got}, got {method!r}: this setting is the "
         f"name alone; add bundles/objectives/{method}.json to --config_file"
+    )
+    return [said]
+
+
+def unused_weights(class_weights: object, objective: Mapping[str, Any]) -> list[str]:
+    """What is wrong if classes are weighed, and the config's objective does not weigh them.
+
+    Args:
+        class_weights: the setting.
+        objective: the part of the config.
+    """
+    if class_weights is None or "class_weights" in objective:
+        return []
+    said = (
+        f"expected an objective that takes class_weights, since the setting is {shown(class_weights)}, got "
+        f'{objective.get("_target_")} without; add "class_weights": "@loss_weights" to its arguments, '
+        f"or leave the setting out"
+    )
+    return [said]
+
+
+def _class_weights(values: Mapping[str, Any]) -> list[str]:
+    """Weights for other classes than there are, or against what is drawn in balance already."""
+    weights, classes = values.get("class_weights"), values.get("num_classes")
+    if weights == "balanced" and values.get("sampling") == "balanced":
+        said = (
+            "expected class_weights other than balanced with sampling=balanced, which draws every class "
+            "as often as any other already; set sampling to shuffled, or leave class_weights out"
+        )
+        return [said]
+    if weights is None or weights == "balanced" or classes is None or len(weights) == classes:
+        return []
+    said = (
+        f"expected class_weights to be {classes} numbers, one for each of num_classes={classes} classes, "
+        f"got {len(weights)}, {shown(weights)}; correct class_weights or num_classes"
     )
     return [said]
 

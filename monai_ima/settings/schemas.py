@@ -51,6 +51,7 @@ from monai_ima.settings.fields import (
     Shares,
     Spacing,
     Units,
+    Weights,
     number,
     one_of,
     text,
@@ -103,6 +104,10 @@ class TrainingSettings(RunSettings):
     max_epochs: int = whole(1, MOST_EPOCHS, "epochs")
     learning_rate: float = number(f"a number > 0 and <= {LARGEST:g}", gt=0, le=LARGEST)
     beta: float = number("a number from 0 to 1, the weight of the noisy samples", ge=0, le=1)
+    class_weights: Literal["balanced"] | Weights | None = text(
+        f"balanced, or a list of numbers > 0 and <= {LARGEST:g}, one for each class, like [1, 3], or None: "
+        "all classes count alike"
+    )
     delta: float = number(
         f"a number > 0 and <= {LARGEST:g} and <= eps_max, in input units", gt=0, le=LARGEST
     )
@@ -118,6 +123,7 @@ class TrainingSettings(RunSettings):
     optimizer: Part
     datalist: Part
     objective: Part
+    loss_weights: OptionalPart
     margins: Part
     resuming: Part
     run_record: Part

@@ -185,10 +185,8 @@ def of_training(case: Case, repeats: int, samples: int) -> Iterator[Figure]:
             optimizer.zero_grad()
             result = captured(inputs, labels, index) if inputs.is_cuda else None
             if result is None:
-                loss = captured.watch(
-                    partial(captured.objective, network, inputs, labels, index)
-                ).loss
-                loss.backward()
+                plain = partial(captured.objective, network, inputs, labels, index)
+                captured.watch(plain).loss.backward()
             optimizer.step()
 
     count = STEPS if inputs.is_cuda else 1

@@ -1,4 +1,4 @@
-"""Passes and times of every algorithm in two tables.
+"""Passes and times of every algorithm in tables, and times on a GPU.
 
     python scripts/benchmarks/overview.py
 
@@ -37,8 +37,8 @@ PEERS = ("foolbox", "ART")
 
 
 def main() -> None:
-    """Print both tables."""
-    print(passes_table(), times_table(), sep="\n\n")
+    """Print the tables."""
+    print(passes_table(), times_table(), gpu_table(), sep="\n\n")
 
 
 def passes_table() -> str:
@@ -186,6 +186,36 @@ def _summary(values: list[float]) -> dict[str, float]:
 
 def _ratio(found: dict[str, float]) -> str:
     return f"{found['median']:.2f} ({found['min']:.2f} to {found['max']:.2f})"
+
+
+def gpu_table() -> str:
+    """A line for each network and batch: what attacks take over their floors, a step and a pass."""
+    report = _report("gpu")
+    found = {
+        (row.get("network"), row.get("batch"), row["what"]): row["value"] for row in report["rows"]
+    }
+    cases = list(dict.fromkeys((network, batch) for network, batch, _ in found if network))
+    columns = {
+        "PGD's floor, ms": "floor of pgd",
+        "operation by operation": "eager pgd",
+        "torchattacks": "pgd of torchattacks",
+        "PGD, none crosses": "pgd, none cross",
+        "half cross": "pgd, half cross",
+        "B-PGD's floor, ms": "floor of bpgd",
+        "B-PGD, none": "bpgd, none cross",
+        "half": "bpgd, half cross",
+        "step of IMA, ms": "step of IMA",
+    }
+    lines: list[tuple[str, ...]] = [("network", "batch", *columns, "pass of Algorithm 2")]
+    for network, batch in cases:
+        passes = next(
+            f"{value:.3g} s for {what.split()[2]}"
+            for (name, size, what), value in found.items()
+            if (name, size) == (network, batch) and what.startswith("pass")
+        )
+        values = (f"{found[network, batch, what]:.3g}" for what in columns.values())
+        lines.append((network, str(batch), *values, passes))
+    return markdown_table(lines)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ def main() -> None:
     parser.add_argument("--fashion_mnist", type=Path)
     parser.add_argument("--bundles", nargs="+")
     args = parser.parse_args()
-    rows = []
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    settings = {"device": where, "small": args.small, **measuring.machine("torch")}
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for run in runs(folder, args.small, args.fashion_mnist):
@@ -53,9 +55,7 @@ def main() -> None:
             row = measured(run, folder, args.small)
             rows.append(row)
             print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    settings = {"device": where, "small": args.small, **measuring.machine("torch")}
-    measuring.write("paper_runs_small" if args.small else "paper_runs", settings, rows=rows)
+            measuring.write("paper_runs_small" if args.small else "paper_runs", settings, rows=rows)
 
 
 def runs(folder: Path, small: bool, fashion_mnist: Path | None) -> list[Run]:

@@ -24,20 +24,23 @@ def test_every_figure_is_printed_and_kept(tmp_path, monkeypatch, capsys):
         (network, 4, what, unit)
         for network, samples in passes.items()
         for what, unit in [
-            ("floor", "ms"),
-            ("eager", "floors"),
+            ("floor of pgd", "ms"),
+            ("floor of bpgd", "ms"),
+            ("eager pgd", "floors"),
             ("pgd, none cross", "floors"),
             ("pgd, half cross", "floors"),
             ("bpgd, none cross", "floors"),
             ("bpgd, half cross", "floors"),
             *([("pgd of torchattacks", "floors")] if gpu.torchattacks else []),
+            ("step of cross-entropy", "ms"),
             ("step of IMA", "ms"),
             (f"pass over {samples} margins", "s"),
         ]
     ]
     expected += [
         (None, None, "evaluation of 10 images at 2 levels", "s"),
-        (None, None, "largest difference of 5 images' curve to a CPU's", "of 1"),
+        (None, None, "largest difference of 5 images' curve in TF32 to a CPU's", "of 1"),
+        (None, None, "largest difference of 5 images' curve in float32 to a CPU's", "of 1"),
     ]
     rows = report["rows"]
     kept = [(row.get("network"), row.get("batch"), row["what"], row["unit"]) for row in rows]
@@ -53,10 +56,10 @@ def test_every_figure_is_printed_and_kept(tmp_path, monkeypatch, capsys):
     ]
     assert report["settings"]["small"] is True
 
-    *times, difference = [row["value"] for row in rows]
+    *times, in_tf32, in_float32 = [row["value"] for row in rows]
     assert all(math.isfinite(time) and time > 0 for time in times)
     if report["settings"]["device"] == "cpu":
-        assert difference == 0
+        assert in_tf32 == in_float32 == 0
 
 
 def test_half_of_the_samples_cross_and_none_do():

@@ -8,7 +8,7 @@ import pytest
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "performance.md").read_text()
 
 
-@pytest.mark.parametrize("kind", ["passes", "times"])
+@pytest.mark.parametrize("kind", ["passes", "times", "gpu"])
 def test_tables_are_as_they_are_printed(kind):
     assert f"<!-- {kind} -->\n{getattr(overview, f'{kind}_table')()}\n" in PAGE
 

@@ -1,8 +1,11 @@
 """Who does what a message advises gets on: the settings are read from the message and given."""
 
 import csv
+import json
 import re
 import shutil
+import subprocess
+import sys
 from ast import literal_eval
 from types import SimpleNamespace
 
@@ -10,11 +13,12 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from bundle_run import ROOT
+from bundle_run import ROOT, bundle_words
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 from torch import nn
 
+from monai_ima.data_report import write_datalists
 from monai_ima.errors import RejectedError
 from monai_ima.evaluate_run import evaluate_run
 from monai_ima.networks import small_cnn
@@ -178,7 +182,7 @@ def no_class_folders(folder):
 
 
 def other_columns(folder):
-    root, file = table(folder, ("Bild", "Klasse", "Fall"))
+    root, file = table(folder, ("Kuva", "Luokka", "Potilas"))
 
     def act(said):
         names = ["path_column", "class_column", "patient_column"]
@@ -240,6 +244,101 @@ def the_folder_above(folder):
     return wrong, gives(advice, dataset_dir=root)
 
 
+def two_patients_a_class(folder):
+    class_folders(folder)
+    for path in folder.glob("*/*-[23]-1.png"):
+        path.unlink()
+
+    def act(said):
+        assert "(three at least)" in said
+        for name in CLASSES:
+            png(folder / name / f"{name}-2-1.png")
+        return {}
+
+    return {"dataset_dir": folder}, act
+
+
+def no_patients_in_a_table(folder):
+    """Where each image is another's, their paths are patients."""
+    root, file = table(folder, ("path", "class"), lambda row: row[:2])
+
+    def act(said):
+        assert "which of its columns (path, class) they are with patient_column" in said
+        return {"patient_column": "path"}
+
+    return {"dataset_dir": root, "datalist_file": file}, act
+
+
+def volumes(folder):
+    for name in CLASSES:
+        for patient in range(4):
+            path = folder / name / f"{name}-{patient}-1.nii"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values = np.random.default_rng(patient).random((20, 24, 18), dtype=np.float32)
+            nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+    return folder
+
+
+def volumes_as_pictures(folder):
+    def act(said):
+        (name,) = re.findall(r"volumes for (\w+)", said)
+        return {"files": [BUNDLES / name / "train.json"], "image_size": [16, 16, 16]}
+
+    return {"dataset_dir": volumes(folder)}, act
+
+
+def volumes_by_settings(folder):
+    """The same message's second advice."""
+
+    def act(said):
+        (count,) = re.findall(
+            r"give image_size (\d) numbers, and network_def their spatial_dims", said
+        )
+        return {"image_size": [16] * int(count), "network_def#spatial_dims": int(count)}
+
+    return {"dataset_dir": volumes(folder)}, act
+
+
+def coloured(folder):
+    for path in class_folders(folder).rglob("*.png"):
+        Image.open(path).convert("RGB").save(path)
+    return folder
+
+
+OWN = {
+    "_target_": "Compose",
+    "transforms": [
+        {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True},
+        {"_target_": "ScaleIntensityd", "keys": "image"},
+        {"_target_": "Resized", "keys": "image", "spatial_size": "@image_size"},
+        {"_target_": "EnsureTyped", "keys": "image", "track_meta": False},
+    ],
+}
+
+
+def channels_of_an_own_preprocessing(folder):
+    def act(said):
+        (shape,) = re.findall(r"expected network_def to take inputs of the shape \(1, (\d),", said)
+        return {"network_def#in_channels": int(shape)}
+
+    return {"dataset_dir": coloured(folder), "preprocessing": OWN}, act
+
+
+def transparent_pixels(folder):
+    for path in class_folders(folder).rglob("*.png"):
+        image = Image.open(path).convert("LA")
+        image.putpixel((1, 1), (200, 0))
+        image.save(path)
+
+    def act(said):
+        assert "transparent pixels; save it without transparency" in said
+        for path in folder.rglob("*.png"):
+            Image.open(path).convert("L").save(path)
+        return {}
+
+    return {"dataset_dir": folder}, act
+
+
 def a_file_for_a_folder(folder):
     class_folders(folder)
     (folder.parent / "taken").touch()
@@ -286,13 +385,113 @@ TRAINING = (
     *(two_columns_of_paths, paths_that_leave, thin_images, missing_values),
     *(another_number_of_classes, the_folder_above, a_file_for_a_folder, near_name, near_word),
     *(whole_number, restarts_without_random_starts, levels_beyond_the_bounds),
-    a_method_by_its_name,
+    *(a_method_by_its_name, two_patients_a_class, no_patients_in_a_table, volumes_as_pictures),
+    *(volumes_by_settings, channels_of_an_own_preprocessing, transparent_pixels),
 )
 
 
 @pytest.mark.parametrize("case", TRAINING, ids=lambda case: case.__name__)
 def test_a_training_on_images_starts_as_advised(case, tmp_path):
     does_as_advised(case, tmp_path, [OCT], IMAGES)
+
+
+def starts(tmp_path, files=(OCT,), **settings):
+    """The workflow of a command that should start, whose images are in ``data`` unless said."""
+    common = IMAGES | {"device": "cpu", "output_dir": tmp_path / "run"}
+    common["dataset_dir"] = tmp_path / "data"
+    return started(files, {name: plain(value) for name, value in (common | settings).items()})
+
+
+def first_image(workflow):
+    return workflow.parser.get_parsed_content("train::dataset")[0]["image"]
+
+
+def test_colour_is_kept_as_the_log_says(tmp_path, caplog):
+    coloured(tmp_path / "data")
+    assert len(first_image(starts(tmp_path))) == 1
+    (said,) = [each for each in caplog.messages if "becomes grey" in each]
+    assert len(first_image(starts(tmp_path, **settings_in(said)))) == 3
+
+
+def test_12_bits_are_scaled_as_the_data_report_says(tmp_path):
+    folder = class_folders(tmp_path / "data")
+    for number, path in enumerate(folder.rglob("*.png")):
+        levels = np.random.default_rng(number).integers(0, 4096, (16, 16), dtype=np.uint16)
+        Image.fromarray(levels).save(path)
+    assert first_image(starts(tmp_path)).max() < 0.1
+    written = write_datalists(folder, tmp_path / "lists")
+    (finding,) = [each for each in written.findings if "nearly black" in each.title]
+    (values,) = re.findall(r'--intensity_range "(\[[^"]+\])"', finding.to_do)
+    brightened = first_image(starts(tmp_path, intensity_range=literal_eval(values)))
+    assert 0.9 < brightened.max() <= 1
+
+
+def test_grey_images_beside_coloured_ones_are_trained_on(tmp_path):
+    for path in list(class_folders(tmp_path / "data").rglob("*.png"))[::2]:
+        Image.open(path).convert("RGB").save(path)
+    starts(tmp_path)
+    assert len(first_image(starts(tmp_path, colour=True))) == 3
+
+
+def test_a_network_of_monai_takes_three_channels_of_an_own_preprocessing(tmp_path):
+    coloured(tmp_path / "data")
+    network = {"_target_": "DenseNet", "spatial_dims": 2, "in_channels": 3, "out_channels": 3}
+    network |= {"block_config": [2, 2], "init_features": 8, "growth_rate": 4}
+    workflow = starts(tmp_path, preprocessing=OWN, network_def=network, image_size=[32, 32])
+    assert len(first_image(workflow)) == 3
+
+
+@pytest.mark.parametrize("name", ["amp", "train#trainer#amp"])
+def test_mixed_precision_is_switched_on_by_either_name(tmp_path, name):
+    class_folders(tmp_path / "data")
+    assert starts(tmp_path, **{name: True}).parser.get_parsed_content("train::trainer").amp
+
+
+def test_dicom_is_read_by_a_reader_of_monai_where_the_config_has_one(tmp_path):
+    """A list of it, too: what another transform reads is not opened before."""
+    pytest.importorskip("pydicom")
+    from dicom_files import write_dicom
+
+    _, file = table(tmp_path / "data", ("path", "class", "patient"))
+    for number, path in enumerate(list((tmp_path / "data").rglob("*.png"))):
+        levels = np.random.default_rng(number).integers(0, 999, (16, 16), dtype=np.uint16)
+        place = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+        write_dicom(path.with_suffix(".dcm"), levels, PixelSpacing=[1, 1], **place)
+        path.unlink()
+    file.write_text(file.read_text().replace(".png", ".dcm"))
+    own = json.loads(json.dumps(OWN))
+    own["transforms"][0]["reader"] = "PydicomReader"
+    for given_ in ({}, {"datalist_file": file}):
+        assert first_image(starts(tmp_path, **given_)).shape == (1, 16, 16)
+        assert first_image(starts(tmp_path, preprocessing=own, **given_)).shape == (1, 16, 16)
+    torch.save(small_cnn(num_classes=3).state_dict(), tmp_path / "model.pt")
+    evaluated = {"network_def": NETWORK, "checkpoint": tmp_path / "model.pt", "fractions": ...}
+    settings = IMAGES | evaluated | {"dataset_dir": tmp_path / "data", "transforms": own}
+    settings = {name: plain(value) for name, value in settings.items() if value is not ...}
+    assert started([ANY], settings | {"output_dir": str(tmp_path / "evaluated"), "device": "cpu"})
+
+
+WITHOUT_EINOPS = """
+import runpy, sys
+sys.modules["einops"] = None
+runpy.run_module("monai.bundle", run_name="__main__")
+"""
+
+
+def test_a_package_that_a_network_needs_is_named(tmp_path):
+    """MONAI's ViT, whose message is Python's alone; with einops it starts."""
+    class_folders(tmp_path / "data")
+    network = {"_target_": "ViT", "in_channels": 1, "img_size": [16, 16], "patch_size": [8, 8]}
+    network |= {"spatial_dims": 2, "classification": True, "num_classes": 3, "num_heads": 2}
+    network |= {"hidden_size": 8, "mlp_dim": 8, "num_layers": 1}
+    settings = IMAGES | {"device": "cpu", "dataset_dir": tmp_path / "data", "network_def": network}
+    words = bundle_words(OCT, **settings, output_dir=tmp_path / "run")
+    command = [sys.executable, "-c", WITHOUT_EINOPS, *words]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "pip install einops" in ended.stderr.splitlines()[-1]
+    pytest.importorskip("einops", reason="MONAI's ViT needs it")
+    starts(tmp_path, network_def=network)
 
 
 def does_as_advised(case, tmp_path, files, common):

@@ -127,6 +127,8 @@ def test_event_file_has_every_tag_with_the_numbers_of_the_csv(finished):
     assert [event.step for event in events.Scalars("robust_accuracy/auc")] == [2, 3]
     assert [event.step for event in events.Histograms("margin/histogram")] == [1, 2, 3]
     assert {"robustness/curve", "robustness/examples"} <= set(tags["images"])
+    (*_, examples) = events.Images("robustness/examples")
+    assert examples.width > 800  # of which three pictures take a third each
     assert "custom_scalars__config__" in tags["tensors"]
 
 
@@ -395,3 +397,40 @@ def test_balanced_sampling_draws_each_class_equally_often(bundle, tmp_path):
     assert there.min() < there.max()
     drawn = torch.cat([batch["label"] for batch in loader]).bincount()
     assert drawn.tolist() == [there.max()] * len(there)
+
+
+def write_overlapping(folder, counts, seed=0):
+    """Images of one grey each, a patient's own, whose classes overlap by half."""
+    rng = np.random.default_rng(seed)
+    for name, (count, grey) in counts.items():
+        (folder / name).mkdir(parents=True)
+        for patient in range(count):
+            level = np.clip(rng.normal(grey, 24), 0, 255).astype(np.uint8)
+            Image.fromarray(np.full((16, 16), level)).save(
+                folder / name / f"{name}-{patient}-1.png"
+            )
+    return folder
+
+
+def test_class_weights_find_the_class_of_few(tmp_path):
+    """Without, the class of one in ten is hardly ever the answer."""
+    data = write_overlapping(tmp_path / "data", {"healthy": (360, 112), "sick": (40, 144)})
+    common = {"dataset_dir": data, "num_classes": 2, "image_size": [8, 8], "device": "cpu"}
+    common |= {"max_epochs": 20, "robust_interval": 0, "val_interval": 0, "learning_rate": 0.02}
+    common |= {"network_def": "$torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))"}
+    common |= {"protocol": "screen", "eval_steps": 1}
+    sensitivity = {}
+    for weights in ("$None", "balanced"):
+        folder = tmp_path / weights
+        ended = run_bundle(TRAIN, CE, **common, class_weights=weights, output_dir=folder)
+        assert ended.returncode == 0, ended.stderr
+        curve = json.loads((folder / "robustness.json").read_text())["curves"][-1]
+        sensitivity[weights] = dict(zip(("healthy", "sick"), curve["per_class"], strict=True))
+    # Measured with this seed: 0 and 0.83 of the sick, 1 and 0.65 of the healthy.
+    assert sensitivity["$None"]["sick"][0] < 0.2
+    assert all(clean[0] > 0.5 for clean in sensitivity["balanced"].values())
+    record = json.loads((tmp_path / "balanced" / "run.json").read_text())
+    training = record["sections"]["training"]["ids"]
+    sick = sum("sick" in image for image in training) / len(training)
+    expected = [0.5 / (1 - sick), 0.5 / sick]
+    assert record["parts"]["objective"]["class_weights"] == pytest.approx(expected)

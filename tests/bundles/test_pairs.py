@@ -132,5 +132,5 @@ def test_every_setting_is_in_the_page_of_the_bundle(config):
     page = (config.parent / "docs" / "README.md").read_text()
     names = re.findall(r'^  "(\w+)": [^{]', config.read_text(), re.MULTILINE)
     own = {"imports", "evaluation_imports", "bundle_root", "method", "network", "initialize", "run"}
-    own |= {"resuming", "margin_dataset", "dataset", "handlers", "samples"}
+    own |= {"resuming", "loss_weights", "margin_dataset", "dataset", "handlers", "samples"}
     assert {name for name in names if f"`{name}`" not in page} <= own

@@ -1,5 +1,6 @@
 """The command: what it says, in the words of its own options, and how it ends."""
 
+import json
 import shlex
 
 import nibabel
@@ -102,3 +103,47 @@ def test_volumes_come_with_the_bundle_that_they_need(tmp_path, monkeypatch, caps
     words = shlex.split(said.splitlines()[-1])
     assert words[words.index("--config_file") + 1] == "my_study/train.json"
     assert "monai-ima new my_study --from volume_ima\n" in said
+
+
+def test_a_table_of_volumes_from_a_german_excel(tmp_path, monkeypatch, capsys):
+    """Semicolons, decimal commas, umlauts in cp1252; what is ambiguous is named with its option."""
+    monkeypatch.chdir(tmp_path)
+    lines = ["Bilddatei;Größe (ml);Diagnose;Patientennummer;Aufteilung"]
+    for number in range(12):
+        name = f"images/hippocampus_{number:03}.nii.gz"
+        path = tmp_path / "study" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).random((6, 5, 4), dtype=np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+        section = ("Training", "Validierung", "Test")[number // 2 % 3]
+        diagnosis = ("gesund", "verkürzt")[number % 2]
+        lines.append(f"{name};3,{number:02};{diagnosis};{number};{section}")
+    table = tmp_path / "study" / "Tabelle.csv"
+    table.write_bytes("\r\n".join(lines).encode("cp1252"))
+
+    main(["datalist", "study", "--table", str(table), "--output", "lists"])
+
+    assert "gesund    training 2, validation 2, test 2" in capsys.readouterr().out
+    written = json.loads((tmp_path / "lists" / "datalist.json").read_text("utf-8"))
+    of_training = {(item["image"], item["patient"]) for item in written["training"]}
+    numbers = (0, 1, 6, 7)
+    assert of_training == {(f"images/hippocampus_{n:03}.nii.gz", str(n)) for n in numbers}
+
+    table.write_bytes(table.read_bytes().replace(b"Gr\xf6\xdfe (ml)", b"Befund", 1))
+    with pytest.raises(SystemExit, match="2"):
+        main(["datalist", "study", "--table", str(table), "--output", "lists"])
+    assert "got the columns Diagnose, Befund; say which it is with --class_column" in (
+        capsys.readouterr().err
+    )
+    main(
+        [
+            "datalist",
+            "study",
+            "--table",
+            str(table),
+            "--output",
+            "lists",
+            "--class_column",
+            "Diagnose",
+        ]
+    )

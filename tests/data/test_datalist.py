@@ -274,6 +274,30 @@ def test_volumes_are_listed(tmp_path):
     assert len(load_datalist(tmp_path, num_classes=1).training) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "axes"),
+    [("png", (4, 3), 2), ("nii", (4, 3), 2), ("nii", (4, 3, 1), 2), ("nii.gz", (4, 3, 2), 3)],
+)
+def test_images_of_other_axes_than_the_size_are_rejected_by_their_headers(
+    tmp_path, name, shape, axes
+):
+    for patient in range(3):
+        path = tmp_path / "A" / f"A-{patient}-1.{name}"
+        path.parent.mkdir(exist_ok=True)
+        if name == "png":
+            Image.new("L", shape).save(path)
+        else:
+            nibabel.save(nibabel.Nifti1Image(np.zeros(shape, np.float32), np.eye(4)), path)
+
+    assert len(load_datalist(tmp_path, num_classes=1, spatial_dims=axes).training) == 1
+    other = 5 - axes
+    said = (
+        rf"images of {other} axes, .* got 3 of others, like A/A-0-1.{name} of {axes}; .* volume_ima"
+    )
+    with pytest.raises(ValueError, match=said):
+        load_datalist(tmp_path, num_classes=1, spatial_dims=other)
+
+
 # --- bad input: what to break, the arguments, the words of the message ----------------------------
 
 

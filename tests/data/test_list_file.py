@@ -4,6 +4,7 @@ import datetime
 import json
 import logging
 import os
+import unicodedata
 
 import openpyxl
 import pytest
@@ -11,8 +12,10 @@ from PIL import Image
 
 from monai_ima.data import list_samples, load_datalist
 from monai_ima.data.spreadsheet import _text
+from monai_ima.data.table_words import OTHER_COLUMNS, USUAL_COLUMNS, plain
 
 SPLIT = {"1": "train", "2": "val", "3": "test"}
+SPLIT_NAMES = ("training", "validation", "test")
 PATHS = [f"{name}/{patient}.png" for name in ("cat", "Müller, dog") for patient in SPLIT]
 
 
@@ -79,6 +82,83 @@ def test_lists_of_other_tools_are_read_right(folder, content):
 
     assert datalist.classes == ("Müller, dog", "cat")
     assert sections(datalist) == EXPECTED
+
+
+LANGUAGES = {
+    "German": ("Dateiname,Diagnose,PatientenID,Aufteilung", "Training,Validierung,Test"),
+    "German, cases": (
+        "BILDPFAD,Klasse,Pat.-Nr.,Teilmenge",
+        "Trainingsdaten,Validierungsdaten,Testdaten",
+    ),
+    "German, studies": ("Bild,Befund,Fallnummer,Split", "train,val,test"),
+    "French": ("Nom du fichier,Étiquette,N° patient,Répartition", "entraînement,validation,test"),
+    "French, capitals": (
+        "CHEMIN,CLASSE,Numéro de patient,sous-ensemble",
+        "Apprentissage,VALIDATION,Test",
+    ),
+    "Spanish": ("archivo,diagnóstico,ID paciente,partición", "entrenamiento,validación,prueba"),
+    "Spanish, images": ("Imagen,Clase,paciente,Subconjunto", "Entrenamiento,Validacion,Test"),
+    "Italian": ("nome file,etichetta,ID-paziente,Suddivisione", "addestramento,validazione,test"),
+    "Portuguese": ("Nome do arquivo,Rótulo,Paciente,Divisão", "treino,validação,teste"),
+    "Dutch": ("Bestandsnaam,Klasse,Patiëntnummer,Splitsing", "training,validatie,test"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("decomposed", [False, True], ids=["", "accents apart"])
+def test_columns_and_sections_are_known_in_other_languages(folder, caplog, language, decomposed):
+    """Accents may be characters of their own, as macOS has them in names."""
+    columns, sections_ = LANGUAGES[language]
+    called = dict(zip(SPLIT.values(), sections_.split(","), strict=True))
+    rows = [(*others, called[section]) for *others, section in map(fields, PATHS)]
+    content = text(columns, delimiter=";", rows=rows)
+    if decomposed:
+        content = "\n".join(
+            line if "Müller" in line else unicodedata.normalize("NFD", line)
+            for line in content.splitlines()
+        )
+    caplog.set_level(logging.INFO)
+
+    listed = write(folder, content)
+
+    assert sections(load_datalist(folder, num_classes=2, datalist=listed)) == EXPECTED
+    assert "path in " in caplog.text
+
+
+def test_a_table_from_a_german_excel_is_read(folder):
+    """Numbers with commas in it are none of the list's, and 1,0 is the class 1."""
+    lines = ["Bild;Klasse;PatientenID;Alter;Volumen (ml, links)"]
+    lines += [f"{path};{float(path.startswith('cat'))};p{patient};61,5;3,25".replace(".0", ",0")
+              for path, _, patient, _ in map(fields, PATHS)]  # fmt: skip
+    listed = write(folder, "\r\n".join(lines).encode("cp1252"))
+
+    datalist = load_datalist(folder, num_classes=2, datalist=listed)
+
+    assert datalist.classes == ("0", "1")
+    everyone = [item for section in SPLIT_NAMES for item in getattr(datalist, section)]
+    assert {(item["id"][:3], item["label"]) for item in everyone} == {("cat", 1), ("Mül", 0)}
+    assert {item["patient"] for item in everyone} == {"p1", "p2", "p3"}
+
+
+def test_a_label_with_a_thousand_is_no_small_number(folder):
+    listed = write(folder, "path;class\ncat/1.png;1,000\ncat/2.png;2,000\n")
+
+    assert list_samples(folder, datalist=listed).classes == ("1,000", "2,000")
+
+
+@pytest.mark.parametrize("noun", USUAL_COLUMNS)
+def test_no_name_of_a_column_is_that_of_another(noun):
+    mine = {*USUAL_COLUMNS[noun], *OTHER_COLUMNS[noun]}
+    others = {name for other in USUAL_COLUMNS if other != noun for name in (*USUAL_COLUMNS[other], *OTHER_COLUMNS[other])}  # fmt: skip
+    assert not mine & others
+    assert all(plain(name) == name for name in mine)
+
+
+def test_a_usual_name_is_taken_before_that_of_another_language(folder):
+    rows = [(path, name, "x", *others) for path, name, *others in map(fields, PATHS)]
+    listed = write(folder, text("Bild,label,Diagnose,patient,split", rows=rows))
+
+    assert sections(load_datalist(folder, num_classes=2, datalist=listed)) == EXPECTED
 
 
 def workbook(folder, *sheets):
@@ -198,7 +278,9 @@ def test_each_image_may_be_a_patient_by_its_path(folder):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (text("Bild,Befund,Fall,split"), r"got no class, path, patient; .*\(Bild, Befund, Fall, sp.*with class_column, path_column, patient_column"),
+        (text("Kuva,Luokka,Potilas,split"), r"got no class, path, patient; .*\(Kuva, Luokka, Potilas, sp.*with class_column, path_column, patient_column"),
+        (text("Bild,Befund,Diagnose,split"), r"one class in each row .*got the columns Diagnose, Befund; say .* with class_column"),
+        (text("Bild,Befund,PatientenID,Fallnummer"), r"one patient in each row .*got the columns PatientenID, Fallnummer; say .* with patient_column"),
         (text("image,label,class name,split"), r"one class in each row .*got the columns label, class name; say .* with class_column"),
         (text("filename,image,patient,split"), r"one path in each row of .*got the columns image, filename; say .* with path_column"),
         (text("path,path,patient,split"), r"list.csv .* got the columns path, path, patient, split, not all"),

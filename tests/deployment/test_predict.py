@@ -9,6 +9,7 @@ from bundle_run import run_command
 from exported import CLASSES, a_case, rows, trained
 from PIL import Image
 
+from monai_ima.data import list_samples
 from monai_ima.deployment import predict_files
 from monai_ima.errors import RejectedError
 
@@ -42,6 +43,21 @@ def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path)
             )
     assert len(list((tmp_path / "changes").glob("*.png"))) == len(found)
     assert "not for clinical use" in ended.stdout
+
+
+def test_a_list_without_labels_leads_here(bundle, tmp_path):
+    kind, folder, where = bundle
+    if kind != "rgb":
+        return
+    case = a_case(kind, where)
+    listed = tmp_path / "new.json"
+    listed.write_text(json.dumps([{"image": str(case)}]))
+    with pytest.raises(
+        ValueError, match=r"label them, or .*; monai-ima predict MODEL FILES answers"
+    ):
+        list_samples(case.parent, datalist=listed, allow_outside=True)
+    done = predict_files(folder, [case], tmp_path / "answers", norms=[], drawings=0)
+    assert len(done.predictions) == 1
 
 
 def test_margin_of_a_validation_sample_is_that_of_the_reference(bundle, tmp_path):

@@ -174,7 +174,10 @@ def test_inputs_out_of_bounds_are_named_by_a_step_that_was_replayed(replaying):
 
     replaying.turn_on()
     objective = Spoiling(margins(), norm="l2", beta=0.5, steps=3)
-    with loop_form("fixed"), pytest.raises(ValueError, match=r"within bounds .* from 3\.\d+ to 3\.\d+"):
+    with (
+        loop_form("fixed"),
+        pytest.raises(ValueError, match=r"within bounds .* from 3\.\d+ to 3\.\d+"),
+    ):
         trained(objective)
 
 

@@ -179,6 +179,12 @@ def test_levels_are_those_of_the_bundle(data):
     assert own.levels("l2") == own.config("evaluate")["evaluation_levels"]["l2"]
 
 
+def test_levels_of_volumes_are_their_own():
+    own = DATA_SETS["hippocampus"]
+    assert own.levels("linf") == [0, 0.005, 0.01, 0.02, 0.03, 0.04]
+    assert own.levels("l2") == own.config("evaluate")["evaluation_levels"]["l2"]
+
+
 def test_other_samples_are_not_paired():
     with pytest.raises(RejectedError, match="the same training and test samples"):
         area_table([run("ce", [0] * 4), run("ima", [0] * 4, (0, 1, 1, 1))], "accuracy")

@@ -4,6 +4,7 @@ import copy
 import inspect
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def made(method, norm="l2", samples=SAMPLES, **options):
         "warmup": 0,
         "steps": 5,
     } | options
-    known = inspect.signature(kind).parameters if method != "ce" else ()
+    known = inspect.signature(kind).parameters
     return kind(**{name: value for name, value in needed.items() if name in known})
 
 
@@ -258,7 +259,79 @@ def test_mma_without_a_correct_sample_is_ce(norm):
     torch.testing.assert_close(loss_of(made("mma", norm), samples), expected)
 
 
+# Weights of the classes
+
+
+@every_method
+def test_a_loss_with_weights_is_the_mean_of_what_each_sample_has_alone_times_its_weight(method):
+    """Misclassified, correct and noisy samples, and TRADES' divergence, are all of their classes."""
+    model, inputs, labels, index = batch()
+    model, inputs = model.double(), inputs.double()  # a small divergence is all rounding otherwise
+    weights = torch.tensor([0.5, 3.0, 1.25]).double()
+    assert len(labels.unique()) == CLASSES
+    alone = []
+    for row in torch.arange(SAMPLES).split(1):
+        torch.manual_seed(3)
+        alone.append(made(method)(model, inputs[row], labels[row], index[row]).loss)
+    by_hand = (
+        sum(weights[label] * loss for label, loss in zip(labels, alone, strict=True)) / SAMPLES
+    )
+    torch.manual_seed(3)
+    weighed = made(method, class_weights=weights.tolist())
+    result = weighed(model, inputs, labels, index)
+    torch.testing.assert_close(result.loss, by_hand)
+    assert (result.loss - torch.stack(alone).mean()).abs() > 0.01
+    clean = nn.functional.cross_entropy(model(inputs), labels, reduction="none")
+    torch.testing.assert_close(
+        result.terms["loss_clean"], (weights[labels] * clean).mean().detach()
+    )
+
+
+@every_method
+@pytest.mark.parametrize("mixed", [False, True], ids=["", "mixed precision"])
+def test_weights_of_one_change_nothing(method, mixed):
+    network, inputs, labels, _ = batch()
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        plain, weighed = (
+            result_and_gradients(method, network, network, inputs, labels, **weights)
+            for weights in ({}, {"class_weights": [1, 1, 1]})
+        )
+    assert_same(plain, weighed)
+
+
+@pytest.mark.parametrize("method", REMEMBERING)
+def test_weights_are_no_part_of_what_is_remembered(method):
+    samples = batch()
+    plain, weighed = made(method), made(method, class_weights=[1, 2, 3])
+    for objective in (plain, weighed):
+        loss_of(objective, samples)
+    state = weighed.state_dict()
+    assert state.keys() == plain.state_dict().keys()
+    assert all(torch.equal(value, state[name]) for name, value in plain.state_dict().items())
+
+
+@every_method
+def test_weights_follow_the_precision_of_the_network(method):
+    model, inputs, labels, index = batch()
+    result = made(method, class_weights=[1, 2, 3])(model.double(), inputs, labels, index)
+    assert result.loss.dtype == torch.float64
+
+
 # The border
+
+
+@every_method
+@pytest.mark.parametrize("weights", [[1, 0, 1], [1, -1, 1], [1, float("nan"), 1], [[1, 1, 1]], []])
+def test_weights_are_finite_numbers_above_0(method, weights):
+    with pytest.raises(ValueError, match="class_weights to be finite numbers > 0, one for each"):
+        made(method, class_weights=weights)
+
+
+@every_method
+@pytest.mark.parametrize("weights", [[1, 1], [1, 1, 1, 1]])
+def test_there_is_a_weight_for_each_class(method, weights):
+    with pytest.raises(RuntimeError, match="weight tensor should be defined"):
+        made(method, class_weights=weights)(*batch())
 
 
 def test_ddn_refuses_linf():
@@ -308,6 +381,9 @@ def parsed(bundle, method, **overrides):
     parser = ConfigParser(config)
     for part in ("train", "validate", "robustness"):
         parser[f"{part}::dataset"] = f"${[0] * 7}"
+    parser["datalist"] = SimpleNamespace(
+        training=[{"label": label} for label in (0, 1, 1, 1)], warning="", test_shares=()
+    )
     return parser
 
 
@@ -334,6 +410,24 @@ def test_every_bundle_takes_every_method(bundle, method):
         bounds = json.loads((bundle / "train.json").read_text()).get("bounds", [0, 1])
         assert list(objective.bounds) == bounds
         assert (objective.eps, objective.beta, objective.norm.name) == (0.25, 6, "l2")
+
+
+@every_method
+@pytest.mark.parametrize("bundle", ["oct_ima", "ecg_ima"])
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [(None, None), ("balanced", [2.0, 2 / 3]), ([1, 3], [1.0, 3.0])],
+    ids=["none", "balanced", "a list"],
+)
+def test_the_weights_of_a_bundle_reach_every_method(method, bundle, setting, expected):
+    norm = {"norm": "l2"}
+    parser = parsed(BUNDLES / bundle, method, **norm, num_classes=2, class_weights=setting)
+    weights = parser.get_parsed_content("objective").class_weights
+    assert parser.get_parsed_content("settings")["class_weights"] == setting
+    if expected is None:
+        assert weights is None
+    else:
+        torch.testing.assert_close(weights, torch.tensor(expected))
 
 
 @pytest.mark.parametrize(
