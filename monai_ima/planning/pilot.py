@@ -93,14 +93,15 @@ def run_pilot(
 
     Args:
         parts: of the training.
-        epochs: of plain cross-entropy.
+        epochs: of plain cross-entropy, with the class weights of the training.
         samples: of the validation set whose margins are measured, at most.
         seed: of the weights, the order of the samples and the choice of those that are measured.
         say: is told what happens next.
     """
     say(f"training the plain network: {epochs} epochs")
     parts.begin_anew(seed)
-    train(parts, CrossEntropy(), epochs, [EpochSeedHandler(seed)])
+    plain = CrossEntropy(parts["objective"].class_weights)
+    train(parts, plain, epochs, [EpochSeedHandler(seed)])
     inputs, labels = samples_of(parts, "validate", samples, seed)
     say(f"measuring its margins: {len(labels)} validation samples")
     start = time.perf_counter()

@@ -90,7 +90,7 @@ class Plan:
             levels = f"up to 1/{EPS_MAX_PER_HIGHEST:g} of eps_max, which is given"
         eps_max = (
             f"{proposal.eps_max / proposal.noise_levels[-1]:.2g} times the highest noise level: in trials, "
-            "margins that could grow well beyond it made the most accurate networks up to it"
+            "margins that could grow well beyond it made the more accurate networks up to it"
         )
         updates = round(proposal.eps_max / proposal.delta)
         epochs = f"the {updates} updates that a margin needs to grow from delta to eps_max"

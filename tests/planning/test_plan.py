@@ -45,6 +45,12 @@ def test_margins_are_those_of_the_network_that_was_trained(plan, parts):
         assert float((all_of_them - margin).abs().min()) < 0.02 * float(margin) + 1e-9
 
 
+def test_the_plain_network_has_the_class_weights_of_the_training(plan):
+    parts = TrainingParts([MOONS], **SMALL, class_weights=[1.0, 1000.0])
+    weighted = make_plan(parts, samples=40)
+    assert not torch.equal(weighted.pilot.margins, plan.pilot.margins)
+
+
 def test_settings_are_the_given_ones_and_the_chosen_ones(plan):
     assert plan.settings | SMALL | {"max_epochs": 30} == plan.settings
     assert set(plan.settings) == {*SMALL, "eps_max", "delta", "noise_levels"}
