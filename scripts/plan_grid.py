@@ -82,7 +82,6 @@ for _name in ("ecg", "oct_64"):
     TASKS[f"{_name}_l2"] = _task._replace(settings={**_task.settings, "norm": "l2"})
 
 
-
 def main() -> None:
     """Make the runs that are asked for and missing, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -207,11 +206,12 @@ def loss(areas: dict[float, list[float]]) -> tuple[float, float, float, float]:
     """The best multiple on average, and how much of its area the proposal's lacks.
 
     Returns:
-        The multiple, the mean over the seeds of the share that is lacking, and its 95 % interval by
-        Student's t (NaN of one seed).
+        The multiple, the mean over the seeds of what is lacking, as a share of the best one's mean area,
+        and its 95 % interval by Student's t (NaN of one seed).
     """
     best = max(areas, key=lambda factor: mean(areas[factor]))
-    lacking = [1 - ours / theirs for ours, theirs in zip(areas[1], areas[best], strict=True)]
+    whole = mean(areas[best])
+    lacking = [(theirs - ours) / whole for ours, theirs in zip(areas[1], areas[best], strict=True)]
     middle, seeds = mean(lacking), len(lacking)
     if seeds == 1:
         return best, middle, math.nan, math.nan

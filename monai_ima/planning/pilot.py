@@ -112,8 +112,8 @@ def run_pilot(
     counts = len(datalist.training), len(datalist.validation), len(datalist.test)
     low, high = parts["bounds"]
     whole = torch.full_like(inputs[:1], high - low)
-    correct = margins[margins > 0]
-    typical = float(correct.quantile(0.5, interpolation="lower")) if len(correct) else 0.0
+    found = margins[(margins > 0) & margins.isfinite()]
+    typical = float(found.quantile(0.5, interpolation="lower")) if len(found) else 0.0
     epoch, margin_pass = _training_times(parts, counts[0], typical)
     return Pilot(
         epochs,
