@@ -153,7 +153,8 @@ def measure_epochs(
                 train_handlers=handlers,
             ).run()
             if objective is by_steps:
-                crossed.append(by_steps.learn_margins().double().mean().item())
+                distance = by_steps.learn_margins()
+                crossed.append(((distance > 0) & distance.isfinite()).double().mean().item())
 
         return run
 
