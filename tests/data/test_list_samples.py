@@ -362,7 +362,7 @@ BAD_INPUT = {
     "no such patients": (
         listing(),
         {"patient_column": "subject"},
-        r"a subject in every entry of .*got 3 of 3 without",
+        r"a subject, the patient_column, in every entry of .*got 3 of 3 without",
     ),
     "a file missing": (
         listing((1, {"image": "A/A-9-1.png"})),
