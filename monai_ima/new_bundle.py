@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from monai_ima import __version__
 from monai_ima.errors import RejectedError
@@ -17,7 +19,7 @@ _ROOT = re.compile(r'"bundle_root": "[^"]*"')
 _OUTPUT = re.compile(r"""(?<="output_dir": ")(\$')?runs/[^"']*""")
 
 
-def new_bundle(folder: Path, source: str) -> Path:
+def new_bundle(folder: Path, source: str, settings: Mapping[str, Any] | None = None) -> Path:
     """Write a bundle that is the user's to change, and runs from any folder.
 
     It is a copy of one that comes with the package, beside the files that put another training
@@ -27,6 +29,7 @@ def new_bundle(folder: Path, source: str) -> Path:
     Args:
         folder: that is to be written; its name becomes the bundle's.
         source: name of the bundle that it is made from.
+        settings: for its ``train.json``, by name, as ``{"eps_max": 0.03, "optimizer#lr": 0.01}``.
 
     Returns:
         The absolute path of the folder.
@@ -37,14 +40,7 @@ def new_bundle(folder: Path, source: str) -> Path:
     """
     folder = folder.resolve()
     name, origin = folder.name, bundle_folder(source)
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise RejectedError(
-            f"expected a name of letters, digits, '_', '-' and '.', got {name!r}; choose another"
-        )
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise RejectedError(
-            f"expected a new folder, got {folder}, which is there; choose another name, or remove it"
-        )
+    check_new(folder)
     unfinished = folder.with_name(f".{name}.{os.getpid()}")
     try:
         _copy(origin, unfinished)
@@ -53,6 +49,8 @@ def new_bundle(folder: Path, source: str) -> Path:
             _copy(bundles_folder() / "objectives", unfinished / "objectives")
         for path in unfinished.glob("*.json"):
             path.write_text(_own_config(path.read_text("utf-8"), folder), "utf-8")
+        if settings:
+            _set(unfinished, settings)
         metadata, page = unfinished / "metadata.json", unfinished / "docs" / "README.md"
         metadata.write_text(_own_metadata(metadata.read_text("utf-8"), source), "utf-8")
         page.write_text(_own_page(page.read_text("utf-8"), name, source), "utf-8")
@@ -62,6 +60,23 @@ def new_bundle(folder: Path, source: str) -> Path:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def check_new(folder: Path) -> None:
+    """See that a bundle may be written to a folder.
+
+    Raises:
+        RejectedError: if its name is not one of a bundle, or there is something in it.
+    """
+    folder = folder.resolve()
+    if not re.fullmatch(r"\w[\w.-]*", folder.name):
+        raise RejectedError(
+            f"expected a name of letters, digits, '_', '-' and '.', got {folder.name!r}; choose another"
+        )
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise RejectedError(
+            f"expected a new folder, got {folder}, which is there; choose another name, or remove it"
+        )
 
 
 def _copy(origin: Path, folder: Path) -> None:
@@ -85,6 +100,29 @@ def _own_config(text: str, folder: Path) -> str:
         return f"$'runs/{folder.name}_" if found[1] else f"runs/{folder.name}"
 
     return _OUTPUT.sub(output, text)
+
+
+def _set(bundle: Path, settings: Mapping[str, Any]) -> None:
+    train, evaluate = bundle / "train.json", bundle / "evaluate.json"
+    text = train.read_text("utf-8")
+    for name, value in settings.items():
+        text = _with_setting(text, name, value)
+    train.write_text(text, "utf-8")
+    if "noise_levels" in settings:  # which are those of one norm alone
+        norm = json.loads(text)["norm"]
+        levels = {norm: "@noise_levels"}
+        text = _with_setting(evaluate.read_text("utf-8"), "evaluation_levels", levels)
+        evaluate.write_text(text, "utf-8")
+
+
+def _with_setting(text: str, name: str, value: Any) -> str:
+    """A config's text with a value in its place; of a nested one, which MONAI sets last, at the end."""
+    written = json.dumps(value)
+    found = re.search(rf'^  "{re.escape(name)}": ', text, re.MULTILINE)
+    if found is None:
+        return f"{text.rstrip().removesuffix('}').rstrip()},\n  {json.dumps(name)}: {written}\n}}\n"
+    _, end = json.JSONDecoder().raw_decode(text, found.end())
+    return text[: found.end()] + written + text[end:]
 
 
 def _own_metadata(text: str, source: str) -> str:

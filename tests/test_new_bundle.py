@@ -5,6 +5,7 @@ import re
 
 import pytest
 from bundle_run import ROOT
+from monai.bundle import ConfigParser
 
 from monai_ima import __version__
 from monai_ima.cli.main import main
@@ -65,3 +66,30 @@ def test_the_command_says_how_to_run_it(tmp_path, monkeypatch, capsys):
     assert (
         "python -m monai.bundle run --config_file my_study/train.json\n" in capsys.readouterr().out
     )
+
+
+def test_settings_are_put_where_they_belong(tmp_path):
+    settings = {
+        "eps_max": 0.3,
+        "noise_levels": [0, 0.1],
+        "norm": "l2",
+        "network_def": {"_target_": "x.Net"},
+        "optimizer#lr": 0.5,
+        "optimizer#weight_decay": 0.01,
+    }
+    folder = new_bundle(tmp_path / "mine", "oct_ima", settings)
+
+    text = (folder / "train.json").read_text()
+    plain = (new_bundle(tmp_path / "plain", "oct_ima") / "train.json").read_text()
+    config, unchanged = json.loads(text), json.loads(plain)
+    assert settings.items() <= config.items()
+    differing = {name for name in config if config[name] != unchanged.get(name)}
+    assert differing == {*settings, "bundle_root", "output_dir"}
+    # nested ones come last, for MONAI sets one after the other
+    assert list(config)[-2:] == ["optimizer#lr", "optimizer#weight_decay"]
+    parser = ConfigParser()
+    parser.read_config(folder / "train.json")
+    assert parser["optimizer"]["lr"] == 0.5
+    assert parser["optimizer"]["weight_decay"] == 0.01
+    levels = json.loads((folder / "evaluate.json").read_text())["evaluation_levels"]
+    assert levels == {"l2": "@noise_levels"}

@@ -13,6 +13,7 @@ from monai_ima.errors import RejectedError
 # A module of this package each, which is imported when it is called: help is there at once.
 COMMANDS = {
     "datalist": "split your images by patient, and see what is wrong with them before a training",
+    "plan": "choose eps_max, delta, noise levels and epochs by a short training, and say why",
     "new": "write a bundle of your own, made from one that comes with monai_ima",
     "evaluate": "measure how robust a trained model is, from the folder of its training alone",
     "export": "write the MONAI bundle of a trained model, with its model card",

@@ -89,8 +89,9 @@ def with_patients(
     lacking = [entry for entry in entries if not entry.patient]
     if not lacking or (len(lacking) == len(entries) and patient_column is None):
         return entries
+    wanted = "patient" if patient_column is None else f"{patient_column}, the patient_column,"
     raise ValueError(
-        f"expected a {patient_column or 'patient'} in every entry of {listing.source}, got "
+        f"expected a {wanted} in every entry of {listing.source}, got "
         f"{len(lacking)} of {len(entries)} without, like {lacking[0].raw or lacking[0].path}; "
         + (
             "give a patient_pattern for the names of files, or a folder for each patient"

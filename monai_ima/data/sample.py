@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,4 +109,5 @@ class SampleList:
 
 def section_named(name: str) -> str:
     """The section that a name such as "train", "Val" or "Validierung" means, or the name itself."""
-    return SECTIONS_BY_WORD.get(plain(name), name)
+    is_word = re.fullmatch(r"[\w\s-]+", unicodedata.normalize("NFKC", name))
+    return SECTIONS_BY_WORD.get(plain(name), name) if is_word else name

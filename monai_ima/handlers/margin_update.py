@@ -15,7 +15,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.data import share_of_samples
 from monai_ima.distributed import by_sample, is_first
-from monai_ima.margins import MarginStore
 from monai_ima.objectives import IMA, Objective
 
 _logger = logging.getLogger(__name__)
@@ -86,9 +85,19 @@ class MarginUpdateHandler:
         }
         if self.summary_writer is not None:
             self.summary_writer.add_histogram("margin/histogram", values, engine.state.epoch)
-        if not self._has_warned and (said := _too_near(distance, margins)) and is_first():
+        if not self._has_warned and (said := self._too_near(distance)) and is_first():
             self._has_warned = True
             _logger.warning("after epoch %d %s", engine.state.epoch, said)
+
+    def _too_near(self, distance: Tensor) -> str:
+        assert isinstance(self.objective, IMA)
+        margins = self.objective.margins
+        return too_near(
+            distance,
+            delta=margins.delta,
+            eps_max=margins.eps_max,
+            whose="correctly classified training samples",
+        )
 
     def _pass(self, engine: SupervisedTrainer, objective: IMA) -> Tensor:
         """A pass of Algorithm 2; where samples met the boundary, ``(number of samples,)``."""
@@ -106,19 +115,26 @@ class MarginUpdateHandler:
         return distance
 
 
-def _too_near(distance: Tensor, margins: MarginStore) -> str:
-    """What is wrong with delta, if the boundary is nearer for most samples; otherwise nothing."""
+def too_near(distance: Tensor, *, delta: float, eps_max: float, whose: str) -> str:
+    """What is wrong with ``delta``, if the boundary is nearer for most samples; otherwise nothing.
+
+    Args:
+        distance: ``(N,)`` of the boundary from samples, 0 of what is misclassified, which does not count.
+        delta: smallest margin.
+        eps_max: largest margin.
+        whose: name of the correctly classified samples, for the message.
+    """
     correct = distance[distance > 0]
-    near = int((correct < margins.delta).sum())
+    near = int((correct < delta).sum())
     if 2 * near <= len(correct):
         return ""
     median = correct.median().item()
     smaller = median / 2
     return (
-        f"the decision boundary is nearer than delta = {margins.delta:.3g} for {near} of "
-        f"{len(correct)} correctly classified training samples, at a median distance of {median:.2g}. "
+        f"the decision boundary is nearer than delta = {delta:.3g} for {near} of "
+        f"{len(correct)} {whose}, at a median distance of {median:.2g}. "
         "A margin is never below delta: none of these can follow its boundary, and they are trained "
         f"with noise that is beyond it. If that stays so, set --delta {smaller:.2g}, half of that "
-        f"distance, or defend against less noise: --eps_max {margins.eps_max * smaller / margins.delta:.2g} "
+        f"distance, or defend against less noise: --eps_max {eps_max * smaller / delta:.2g} "
         "is smaller by as much"
     )

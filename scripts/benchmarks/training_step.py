@@ -96,7 +96,7 @@ def measure(
     work: dict[str, Callable[[], Any]] = {
         "plain": lambda: F.cross_entropy(model(inputs), labels).backward(),
         "step": lambda: torch.autograd.backward(objective(model, inputs, labels, index).loss),
-        "margins": lambda: objective.update_margins(model, inputs, labels, index).double().mean(),
+        "margins": lambda: share_crossed(objective.update_margins(model, inputs, labels, index)),
     }
     runs: dict[str, list[measuring.Run]] = defaultdict(list)
     for _ in range(1 + rounds):
@@ -120,6 +120,11 @@ def measure(
         }
         for name, same in runs.items()
     ]
+
+
+def share_crossed(distance: Tensor) -> Tensor:
+    """Of samples with these distances ``(N,)`` the share that met the boundary."""
+    return ((distance > 0) & distance.isfinite()).double().mean()
 
 
 def measure_epochs(
@@ -153,7 +158,7 @@ def measure_epochs(
                 train_handlers=handlers,
             ).run()
             if objective is by_steps:
-                crossed.append(by_steps.learn_margins().double().mean().item())
+                crossed.append(share_crossed(by_steps.learn_margins()).item())
 
         return run
 

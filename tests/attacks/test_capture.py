@@ -35,7 +35,6 @@ class Recorded:
 def device(monkeypatch):
     made.clear()
     monkeypatch.setattr(capture, "Capture", Recorded)
-    monkeypatch.setattr(capture, "_on_side_stream", lambda function, tensors: function(*tensors))
     monkeypatch.setattr(forms, "can_be_captured", lambda inputs: True)
     with loop_form("fixed"):
         yield
@@ -164,3 +163,20 @@ def test_captures_are_kept_in_number(monkeypatch):
     for steps in (1, 2, 3, 4, 1, 2, 3, 4):
         attacked(model, inputs, labels, steps=steps)
     assert len(capture._CAPTURES[model]) == 3
+
+
+@pytest.mark.parametrize("precision", [False, True])
+def test_what_no_tensor_holds_is_another_capture(precision, monkeypatch):
+    """A slope that is a module's attribute, or the precision of a product, is laid down in a graph."""
+    model, (inputs, labels) = network(2), batch(2, 21)
+    model[1] = nn.LeakyReLU(0.1)
+    for slope in (0.1, 0.9, 0.1, 0.9, 0.1, 0.9):
+        if precision:
+            name = "high" if slope == 0.9 else "highest"
+            monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda name=name: name)
+        else:
+            model[1].negative_slope = slope
+        with loop_form("shrinking"):
+            expected = attacked(model, inputs, labels)
+        assert_same(attacked(model, inputs, labels), expected)
+    assert len(made) == 2

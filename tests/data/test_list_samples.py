@@ -9,6 +9,7 @@ from monai.data import DataLoader, Dataset
 from PIL import Image
 
 from monai_ima.data import list_samples, load_datalist
+from monai_ima.data.sample import section_named
 
 DATA = Path(os.environ.get("MONAI_IMA_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PATTERN = r"^[^-]+-(?P<patient>\d+)-"
@@ -361,7 +362,7 @@ BAD_INPUT = {
     "no such patients": (
         listing(),
         {"patient_column": "subject"},
-        r"a subject in every entry of .*got 3 of 3 without",
+        r"a subject, the patient_column, in every entry of .*got 3 of 3 without",
     ),
     "a file missing": (
         listing((1, {"image": "A/A-9-1.png"})),
@@ -444,3 +445,19 @@ def test_the_real_oct_set_is_listed_alike_from_folders_and_manifest():
     assert {(i["id"], i["label"], i["patient"]) for i in samples.items} == {
         (i["id"], i["label"], i["patient"]) for i in manifest.items
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("Train", "training"),
+        ("Trainings-Daten", "training"),
+        ("entrai\u0302nement", "training"),
+        ("sub set", "sub set"),
+        ("t../raining", "t../raining"),
+        ("test/", "test/"),
+        ("", ""),
+    ],
+)
+def test_a_section_is_named_by_a_word(name, section):
+    assert section_named(name) == section

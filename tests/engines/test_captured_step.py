@@ -37,6 +37,7 @@ METHODS = {
     "iaat": lambda: IAAT(COUNT, **BALL, gamma=0.1, warmup=1, steps=3),
     "mma": lambda: MMA(margins(), norm="l2", steps=3, bisections=4),
     "ima": lambda: IMA(margins(), norm="l2", beta=0.5, steps=3, random_start=True),
+    "trades, weighted": lambda: TRADES(**BALL, beta=1.0, steps=3, class_weights=[1.0, 2.0, 0.5]),
     "ima by steps": lambda: IMA(margins(), norm="l2", beta=0.5, steps=3, margin_update="step"),
 }
 

@@ -1,0 +1,301 @@
+"""What a training with margins should be set to, and why, in words and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+
+from monai_ima import __version__
+from monai_ima.data.sample import SECTIONS
+from monai_ima.errors import RejectedError
+from monai_ima.evaluate_run import EVALUATE
+from monai_ima.handlers.margin_update import too_near
+from monai_ima.planning.pilot import ATTACK, Pilot, run_pilot
+from monai_ima.planning.proposal import (
+    EPS_MAX_PER_HIGHEST,
+    FEWEST_CORRECT,
+    HIGHEST_PER_MARGIN,
+    Proposal,
+    propose,
+)
+from monai_ima.planning.training_parts import TrainingParts
+from monai_ima.report import NORM_NAMES, Units
+from monai_ima.report.units import size_in_words
+
+_CHOSEN = ("noise_levels", "eps_max", "max_epochs")
+_TO_DO = (
+    "give more --max_epochs, another --learning_rate, more training samples or, where it has few, a "
+    "larger validation set"
+)
+_BETTER_THAN_CHANCE = 0.1  # of the way from chance to 1, as the report of an evaluation has it
+_FEW = 30  # margins, whose median is not to be relied on
+_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings of a training with margins, and what they were chosen by.
+
+    Attributes:
+        bundle: name of the bundle.
+        given: settings that were given, by name.
+        norm: of the noise.
+        proposal: the settings that were chosen.
+        pilot: what a short training of the plain network has shown.
+        units: of the data; ``None`` where they are not known.
+        seconds: of the whole training, on this device.
+        device: on which it was measured.
+    """
+
+    bundle: str
+    given: Mapping[str, Any]
+    norm: str
+    proposal: Proposal
+    pilot: Pilot
+    units: Units | None
+    seconds: float
+    device: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings that differ from the bundle's, by name."""
+        proposal = self.proposal
+        return {
+            **self.given,
+            "eps_max": proposal.eps_max,
+            "delta": proposal.delta,
+            "noise_levels": list(proposal.noise_levels),
+            "max_epochs": proposal.max_epochs,
+        }
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each of the four settings is what it is, in a sentence, by name."""
+        proposal, given = self.proposal, self.given
+        correct = self.pilot.margins[self.pilot.margins > 0]
+        lost = float((correct <= proposal.noise_levels[-1]).double().mean())
+        levels = f"up to {HIGHEST_PER_MARGIN:g} times the median margin"
+        if "noise_levels" in given:
+            levels = "given"
+        elif "eps_max" in given:
+            levels = f"up to 1/{EPS_MAX_PER_HIGHEST:g} of eps_max, which is given"
+        eps_max = (
+            f"{proposal.eps_max / proposal.noise_levels[-1]:.2g} times the highest noise level: in trials, "
+            "margins that could grow well beyond it made the more accurate networks up to it"
+        )
+        updates = round(proposal.eps_max / proposal.delta)
+        epochs = f"the {updates} updates that a margin needs to grow from delta to eps_max"
+        if proposal.max_epochs == self.pilot.epochs:
+            epochs = "those of the bundle, in which a margin can grow to eps_max"
+        return {
+            "noise_levels": f"{levels}, where the plain network has lost {lost:.0%} of its correct answers",
+            "eps_max": "given" if "eps_max" in given else eps_max,
+            "delta": (
+                f"by which a margin grows to eps_max in these epochs; {1 - proposal.nearer:.0%} of the "
+                "plain network's margins are larger, so that these samples can follow their boundary"
+            ),
+            "max_epochs": "given" if "max_epochs" in given else epochs,
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader has to know before the training."""
+        proposal, pilot = self.proposal, self.pilot
+        near = too_near(
+            pilot.margins,
+            delta=proposal.delta,
+            eps_max=proposal.eps_max,
+            whose="validation samples that the plain network recognises",
+        )
+        found = [f"{near}; or take more epochs, with which delta is smaller"] if near else []
+        correct = int((pilot.margins > 0).sum())
+        if correct < _FEW:
+            found.append(
+                f"the median margin is that of {correct} samples: with others, all of this may be another"
+            )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in plain values, for a JSON file."""
+        pilot, proposal = self.pilot, self.proposal
+        return {
+            "version": __version__,
+            "bundle": self.bundle,
+            "given": dict(self.given),
+            "norm": self.norm,
+            "proposal": {
+                "noise_levels": list(proposal.noise_levels),
+                "eps_max": proposal.eps_max,
+                "delta": proposal.delta,
+                "max_epochs": proposal.max_epochs,
+            },
+            "reasons": self.reasons,
+            "warnings": self.warnings,
+            "units": None
+            if self.units is None
+            else {"name": self.units.name, "per_unit": self.units.per_unit},
+            "plain_network": {
+                "epochs": pilot.epochs,
+                "accuracy": pilot.accuracy,
+                "median_margin": proposal.margin,
+                # null where no error was found
+                "margins": [None if math.isinf(m) else m for m in pilot.margins.tolist()],
+                "attack": ATTACK.description,
+            },
+            "reference_noise": pilot.noise,
+            "samples": dict(zip(SECTIONS, pilot.samples, strict=True)),
+            "input_shape": list(pilot.shape),
+            "seconds": {"training": self.seconds, **asdict(pilot.times)},
+            "device": self.device,
+        }
+
+    def text(self) -> str:
+        """The plan for a person: what was seen, what follows from it, and how long it will take."""
+        pilot, proposal = self.pilot, self.proposal
+        training, validation, test = pilot.samples
+        counts = f"{training} training, {validation} validation and {test} test samples"
+        learned = f"{pilot.accuracy:.1%} of {len(pilot.margins)} validation samples are correct"
+        noise = pilot.noise
+        seen = {
+            "data": f"{counts} of {size_in_words(pilot.shape)}; the test samples were not looked at",
+            "noise": "none that could be measured in flat regions"
+            if noise is None
+            else f"{self._words(noise, 'linf')}, its standard deviation in flat regions",
+            "plain network": f"after {pilot.epochs} epochs {learned}",
+            "its margins": f"{self._words(proposal.margin)} in {NORM_NAMES[self.norm]}, their median",
+        }
+        lines = [f"{self.bundle}", ""]
+        for name, said in seen.items():
+            first, *more = textwrap.wrap(said, _WIDTH - 16)
+            lines += [f"  {name:<13} {first}", *(f"{'':16}{line}" for line in more)]
+        lines.append("")
+        shown = {
+            "noise_levels": f"[{', '.join(f'{level:g}' for level in proposal.noise_levels)}]",
+            "eps_max": f"{self._words(proposal.eps_max)}",
+            "delta": f"{self._words(proposal.delta)}",
+            "max_epochs": str(proposal.max_epochs),
+        }
+        for name, value in shown.items():
+            lines.append(f"  {name:<13} {value}")
+            reason = textwrap.wrap(self.reasons[name], _WIDTH - 16)
+            lines += [f"{'':16}{line}" for line in reason]
+        lines += ["", f"  it will take about {duration(self.seconds)} on {self.device}"]
+        for warning in self.warnings:
+            lines += ["", *textwrap.wrap(f"LOOK  {warning}", _WIDTH, subsequent_indent="      ")]
+        return "\n".join(lines)
+
+    def _words(self, eps: float, norm: str | None = None) -> str:
+        """A size of noise in units of the inputs and of the data, and as a share of the reference noise."""
+        norm = norm or self.norm
+        parts = [] if self.units is None else [self.units.words(eps, norm)]
+        each = eps if norm == "linf" else eps * math.prod(self.pilot.shape) ** -0.5
+        if self.pilot.noise is not None and eps != self.pilot.noise:
+            parts.append(f"{each / self.pilot.noise:.2g} times the noise of flat regions")
+        return f"{eps:.3g}" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def make_plan(
+    parts: TrainingParts, *, samples: int = 128, say: Callable[[str], None] = lambda _: None
+) -> Plan:
+    """Train the plain network of a bundle briefly, and propose the settings of a training with margins.
+
+    Of ``noise_levels``, ``eps_max`` and ``max_epochs`` those that the parts were given stay, and the
+    others follow from them.
+
+    Args:
+        parts: of the training.
+        samples: of the validation set whose margins are measured, at most.
+        say: is told what happens next.
+
+    Raises:
+        RejectedError: if ``delta`` was given, which follows from the others, ``samples`` is below 10,
+            or the plain network has learned nothing by which anything could be proposed.
+    """
+    settings = parts.settings
+    if "delta" in settings:
+        raise RejectedError(
+            "expected delta to follow from eps_max and max_epochs, got --delta; give --max_epochs "
+            "instead, or change delta in the bundle that is written"
+        )
+    if samples < FEWEST_CORRECT:
+        raise RejectedError(
+            f"expected at least {FEWEST_CORRECT} samples for a median margin, got {samples}"
+        )
+    pilot = run_pilot(
+        parts, epochs=parts["max_epochs"], samples=samples, seed=parts["seed"], say=say
+    )
+    _check_learned(pilot, parts["num_classes"])
+    chosen = {name: parts[name] for name in _CHOSEN if name in settings}
+    try:
+        proposal = propose(
+            pilot.margins,
+            largest=pilot.largest,
+            margin_interval=parts["margin_interval"],
+            fewest_epochs=parts["max_epochs"],
+            **chosen,
+        )
+    except ValueError as error:
+        raise RejectedError(f"{error}; {_TO_DO}") from error
+    seconds = pilot.times.training(
+        epochs=proposal.max_epochs,
+        margin_interval=parts["margin_interval"],
+        val_interval=parts["val_interval"],
+        robust_interval=parts["robust_interval"],
+    )
+    root = parts.configs[0].resolve().parent
+    return Plan(
+        root.name, settings, parts["norm"], proposal, pilot, _units(parts, root, pilot.shape), seconds,
+        _device_name(torch.device(parts["device"])),
+    )  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    Example:
+        >>> duration(5400)
+        '1.5 hours'
+    """
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} seconds"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} minutes"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.2g} hours"
+    return f"{seconds / 86400:.2g} days"
+
+
+def _check_learned(pilot: Pilot, classes: int) -> None:
+    chance = 1 / classes
+    if pilot.accuracy < chance + _BETTER_THAN_CHANCE * (1 - chance):
+        raise RejectedError(
+            f"expected the plain network to learn something in {pilot.epochs} epochs, got "
+            f"{pilot.accuracy:.1%} of {len(pilot.margins)} validation samples correct, of {classes} "
+            f"classes; margins of such a network say nothing; {_TO_DO}"
+        )
+
+
+def _units(parts: TrainingParts, root: Path, shape: tuple[int, ...]) -> Units | None:
+    """Those that the bundle's evaluation has."""
+    path = root / EVALUATE
+    if not path.is_file():
+        return None
+    units = json.loads(path.read_text("utf-8")).get("units")
+    names = [name for name in ("imports", "bounds", "intensity_range") if name in parts.parser]
+    parser = ConfigParser({"units": units, **{name: parts.parser[name] for name in names}})
+    return Units.of({"units": parser.get_parsed_content("units"), "shape": shape})
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"a CPU ({platform.machine()}, {torch.get_num_threads()} threads)"

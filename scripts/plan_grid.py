@@ -1,0 +1,272 @@
+"""Whether the radius that monai-ima plan proposes is a good one: beside quarter, half, twice, four times.
+
+    python scripts/plan_grid.py oct_64 --dataset_dir FOLDER --seeds 0 1 2
+    python scripts/plan_grid.py
+
+The first command plans a training, trains with five eps_max, the proposal's among them, from each seed, and
+keeps the margins of validation and test samples in results/plan/oct_64.json, run by run; what is there is not
+made again. Both print the tables of docs/results/plan.md from all files there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+import nibabel
+import numpy as np
+import torch
+from scipy.stats import t
+from torch import Tensor
+
+from monai_ima.cli.settings import settings_values
+from monai_ima.handlers import EpochSeedHandler, MarginUpdateHandler
+from monai_ima.handlers.files import write_whole
+from monai_ima.installed_bundles import bundle_folder
+from monai_ima.planning import TrainingParts, make_plan
+from monai_ima.planning.pilot import measured_margins, samples_of, train
+from monai_ima.report import markdown_table
+from monai_ima.robustness import area_under, get_protocol
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "plan"
+FACTORS = (0.25, 0.5, 1, 2, 4)
+
+
+class Task(NamedTuple):
+    """A data set at a size for a CPU, and how its trainings are compared."""
+
+    bundle: str
+    settings: dict[str, Any]
+    protocol: str = "minimum_norm"
+    samples: int = 200  # at most, of validation and test
+
+
+EPOCHS: dict[str, Any] = {"max_epochs": 12, "margin_interval": 1}
+SHORT: dict[str, Any] = {"attack_steps": 6, "bisections": 6}
+BY_STEPS = {"objective#margin_update": "step"}
+TASKS = {
+    "ecg": Task(
+        "ecg_ima",
+        {**EPOCHS, **BY_STEPS, "training_per_class": 600, "evaluation_per_class": 50, "epoch_size": 3000},
+    ),
+    "fashion_mnist": Task(
+        "fashion_mnist_ima",
+        {
+            **EPOCHS,
+            **BY_STEPS,
+            "training_samples": 600,
+            "validation_samples": 200,
+            "test_samples": 200,
+            "batch_size": 32,
+            "learning_rate": 0.004,
+            "image_size": [32, 32],
+            "network_def": {"_target_": "monai_ima.networks.small_cnn", "num_classes": "@num_classes"},
+        },
+    ),
+    "oct_64": Task("oct_ima", {**EPOCHS, **BY_STEPS, "num_classes": 4, "samples_per_class": 80}),
+    "hippocampus": Task("volume_ima", {**EPOCHS, **SHORT, **BY_STEPS, "num_classes": 2}),
+    "oct_224": Task(
+        "oct_ima",
+        {**EPOCHS, **SHORT, **BY_STEPS, "num_classes": 4, "image_size": [224, 224], "samples_per_class": 30, "batch_size": 8},
+        protocol="screen",
+        samples=64,
+    ),
+}  # fmt: skip
+for _name in ("ecg", "oct_64"):
+    _task = TASKS[_name]
+    TASKS[f"{_name}_l2"] = _task._replace(settings={**_task.settings, "norm": "l2"})
+
+
+def main() -> None:
+    """Make the runs that are asked for and missing, then print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="?", choices=TASKS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    arguments, others = parser.parse_known_args()
+    if arguments.data is not None:
+        make_runs(arguments.data, arguments.seeds, settings_values(others))
+    results = read()
+    print(plans(results), areas(results), sep="\n\n")
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """The result files, by the names of their data sets."""
+    paths = [RESULTS / f"{name}.json" for name in TASKS]
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in paths if path.exists()}
+
+
+def make_runs(data: str, seeds: list[int], where: dict[str, Any]) -> None:
+    """Plan, train with each ``eps_max`` from each seed, and keep what is found, run by run."""
+    task, path = TASKS[data], RESULTS / f"{data}.json"
+    if data == "hippocampus":
+        where = {**where, "datalist_file": str(hippocampus_list(Path(where["dataset_dir"])))}
+    parts = TrainingParts([bundle_folder(task.bundle) / "train.json"], **task.settings, **where)
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if "plan" not in found:
+        plan = make_plan(parts, samples=task.samples).to_dict()
+        plan["given"] = task.settings  # without the paths of whoever made it
+        del plan["reasons"], plan["warnings"]  # which follow from the rest
+        found = {"plan": plan, "protocol": task.protocol, "runs": found.get("runs", [])}
+        keep(path, found)
+    made = {(run["seed"], run["eps_max"]) for run in found["runs"]}
+    for seed in seeds:
+        for factor in sorted(FACTORS, key=lambda factor: abs(math.log(factor))):
+            eps_max = factor * found["plan"]["proposal"]["eps_max"]
+            if (seed, eps_max) not in made:
+                found["runs"].append(trained(parts, task, eps_max, seed))
+                keep(path, found)
+                print(data, seed, factor, found["runs"][-1]["seconds"], flush=True)
+
+
+def hippocampus_list(folder: Path) -> Path:
+    """A task for the hippocampus volumes: is it one of the larger, or of the smaller third?
+
+    By how many voxels are labelled. Those in between are left out.
+    """
+    labels = sorted((folder / "labels").glob("*.nii.gz"))
+    volumes: list[Any] = [nibabel.load(path) for path in labels]
+    sizes = [int((np.asanyarray(volume.dataobj) > 0).sum()) for volume in volumes]
+    low, high = np.quantile(sizes, [1 / 3, 2 / 3])
+    rows = ["path,class,patient"]
+    for path, size in zip(labels, sizes, strict=True):
+        if not low <= size <= high:
+            name = path.name.partition(".")[0]
+            rows.append(f"images/{path.name},{'large' if size > high else 'small'},{name}")
+    listed = Path("runs", "plan", "hippocampus.csv")
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    listed.write_text("\n".join(rows) + "\n", "utf-8")
+    return listed
+
+
+def keep(path: Path, content: object) -> None:
+    """All of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda draft: draft.write_text(json.dumps(content) + "\n", "utf-8"))
+
+
+def trained(parts: TrainingParts, task: Task, eps_max: float, seed: int) -> dict[str, Any]:
+    """Train with one eps_max, and measure the margins of validation and test."""
+    start = time.process_time()
+    epochs, interval = parts["max_epochs"], parts["margin_interval"]
+    delta = eps_max * min(1, interval / epochs)
+    parts.begin_anew(seed, eps_max=eps_max, delta=delta)
+    objective = parts["objective"]
+    update = MarginUpdateHandler(objective, parts["margin_update::data_loader"], interval)
+    train(parts, objective, epochs, [EpochSeedHandler(seed), update])
+    seconds = time.process_time() - start
+    protocol = get_protocol(task.protocol, steps=40)
+    found = {
+        section: finite(
+            measured_margins(parts, *samples_of(parts, section, task.samples, seed=0), protocol)
+        )
+        for section in ("validate", "robustness")
+    }
+    kept = objective.margins.margins
+    return {
+        "eps_max": eps_max,
+        "delta": delta,
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "training_margins": [round(float(value), 6) for value in (kept.mean(), kept.max())],
+        **found,
+    }
+
+
+def finite(margins: Tensor) -> list[float | None]:
+    """For JSON, which knows no infinity: ``None`` where no error was found."""
+    return [None if math.isinf(margin) else margin for margin in margins.tolist()]
+
+
+def area(run: dict[str, Any], section: str, levels: list[float]) -> float:
+    """Mean accuracy over the plan's noise levels."""
+    eps = torch.tensor(levels, dtype=torch.float64)
+    margins = [math.inf if margin is None else margin for margin in run[section]]
+    robust = torch.tensor(margins, dtype=torch.float64)[:, None] > eps
+    return float(area_under(robust.double().mean(dim=0), eps))
+
+
+def by_factor(content: dict[str, Any], section: str = "robustness") -> dict[float, list[float]]:
+    """The areas of each multiple of the proposed ``eps_max``, a number a seed, of all that are complete."""
+    proposal = content["plan"]["proposal"]
+    found: dict[float, dict[int, float]] = {factor: {} for factor in FACTORS}
+    for run in content["runs"]:
+        for factor in FACTORS:
+            if math.isclose(run["eps_max"], factor * proposal["eps_max"]):
+                found[factor][run["seed"]] = area(run, section, proposal["noise_levels"])
+    seeds = sorted(set.intersection(*map(set, found.values())))
+    return {factor: [by_seed[seed] for seed in seeds] for factor, by_seed in found.items()}
+
+
+def loss(areas: dict[float, list[float]]) -> tuple[float, float, float, float]:
+    """The best multiple on average, and how much of its area the proposal's lacks.
+
+    Returns:
+        The multiple, the mean over the seeds of what is lacking, as a share of the best one's mean area,
+        and its 95 % interval by Student's t (NaN of one seed).
+    """
+    best = max(areas, key=lambda factor: mean(areas[factor]))
+    whole = mean(areas[best])
+    lacking = [(theirs - ours) / whole for ours, theirs in zip(areas[1], areas[best], strict=True)]
+    middle, seeds = mean(lacking), len(lacking)
+    if seeds == 1:
+        return best, middle, math.nan, math.nan
+    half = float(t.ppf(0.975, seeds - 1)) * stdev(lacking) / seeds**0.5
+    return best, middle, middle - half, middle + half
+
+
+def plans(results: dict[str, dict[str, Any]]) -> str:
+    """What was planned for each data set, in Markdown."""
+    rows = [
+        [
+            "data", "training, validation, test", "plain accuracy", "median margin",
+            "noise of flat regions", "highest level", "eps_max", "delta",
+        ]
+    ]  # fmt: skip
+    for name, content in results.items():
+        plan = content["plan"]
+        proposal, plain = plan["proposal"], plan["plain_network"]
+        sizes = [plan["samples"][section] for section in ("training", "validation", "test")]
+        noise = plan["reference_noise"]
+        rows.append(
+            [
+                name,
+                ", ".join(map(str, sizes)),
+                f"{plain['accuracy']:.3f}",
+                f"{plain['median_margin']:.2g}",
+                "" if noise is None else f"{noise:.2g}",
+                f"{proposal['noise_levels'][-1]:.2g}",
+                f"{proposal['eps_max']:.2g}",
+                f"{proposal['delta']:.2g}",
+            ]
+        )
+    return markdown_table(rows)
+
+
+def areas(results: dict[str, dict[str, Any]]) -> str:
+    """The areas of each multiple of the proposal, and what the proposal lacks, in Markdown."""
+    rows = [["data", "seeds", *(f"{factor:g} x" for factor in FACTORS), "best", "proposal lacks"]]
+    for name, content in results.items():
+        found = by_factor(content)
+        if not found[1]:
+            continue
+        best, middle, low, high = loss(found)
+        spread = "" if math.isnan(low) else f" ({low:+.1%} to {high:+.1%})"
+        rows.append(
+            [
+                name,
+                str(len(found[1])),
+                *(f"{mean(found[factor]):.3f}" for factor in FACTORS),
+                f"{best:g} x",
+                f"{middle:.1%}{spread}",
+            ]
+        )
+    return markdown_table(rows)
+
+
+if __name__ == "__main__":
+    main()

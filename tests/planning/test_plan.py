@@ -1,0 +1,129 @@
+"""A plan of a bundle: what was given stays, what was seen is told, what makes no sense is rejected."""
+
+import json
+import re
+
+import pytest
+import torch
+from bundle_run import ROOT
+
+from monai_ima.errors import RejectedError
+from monai_ima.planning import Times, TrainingParts, make_plan
+from monai_ima.planning.plan import duration
+from monai_ima.robustness import closest_errors
+
+MOONS = ROOT / "bundles" / "moons_ima" / "train.json"
+SMALL = {"training_samples": 100, "max_epochs": 30, "shape": "moons"}
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return TrainingParts([MOONS], **SMALL)
+
+
+@pytest.fixture(scope="module")
+def plan(parts):
+    return make_plan(parts, samples=40)
+
+
+def test_margins_are_those_of_the_network_that_was_trained(plan, parts):
+    assert plan.pilot.accuracy > 0.8
+    again = make_plan(parts, samples=40)
+    assert torch.equal(again.pilot.margins, plan.pilot.margins)
+    assert again.proposal == plan.proposal
+    low, high = parts["bounds"]
+    validation = parts["datalist"].validation
+    all_of_them = closest_errors(
+        parts["network"],
+        validation.inputs,
+        validation.labels,
+        eps=[plan.pilot.largest],
+        norm=parts["norm"],
+        bounds=(low, high),
+    ).margins
+    for margin in plan.pilot.margins:  # each is that of a validation sample
+        assert float((all_of_them - margin).abs().min()) < 0.02 * float(margin) + 1e-9
+
+
+def test_the_plain_network_has_the_class_weights_of_the_training(plan):
+    parts = TrainingParts([MOONS], **SMALL, class_weights=[1.0, 5.0])
+    weighted = make_plan(parts, samples=40)
+    assert not torch.equal(weighted.pilot.margins, plan.pilot.margins)
+
+
+def test_settings_are_the_given_ones_and_the_chosen_ones(plan):
+    assert plan.settings | SMALL | {"max_epochs": 30} == plan.settings
+    assert set(plan.settings) == {*SMALL, "eps_max", "delta", "noise_levels"}
+    assert plan.settings["eps_max"] == pytest.approx(
+        4 * plan.settings["noise_levels"][-1], rel=0.01
+    )
+
+
+def test_json_and_text_say_what_was_seen_and_why(plan):
+    content = json.loads(json.dumps(plan.to_dict()))
+    assert content["proposal"]["eps_max"] == plan.proposal.eps_max
+    assert set(content["reasons"]) == set(content["proposal"])
+    assert content["samples"]["training"] == 100
+    assert len(content["plain_network"]["margins"]) == 40
+    said = plan.text()
+    for name, reason in plan.reasons.items():
+        assert re.search(rf"\n  {name} ", said)
+        assert reason.split()[0] in said
+    assert "100 training, " in said
+    assert "the test samples were not looked at" in " ".join(said.split())
+    assert plan.reasons["max_epochs"] == "given"
+    assert "it will take about" in said
+
+
+def test_it_warns_where_margins_cannot_follow(parts):
+    few = TrainingParts([MOONS], **{**SMALL, "eps_max": 19.0, "bounds": [-20.0, 20.0]})
+    plan = make_plan(few, samples=40)
+    assert any("the decision boundary is nearer than delta" in said for said in plan.warnings)
+    assert "LOOK  the decision boundary is nearer than delta" in plan.text()
+
+
+def test_times_add_up():
+    times = Times(epoch=10, margin_pass=4, validation=1, curve=100)
+    kwargs = {"epochs": 7, "margin_interval": 2, "val_interval": 3, "robust_interval": 4}
+    assert times.training(**kwargs) == 7 * 10 + 3 * 4 + 2 * 1 + 2 * 100
+    assert times.training(**kwargs | {"robust_interval": 0}) == 7 * 10 + 3 * 4 + 2 * 1 + 100
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.2, "1 seconds"),
+        (80, "80 seconds"),
+        (100, "2 minutes"),
+        (7200, "2 hours"),
+        (10**6, "12 days"),
+    ],
+)
+def test_durations_are_round(seconds, said):
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"delta": 0.1}, "got --delta; give --max_epochs instead"),
+        ({"epss_max": 0.1}, "did you mean"),
+        ({"eps_max": -1}, "expected eps_max to be"),
+        ({"max_epochs": 1, "learning_rate": 1e-9}, "expected the plain network to learn something"),
+        ({"class_weights": [1.0, 1e6]}, "expected the plain network to learn something"),
+    ],
+)
+def test_what_cannot_be_planned_is_rejected(given, said):
+    with pytest.raises(RejectedError, match=re.escape(said)):
+        make_plan(TrainingParts([MOONS], **SMALL | given), samples=40)
+
+
+def test_few_samples_are_rejected(parts):
+    with pytest.raises(RejectedError, match="at least 10 samples for a median margin, got 9"):
+        make_plan(parts, samples=9)
+
+
+def test_no_folder_of_a_run_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_plan(TrainingParts([MOONS], **SMALL), samples=40)
+    assert not list(tmp_path.iterdir())
