@@ -111,7 +111,12 @@ def make_runs(data: str, seeds: list[int], where: dict[str, Any]) -> None:
         plan = make_plan(parts, samples=task.samples).to_dict()
         plan["given"] = task.settings  # without the paths of whoever made it
         del plan["reasons"], plan["warnings"]  # which follow from the rest
-        found = {"plan": plan, "protocol": task.protocol, "runs": found.get("runs", [])}
+        found = {
+            "version": plan["version"],
+            "plan": plan,
+            "protocol": task.protocol,
+            "runs": found.get("runs", []),
+        }
         keep(path, found)
     made = {(run["seed"], run["eps_max"]) for run in found["runs"]}
     for seed in seeds:
