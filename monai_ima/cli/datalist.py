@@ -165,10 +165,8 @@ def _next_commands(written: WrittenLists, arguments: argparse.Namespace) -> str:
     command = " ".join(map(_quoted, words))
     said = [f"{path}  a MONAI datalist" for path in written.lists]
     if arguments.folds is None:
-        plan = ["monai-ima", "plan", str(first), "--dataset_dir", arguments.folder]
-        proposes = (
-            f"{' '.join(map(_quoted, map(str, plan)))}  proposes eps_max, noise levels and epochs"
-        )
+        plan = f"monai-ima plan {_quoted(str(first))}"
+        proposes = f"{plan}  proposes eps_max, noise levels and epochs"
         return "\n".join([*said, proposes, "", *before, command])
     command = command.replace(_quoted(str(first)), f"{_quoted(str(first.parent))}/fold_$k.json")
     numbers = " ".join(map(str, range(arguments.folds)))

@@ -29,7 +29,7 @@ def test_it_says_what_was_found_and_how_to_go_on(folder, capsys):
     assert said.startswith("8 images of 8 patients, 2 classes\n\n  A  training 2, validation 1, te")
     assert "note  fewer than 10 patients" in said
     assert "lists/my study/data_report.html  what to do" in said
-    assert "monai-ima plan 'lists/my study/datalist.json' --dataset_dir 'my study'  proposes" in said
+    assert "monai-ima plan 'lists/my study/datalist.json'  proposes eps_max" in said
     words = shlex.split(said.splitlines()[-1])
     assert words[words.index("--datalist_file") + 1] == "lists/my study/datalist.json"
     assert words[words.index("--num_classes") + 1] == "2"
