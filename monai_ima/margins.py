@@ -97,7 +97,10 @@ class MarginStore(nn.Module):
                 "is this the training set that the margins belong to?"
             ),
         )
-        return self.margins[index.to(self.margins.device)]
+        known = index.clamp(
+            0, len(self) - 1
+        )  # by any other a CUDA kernel would fail, without a word
+        return self.margins[known.to(self.margins.device)]
 
     @torch.no_grad()
     def update(

@@ -169,7 +169,8 @@ class IMA(Objective):
         distance = torch.where(found.success, found.distance, _NOTHING_FOUND)
         distance = torch.where(correct, distance, _MISCLASSIFIED).to(self.nearest)
         index, distance = gathered(index, distance)
-        self.nearest.scatter_reduce_(0, index.to(self.nearest.device), distance, "amin")
+        known = index.clamp(0, len(self.nearest) - 1)  # of any other the margins have told
+        self.nearest.scatter_reduce_(0, known.to(self.nearest.device), distance, "amin")
 
     def learn_margins(self) -> Tensor:
         """Algorithm 2 for all samples that the steps since the last update have seen.

@@ -182,6 +182,20 @@ def test_inputs_out_of_bounds_are_named_by_a_step_that_was_replayed(replaying):
         trained(objective)
 
 
+@pytest.mark.parametrize("margin_update", ["pass", "step"])
+def test_a_sample_that_has_no_margin_is_named_by_a_step_that_was_replayed(margin_update, replaying):
+    class Lost(IMA):
+        def forward(self, network, inputs, labels, index):
+            if len(replaying.calls) >= 2:
+                index = index + 1000
+            return super().forward(network, inputs, labels, index)
+
+    replaying.turn_on()
+    objective = Lost(margins(), norm="l2", beta=0.5, steps=3, margin_update=margin_update)
+    with loop_form("fixed"), pytest.raises(IndexError, match="sample indices from 0 to 21, got 10"):
+        trained(objective)
+
+
 def test_what_a_graph_depends_on_is_in_its_key(replaying):
     """Another weight of the loss, a frozen layer: each is another graph."""
     model, objective = linear_model(SHAPE, classes=CLASSES), IMA(margins(), norm="l2", beta=0.5)
