@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -84,14 +85,14 @@ class CapturedStep:
                 drawn += 1
                 yield drawn_seeds(1)[0]
 
-        before, python = torch.get_rng_state(), random.getstate()
+        before, others = torch.get_rng_state(), _other_generators()
         device = next(self.network.parameters()).device
         with seeds_given(seeds()), on_side_stream(device):
             result = step()
         after = torch.get_rng_state()
         torch.set_rng_state(before)
         drawn_seeds(drawn)
-        self._is_fit = torch.equal(torch.get_rng_state(), after) and random.getstate() == python
+        self._is_fit = torch.equal(torch.get_rng_state(), after) and _other_generators() == others
         torch.set_rng_state(after)
         self._seeds = drawn
         return result
@@ -126,3 +127,8 @@ class CapturedStep:
             *(result.terms[name] for name in self.objective.terms),
             *(nothing if gradient is None else gradient for gradient in gradients),
         )
+
+
+def _other_generators() -> tuple[object, ...]:
+    """The states of Python's and NumPy's global generators."""
+    return random.getstate(), repr(np.random.get_state())  # noqa: NPY002  a network may draw from it

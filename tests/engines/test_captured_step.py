@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from linear import linear_model
@@ -134,7 +135,11 @@ def test_what_a_graph_cannot_hold_goes_the_plain_way(options, replaying):
     assert not replaying.calls
 
 
-@pytest.mark.parametrize("draw", [torch.rand, lambda _: random.random()])
+@pytest.mark.parametrize(
+    "draw",
+    [torch.rand, lambda _: random.random(), lambda _: np.random.rand()],
+    ids=["torch", "python", "numpy"],
+)
 def test_a_network_that_draws_numbers_on_the_cpu_is_not_replayed(draw, replaying):
     class Drawing(nn.Module):
         def __init__(self):
