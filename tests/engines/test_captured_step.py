@@ -137,7 +137,7 @@ def test_what_a_graph_cannot_hold_goes_the_plain_way(options, replaying):
 
 @pytest.mark.parametrize(
     "draw",
-    [torch.rand, lambda _: random.random(), lambda _: np.random.rand()],
+    [torch.rand, lambda _: random.random(), lambda _: np.random.rand()],  # noqa: NPY002
     ids=["torch", "python", "numpy"],
 )
 def test_a_network_that_draws_numbers_on_the_cpu_is_not_replayed(draw, replaying):
