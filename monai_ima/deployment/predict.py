@@ -75,7 +75,7 @@ def predict_files(
         source: folder of an exported bundle, or output folder of a training, which is exported
             first if it is not, or has gone on since. The bundle's configs are run: trust them.
         files: of the form that the bundle reads, or folders of them.
-        output: folder for ``predictions.csv``, ``predictions.json`` and the drawings.
+        output: folder for ``predictions.xlsx``, ``.csv`` and ``.json`` and the drawings.
         norms: of the margins; with none, no change is looked for.
         drawings: of how many cases the changes are drawn, those of the smallest margins first.
         batch_size: cases that are answered together.

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import openpyxl
 import pytest
 import torch
 from bundle_run import run_command
@@ -41,6 +42,14 @@ def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path)
             assert float(row["grey_levels_linf"]) == pytest.approx(
                 255 * float(row["margin_linf"]), abs=0.001
             )
+    heading, *cells = openpyxl.load_workbook(tmp_path / "predictions.xlsx").active.values
+    for row, values in zip(found, cells, strict=True):
+        in_a_spreadsheet = dict(zip(heading, values, strict=True))
+        assert list(in_a_spreadsheet) == list(row)
+        assert in_a_spreadsheet["probability"] == pytest.approx(
+            float(row["probability"]), rel=1e-12
+        )
+    assert str(tmp_path / "predictions.xlsx") in ended.stdout
     drawings = [path.name for path in (tmp_path / "changes").glob("*.png")]
     assert len(drawings) == len(found)
     # series of several patients are often called the same
