@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, as PIL has it
-_LEAST_KEPT = 0.25  # of an image by the crop; of the widest OCT images it keeps 0.32
+LEAST_KEPT = 0.25
+"""Of an image by the crop to a square, or it is rejected; of the widest OCT images it keeps 0.32."""
 
 
 class LoadIntensityd(MapTransform):
@@ -149,7 +150,7 @@ class CenterSquareCropd(MapTransform):
             sides = tuple(cropped[key].shape[1:])
             shortest = min(sides)
             kept = shortest ** len(sides) / math.prod(sides)
-            if kept < _LEAST_KEPT:
+            if kept < LEAST_KEPT:
                 meta = getattr(cropped[key], "meta", {})
                 name = meta.get("filename_or_obj", "an image")
                 raise ValueError(

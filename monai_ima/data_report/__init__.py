@@ -2,6 +2,7 @@
 
 from monai_ima.data_report.facts import ImageFacts, image_facts
 from monai_ima.data_report.findings import find_all
+from monai_ima.data_report.fitting_bundle import FittingBundle, fitting_bundle
 from monai_ima.data_report.page import data_page
 from monai_ima.data_report.perceptual_hash import Pair, near_duplicates
 from monai_ima.data_report.reading import ImageReader, ReadImage
@@ -11,6 +12,7 @@ from monai_ima.data_report.write import WrittenLists, write_datalists
 
 __all__ = [
     "Finding",
+    "FittingBundle",
     "ImageFacts",
     "ImageReader",
     "Pair",
@@ -20,6 +22,7 @@ __all__ = [
     "WrittenLists",
     "data_page",
     "find_all",
+    "fitting_bundle",
     "image_facts",
     "near_duplicates",
     "shortcuts",
