@@ -83,6 +83,8 @@ def beat_cases(path: str | Path) -> Cases:
             f"a label behind them, got an array of the shape {table.shape}; cut beats with monai-ima "
             f"prepare-ecg"
         )
+    if len(table) == 0:
+        raise ValueError(f"expected {path} to hold a beat at least, got none")
     return [
         {"image": torch.tensor(row[None, :LENGTH], dtype=torch.float32), "id": f"{path}:{number}"}
         for number, row in enumerate(table, start=1)
@@ -111,6 +113,8 @@ def array_cases(path: str | Path) -> Cases:
             f"expected {path} to hold an array (N, C, ...), samples as they go into the network, got "
             f"one of the shape {values.shape}"
         )
+    if len(values) == 0:
+        raise ValueError(f"expected {path} to hold a sample at least, got none")
     return [
         {"image": torch.tensor(value, dtype=torch.float32), "id": f"{path}:{number}"}
         for number, value in enumerate(values, start=1)

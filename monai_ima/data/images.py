@@ -16,6 +16,7 @@ from monai_ima.data.image_formats import IMAGE_SUFFIXES, kind_of
 from monai_ima.data.intensity import IntensityRange, checked_range, scaled
 from monai_ima.data.nifti import count_axes, count_components, read_nifti
 from monai_ima.data.pictures import count_bands, read_picture
+from monai_ima.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
@@ -120,7 +121,7 @@ class LoadIntensityd(MapTransform):
         if channels > 2 and not (self.colour or self._colour_is_said):  # two: grey with opacity
             self._colour_is_said = True
             _logger.warning(
-                "%s has %d channels and becomes grey, as will others; keep colour with --colour true",
+                "%s has %d channels and becomes grey, as will others; a training keeps colour with --colour true",
                 path,
                 channels,
             )
@@ -153,10 +154,10 @@ class CenterSquareCropd(MapTransform):
             if kept < LEAST_KEPT:
                 meta = getattr(cropped[key], "meta", {})
                 name = meta.get("filename_or_obj", "an image")
-                raise ValueError(
+                raise DataError(
                     f"expected a crop to equal sides that keeps a quarter of {name} at least, got "
-                    f"{kept:.1%} of {' x '.join(map(str, sides))}; resize whole images with --crop "
-                    f"false, or resample or pad them before"
+                    f"{kept:.1%} of {' x '.join(map(str, sides))}",
+                    "resize whole images with --crop false, or resample or pad them before",
                 )
             cropped[key] = CenterSpatialCrop(shortest)(cropped[key])
         return cropped
@@ -202,9 +203,11 @@ def reads_intensities(transform: object) -> bool:
     return isinstance(transform, LoadIntensityd) or any(map(reads_intensities, steps))
 
 
-def _check_regular(path: Path) -> None:
+def _check_content(path: Path) -> None:
     if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe, which would be waited for
         raise ValueError("expected a regular file, got a pipe, socket or device")
+    if path.is_file() and path.stat().st_size == 0:  # of which decoders say other things
+        raise ValueError("the file is empty")
 
 
 @contextmanager
@@ -214,15 +217,17 @@ def naming(path: Path) -> Iterator[None]:
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: if what reads it is not installed.
-        ValueError: for everything else.
+        DataError: for everything else.
     """
     try:
-        _check_regular(path)
+        _check_content(path)
         yield
     except (FileNotFoundError, ImportError):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, zlib.error and more
-        raise ValueError(
-            f"cannot read {path} as an image ({', '.join(IMAGE_SUFFIXES)}): {error}; replace the "
-            f"file or take it out of the data set"
+        found, *advice = error.args if isinstance(error, DataError) else (error,)
+        raise DataError(
+            f"cannot read {path} as an image ({', '.join(IMAGE_SUFFIXES)}): {found}",
+            *advice,
+            "replace the file or take it out of the data set",
         ) from error
