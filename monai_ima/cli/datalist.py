@@ -19,13 +19,14 @@ import argparse
 import json
 import logging
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from monai_ima.cli.main import command_parser
+from monai_ima.cli.prepare_ecg import where_beats_lead
+from monai_ima.cli.training_command import quoted, training_commands
 from monai_ima.data.intensity import IntensityRange, checked_range
 from monai_ima.data_report import WrittenLists, write_datalists
 from monai_ima.data_report.page import lead
@@ -76,6 +77,8 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--nan_value", type=float, help="grey value for NaN, from 0 to 1")
     arguments = parser.parse_args(words)
     logging.basicConfig(format="%(message)s")
+    if leads := where_beats_lead(arguments.folder):
+        raise RejectedError(leads)
     output = arguments.output or Path("lists", arguments.folder.resolve().name)
     try:
         written = write_datalists(
@@ -141,11 +144,6 @@ def _in_words_of_the_command(message: str, *, patients_are_known: bool) -> str:
     return message
 
 
-def _quoted(word: str) -> str:
-    """For a shell, as a person would."""
-    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
-
-
 def _intensity_range(text: str) -> IntensityRange:
     try:
         return checked_range(json.loads(text) if text.startswith("[") else text)
@@ -153,46 +151,22 @@ def _intensity_range(text: str) -> IntensityRange:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _free_name(name: str) -> str:
-    """A name for a new folder: one that is there may be of other data, or of another bundle."""
-    tried = name
-    number = 1
-    while Path(tried).exists():
-        number += 1
-        tried = f"{name}_{number}"
-    return tried
-
-
 def _next_commands(written: WrittenLists, arguments: argparse.Namespace) -> str:
     """How to train with what was written."""
     first = written.lists[0]
     fitting = written.fitting
-    config = Path("bundles", fitting.name, "train.json")
-    before = []
-    if not config.exists():  # not in a clone of the repository
-        study = _free_name("my_study")
-        config = Path(study, "train.json")
-        before = [f"monai-ima new {study} --from {fitting.name}"]
-    of_run = {
-        "config_file": config.as_posix(),
-        "dataset_dir": str(arguments.folder),
-        "datalist_file": str(first),
-        **fitting.settings,
-    }
-    words = ["python", "-m", "monai.bundle", "run"]
-    for name, value in of_run.items():
-        words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
-    command = " ".join(map(_quoted, words))
+    paths = {"dataset_dir": str(arguments.folder), "datalist_file": str(first)}
+    *before, command = training_commands(fitting.name, {**paths, **fitting.settings})
     said = [f"{path}  a MONAI datalist" for path in written.lists]
     said += [
         f"--{name} {json.dumps(fitting.settings[name])}  {why}"
         for name, why in fitting.reasons.items()
     ]
     if arguments.folds is None:
-        plan = f"monai-ima plan {_quoted(str(first))}"
+        plan = f"monai-ima plan {quoted(str(first))}"
         proposes = f"{plan}  proposes eps_max, noise levels and epochs"
         return "\n".join([*said, proposes, "", *before, command])
-    command = command.replace(_quoted(str(first)), f"{_quoted(str(first.parent))}/fold_$k.json")
+    command = command.replace(quoted(str(first)), f"{quoted(str(first.parent))}/fold_$k.json")
     numbers = " ".join(map(str, range(arguments.folds)))
     loop = f"for k in {numbers}; do\n  {command} --output_dir runs/fold_$k\ndone"
     return "\n".join([*said, "", *before, loop])
