@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -49,8 +50,13 @@ def _unreadable(survey: Survey) -> Iterable[Finding]:
             "Copy or export them anew."
             + ("" if survey.left_out else " To go on without them, add --leave-out-unreadable."),
             heading=("file", "reason"),
-            rows=tuple(survey.unreadable.items()),
+            rows=tuple((path, _as_option(why)) for path, why in survey.unreadable.items()),
         )
+
+
+def _as_option(reason: str) -> str:
+    """A reason that names a setting of the reading, which is an option of the command, too."""
+    return re.sub(r"\b(nan_value|intensity_range)\b", r"--\1", reason)
 
 
 def _duplicates(survey: Survey) -> Iterable[Finding]:

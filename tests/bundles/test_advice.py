@@ -491,7 +491,8 @@ def test_floats_of_any_scale_are_read_with_the_option_that_datalist_names(tmp_pa
         path.unlink()
     with pytest.raises(SystemExit):
         main(["datalist", str(folder), "--output", str(tmp_path / "l")])
-    assert "--intensity_range" in (tmp_path / "l" / "data_report.html").read_text("utf-8")
+    page = (tmp_path / "l" / "data_report.html").read_text("utf-8")
+    assert "got -1000 to 3000; say with --intensity_range what becomes 0 and 1" in page
     words = (folder, "--output", tmp_path / "l", "--intensity_range", "[-1000, 3000]")
     config, settings = command_of_datalist(capsys, *words)
     assert 0.9 < trained_on(config, settings, tmp_path).max() <= 1
