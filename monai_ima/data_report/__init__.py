@@ -1,8 +1,8 @@
 """What is in a data set before a training, and what of it ruins models; and its MONAI datalists."""
 
+from monai_ima.data_report.bundle_choice import FittingBundle, fitting_bundle
 from monai_ima.data_report.facts import ImageFacts, image_facts
 from monai_ima.data_report.findings import find_all
-from monai_ima.data_report.fitting_bundle import FittingBundle, fitting_bundle
 from monai_ima.data_report.page import data_page
 from monai_ima.data_report.perceptual_hash import Pair, near_duplicates
 from monai_ima.data_report.reading import ImageReader, ReadImage

@@ -14,9 +14,9 @@ from monai_ima.data.intensity import IntensityRange
 from monai_ima.data.list_checks import check_arguments
 from monai_ima.data.sample import SECTIONS, Sections
 from monai_ima.data.split import deal_by_patient, folds_by_patient
+from monai_ima.data_report.bundle_choice import FittingBundle, fitting_bundle
 from monai_ima.data_report.facts import image_facts
 from monai_ima.data_report.findings import find_all
-from monai_ima.data_report.fitting_bundle import FittingBundle, fitting_bundle
 from monai_ima.data_report.page import data_page
 from monai_ima.data_report.reading import ImageReader
 from monai_ima.data_report.survey import Finding, Survey
