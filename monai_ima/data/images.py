@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, as PIL has it
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Of red, green and blue, as PIL has it."""
 LEAST_KEPT = 0.25
 """Of an image by the crop to a square, or it is rejected; of the widest OCT images it keeps 0.32."""
 
@@ -113,8 +114,8 @@ class LoadIntensityd(MapTransform):
         self._say_colour(path, len(values))
         if self.colour:
             return values.expand(3, *values.shape[1:])
-        if len(values) == len(_LUMINANCE):
-            values = torch.tensordot(values.new_tensor(_LUMINANCE), values, dims=1)[None]
+        if len(values) == len(LUMINANCE):
+            values = torch.tensordot(values.new_tensor(LUMINANCE), values, dims=1)[None]
         return values
 
     def _say_colour(self, path: Path, channels: int) -> None:

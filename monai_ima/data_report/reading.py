@@ -14,11 +14,12 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from monai_ima.data.dicom import read_dicom
 from monai_ima.data.image_formats import kind_of
-from monai_ima.data.images import LoadIntensityd, spatial_axes
+from monai_ima.data.images import LUMINANCE, LoadIntensityd, count_channels, spatial_axes
 from monai_ima.data.intensity import IntensityRange
 
 _OF_VOLUMES: IntensityRange = "percentiles"  # as volume_ima has it
 _NEARLY_GREY = 0.05, 0.001  # between channels; share of pixels, as of a burnt-in mark
+_WEIGHTS = np.array(LUMINANCE, dtype=np.float32)
 _GREY_MODES = ("1", "L", "I", "F")  # what PIL's modes of grey begin with
 _BITS = {"1": 1, "L": 8, "P": 8, "RGB": 8, "RGBA": 8, "LA": 8, "CMYK": 8, "YCbCr": 8, "I": 16}
 
@@ -76,9 +77,12 @@ class ImageReader:
             FileNotFoundError: if there is no such file.
             ValueError: if a training would reject it; the message says why.
         """
-        is_volume = path.exists() and spatial_axes(path) > 2
-        loaded = (self._load_volume if is_volume else self._load)({"image": path})["image"]
-        grey: NDArray[np.float32] = loaded[0].numpy()
+        has_colours = count_channels(path) > 2 or _has_palette(path)
+        is_volume = not has_colours and spatial_axes(path) > 2
+        load = self._load_volume if is_volume else self._load_colour if has_colours else self._load
+        loaded = load({"image": path})["image"]
+        image: NDArray[np.float32] = loaded.numpy()
+        grey = np.tensordot(_WEIGHTS, image, axes=1) if has_colours else image[0]
         match kind_of(path):
             case "nifti":
                 read = _of_nifti(path, grey)
@@ -88,14 +92,8 @@ class ImageReader:
                 read = _of_picture(path, grey)
         if is_volume:
             return replace(read, extent=_extent(grey.shape, loaded.affine.numpy()))
-        return replace(read, in_colour=self._is_in_colour(path, read))
-
-    def _is_in_colour(self, path: Path, read: ReadImage) -> bool:
-        if read.channels == 1 and not _has_palette(path):
-            return False
-        image: NDArray[np.float32] = self._load_colour({"image": path})["image"].numpy()
         least, share = _NEARLY_GREY
-        return bool((np.ptp(image, axis=0) > least).mean() > share)
+        return replace(read, in_colour=bool((np.ptp(image, axis=0) > least).mean() > share))
 
 
 def _has_palette(path: Path) -> bool:

@@ -291,6 +291,24 @@ def test_mixed_channels_and_depths_are_found(folder, tmp_path):
     )
 
 
+@pytest.mark.parametrize("mode", ["RGB", "P"])
+def test_colour_is_by_what_is_seen_and_nothing_is_logged_of_grey(tmp_path, caplog, mode):
+    for number in range(20):
+        path = tmp_path / "study" / "AB"[number % 2] / f"x-{number}-1.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        channels = [picture(number), picture(number + 50), picture(number + 90)]
+        Image.merge("RGB", channels).convert(mode).save(path)
+
+    written = write_datalists(tmp_path / "study", tmp_path / "out")
+
+    assert written.fitting.settings == {"num_classes": 2, "colour": True}
+    assert written.fitting.reasons == {"colour": "20 of 20 images are in colour"}
+    listed = json.loads(written.lists[0].read_text("utf-8"))
+    assert listed["bundle"] == "oct_ima"
+    assert listed["bundle_settings"] == written.fitting.settings
+    assert not caplog.records
+
+
 def volumes(root, shape=(9, 8, 7), depth=np.float32):
     for number in range(12):
         path = root / "AB"[number % 2] / f"{number}.nii.gz"
