@@ -1,15 +1,18 @@
 """A step that is replayed trains as one that runs operation by operation does."""
 
+import copy
 import random
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from linear import linear_model
+from monai.engines.utils import IterationEvents
 from torch import nn
 from torch.utils.data import DataLoader
 
-from monai_ima.attacks import loop_form
+from monai_ima.attacks import capture, loop_form
 from monai_ima.engines import RobustTrainer, captured_step, trainer
 from monai_ima.margins import MarginStore
 from monai_ima.objectives import (
@@ -48,10 +51,11 @@ def network():
     return nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(42, CLASSES)).double()
 
 
-def trained(objective, model=None, device="cpu", **options):
+def trained(objective, model=None, device="cpu", on=(), batch_size=9, **options):
     """The trainer after three epochs of three batches, the last one smaller."""
     images = torch.rand(COUNT, *SHAPE, generator=torch.Generator().manual_seed(1)).double()
     model = (network() if model is None else model).to(device)
+    images = images.to(next(model.parameters()).dtype)
     labels = torch.arange(COUNT) % CLASSES
     data = [
         {"image": image, "label": label, "index": index}
@@ -61,12 +65,13 @@ def trained(objective, model=None, device="cpu", **options):
     made = RobustTrainer(
         objective=objective.to(device),
         device=torch.device(device),
-        max_epochs=3,
-        train_data_loader=DataLoader(data, batch_size=9),
+        train_data_loader=DataLoader(data, batch_size=batch_size),
         network=model,
         optimizer=torch.optim.Adam(model.parameters(), lr=0.05),
-        **options,
+        **{"max_epochs": 3} | options,
     )
+    for event, handler in on:
+        made.add_event_handler(event, handler)
     losses = []
     made.add_event_handler("ITERATION_COMPLETED", lambda e: losses.append(e.state.output["loss"]))
     made.run()
@@ -211,6 +216,124 @@ def test_what_a_graph_depends_on_is_in_its_key(replaying):
     next(model.parameters()).requires_grad_(False)
     keys.add(step._key())
     assert len(keys) == 3
+
+
+class Recorded:
+    """As a graph, in that it is called with the memory of the first batch."""
+
+    made: ClassVar[list["Recorded"]] = []
+
+    def __init__(self, function, tensors, beside):
+        self.inputs, self.function = [tensor.clone() for tensor in tensors], function
+        self.made.append(self)
+
+    def __call__(self, *tensors):
+        for own, given in zip(self.inputs, tensors, strict=True):
+            own.copy_(given)
+        return tuple(each.clone() for each in self.function(*self.inputs))
+
+
+@pytest.fixture
+def capturing(monkeypatch):
+    """As on a CUDA device, with what stands in for graphs, which are handed over."""
+    Recorded.made.clear()
+
+    def turn_on():
+        monkeypatch.setattr(capture, "Capture", Recorded)
+        monkeypatch.setattr(trainer, "can_be_captured", lambda inputs: True)
+
+    Recorded.turn_on = turn_on
+    return Recorded
+
+
+def test_an_objective_that_counts_its_steps_goes_on_counting(capturing):
+    """It is in the key, though it is no setting: a subclass is capturable unless it says otherwise."""
+
+    class Warming(CrossEntropy):
+        steps = 0
+
+        def forward(self, network, inputs, labels, index):
+            self.steps += 1
+            result = super().forward(network, inputs, labels, index)
+            return result._replace(loss=result.loss * self.steps / 10)
+
+    with loop_form("fixed"):
+        plain = trained(Warming())
+        capturing.turn_on()
+        counted = trained(Warming())
+    assert not capturing.made
+    assert torch.equal(counted.losses, plain.losses)
+
+
+class Sum(nn.Module):
+    """Two weights with one gradient, as where one is what another is corrected by."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.weight = nn.Parameter(torch.rand(CLASSES, 42).double())
+        self.correction = nn.Parameter(torch.zeros(CLASSES, 42).double())
+
+    def forward(self, inputs):
+        return nn.functional.linear(inputs.flatten(1), self.weight + self.correction)
+
+
+def test_each_parameter_has_a_gradient_of_its_own(capturing):
+    def clip(engine):
+        nn.utils.clip_grad_norm_(engine.network.parameters(), 0.01)
+
+    clipped = [(IterationEvents.BACKWARD_COMPLETED, clip)]
+    with loop_form("fixed"):
+        plain = trained(CrossEntropy(), Sum(), on=clipped)
+        capturing.turn_on()
+        captured = trained(CrossEntropy(), Sum(), on=clipped)
+    assert capturing.made
+    for name, value in state(plain).items():
+        assert torch.equal(state(captured)[name], value), name
+
+
+@pytest.mark.parametrize("hook", ["register_hook", "register_post_accumulate_grad_hook"])
+def test_hooks_on_a_gradient_are_called_at_each_step(hook, capturing):
+    calls, model = [], network()
+    getattr(model[2].weight, hook)(lambda _: calls.append(1))
+    capturing.turn_on()
+    with loop_form("fixed"):
+        trained(CrossEntropy(), model)
+    assert len(calls) == 9
+
+
+@pytest.mark.parametrize("method", ["adv", "trades", "ima"])
+def test_a_run_taken_up_in_mixed_precision_goes_on_as_the_undisturbed_one(method, replaying):
+    """Its first step goes the plain way, where the other one replays a graph."""
+    options = {"amp": True, "amp_kwargs": {"dtype": torch.bfloat16}, "batch_size": COUNT}
+    kept = {}
+
+    def keep(engine):
+        if engine.state.iteration == 2:
+            parts = (engine.network, engine.objective, engine.optimizer.state_dict())
+            kept["parts"], kept["draws"] = copy.deepcopy(parts), torch.get_rng_state()
+
+    def take_up(engine):
+        engine.optimizer.load_state_dict(kept["parts"][2])
+        torch.set_rng_state(kept["draws"])
+
+    replaying.turn_on()
+    with loop_form("fixed"):
+        whole = trained(
+            METHODS[method](),
+            network().float(),
+            on=[("ITERATION_STARTED", keep)],
+            max_epochs=2,
+            **options,
+        )
+        assert len(replaying.calls) == 1
+        model, objective, _ = kept["parts"]
+        later = trained(
+            objective, model, on=[("ITERATION_STARTED", take_up)], max_epochs=1, **options
+        )
+    assert len(replaying.calls) == 1
+    for name, value in later.network.state_dict().items():
+        assert torch.equal(value, whole.network.state_dict()[name]), name
 
 
 @pytest.mark.gpu
