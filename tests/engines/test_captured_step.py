@@ -2,6 +2,7 @@
 
 import copy
 import random
+import warnings
 from typing import ClassVar
 
 import numpy as np
@@ -302,14 +303,13 @@ def test_hooks_on_a_gradient_are_called_at_each_step(hook, capturing):
     assert len(calls) == 9
 
 
-@pytest.mark.parametrize("method", ["adv", "trades", "ima"])
-def test_a_run_taken_up_in_mixed_precision_goes_on_as_the_undisturbed_one(method, replaying):
-    """Its first step goes the plain way, where the other one replays a graph."""
+def taken_up(method, at, device="cpu"):
+    """A run in mixed precision, and another trainer that goes on from before its last step."""
     options = {"amp": True, "amp_kwargs": {"dtype": torch.bfloat16}, "batch_size": COUNT}
     kept = {}
 
     def keep(engine):
-        if engine.state.iteration == 2:
+        if engine.state.iteration == at:
             parts = (engine.network, engine.objective, engine.optimizer.state_dict())
             kept["parts"], kept["draws"] = copy.deepcopy(parts), torch.get_rng_state()
 
@@ -317,31 +317,116 @@ def test_a_run_taken_up_in_mixed_precision_goes_on_as_the_undisturbed_one(method
         engine.optimizer.load_state_dict(kept["parts"][2])
         torch.set_rng_state(kept["draws"])
 
+    whole, started = (METHODS[method](), network().float()), "ITERATION_STARTED"
+    whole = trained(*whole, device, on=[(started, keep)], max_epochs=at, **options)
+    model, objective, _ = kept["parts"]
+    later = trained(objective, model, device, on=[(started, take_up)], max_epochs=1, **options)
+    return whole.network.state_dict(), later.network.state_dict()
+
+
+@pytest.mark.parametrize("method", ["adv", "trades", "ima"])
+def test_a_run_taken_up_in_mixed_precision_goes_on_as_the_undisturbed_one(method, replaying):
+    """Its first step goes the plain way, where the other one replays a graph."""
     replaying.turn_on()
     with loop_form("fixed"):
-        whole = trained(
-            METHODS[method](),
-            network().float(),
-            on=[("ITERATION_STARTED", keep)],
-            max_epochs=2,
-            **options,
-        )
-        assert len(replaying.calls) == 1
-        model, objective, _ = kept["parts"]
-        later = trained(
-            objective, model, on=[("ITERATION_STARTED", take_up)], max_epochs=1, **options
-        )
+        whole, later = taken_up(method, at=2)
     assert len(replaying.calls) == 1
-    for name, value in later.network.state_dict().items():
-        assert torch.equal(value, whole.network.state_dict()[name]), name
+    for name, value in whole.items():
+        assert torch.equal(later[name], value), name
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+on_a_gpu = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+
+
+def gpu(test):
+    for mark in on_a_gpu:
+        test = mark(test)
+    return test
+
+
+def not_captured(recwarn):
+    return [str(warning.message) for warning in recwarn if "captured" in str(warning.message)]
+
+
+@gpu
 @pytest.mark.parametrize("method", METHODS)
 def test_steps_captured_on_a_gpu_train_as_a_cpu_does(method, recwarn):
     here, there = trained(METHODS[method]()), trained(METHODS[method](), device="cuda")
-    warned = [str(warning.message) for warning in recwarn if "captured" in str(warning.message)]
-    assert not warned
+    assert not not_captured(recwarn)
     for name, value in state(here).items():
         torch.testing.assert_close(state(there)[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@gpu
+@pytest.mark.parametrize("method", ["ce", "adv", "ima"])
+def test_steps_train_on_where_an_older_graph_lives_on_the_stream_of_the_caller(method):
+    """It keeps what autograd has of the parameters on that stream, and a capture may fail."""
+    model, pristine = network().cuda(), network()
+    model.eval()
+    alive = model(torch.rand(4, *SHAPE).double().cuda()).sum()
+    here = trained(METHODS[method](), pristine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        there = trained(METHODS[method](), model, "cuda")
+    for name, value in state(here).items():
+        torch.testing.assert_close(state(there)[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    assert alive.requires_grad
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+
+
+@gpu
+def test_a_network_with_dropout_that_asks_the_device_trains_on():
+    """After a capture that failed torch would reject what a dropout draws."""
+
+    class Asking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = nn.Sequential(nn.Dropout(0.3), network())
+
+        def forward(self, inputs):
+            return self.network(inputs) + float(inputs.sum() > 1e9)
+
+    with pytest.warns(UserWarning, match="A training step of CrossEntropy cannot be captured"):
+        made = trained(CrossEntropy(), Asking(), device="cuda")
+    assert made.losses.isfinite().all()
+
+
+@gpu
+@pytest.mark.parametrize("method", ["adv", "trades", "ima"])
+def test_nobody_waits_for_the_device_in_a_step_that_is_replayed(method):
+    def forbid(engine):
+        torch.cuda.set_sync_debug_mode("error" if engine.state.epoch == 3 else "default")
+
+    def permit(_):
+        torch.cuda.set_sync_debug_mode("default")
+
+    try:
+        events = [("ITERATION_STARTED", forbid), ("ITERATION_COMPLETED", permit)]
+        trained(METHODS[method](), device="cuda", on=events)
+    finally:
+        permit(None)
+
+
+@gpu
+@pytest.mark.parametrize("method", ["ce", "adv", "trades", "ima"])
+def test_a_run_taken_up_on_a_gpu_goes_on_as_the_undisturbed_one(method, recwarn):
+    whole, later = taken_up(method, at=4, device="cuda")
+    assert not not_captured(recwarn)
+    for name, value in whole.items():
+        assert torch.equal(later[name], value), name
+
+
+@gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is one CUDA device")
+def test_a_step_that_goes_wrong_is_noticed_on_a_device_that_is_not_the_current_one():
+    def spoil(engine):
+        if engine.state.iteration == 8:
+            with torch.no_grad():
+                engine.network[2].bias.fill_(float("nan"))
+
+    spoiled = [("ITERATION_STARTED", spoil)]
+    with pytest.raises((FloatingPointError, ValueError), match="finite"):
+        trained(CrossEntropy(), device="cuda:1", on=spoiled)
