@@ -73,14 +73,14 @@ def test_replays_find_what_a_cpu_finds(attack, norm, dimensions, recwarn):
 
 
 @cases()
-@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("dimensions", [1, 2])
 def test_a_replay_is_bit_by_bit_what_the_device_finds_without_a_graph(
     attack, norm, dimensions, monkeypatch, recwarn
 ):
     """What differs here is a fault of the capture; what differs from a CPU alone may be rounding."""
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     model, other = network(dimensions).cuda(), network(dimensions).cuda()
-    for count in (21, 17, 30, 25, 21, 21):
+    for count in (21, 17, 30, 25):
         inputs, labels = (part.cuda() for part in batch(dimensions, count))
         labels = torch.where(labels == 1, labels, other(inputs).argmax(dim=1))
         eps = torch.linspace(0.02, 0.6 if norm == "linf" else 2, count, dtype=torch.float64).cuda()
