@@ -252,6 +252,8 @@ def _copied(
     """
     with nullcontext() if owner is None else torch.cuda.stream(owner):
         copies = tuple(map(torch.empty_like, results))
+    if owner is not None:  # where algorithms are deterministic, it fills what is empty
+        torch.cuda.current_stream(owner.device).wait_stream(owner)
     for copy, result in zip(copies, results, strict=True):
         copy.copy_(result)
     return copies
@@ -265,7 +267,7 @@ def on_side_stream(device: torch.device) -> Iterator[torch.cuda.Stream | None]:
     capture on another one fails as long as it lives.
 
     Yields:
-        The stream of the caller, if any, whose memory nothing on this one writes to afterwards.
+        The stream of the caller, if any, in whose memory results are to lie.
     """
     if device.type != "cuda":
         yield None

@@ -440,6 +440,28 @@ def test_a_capture_that_fails_leaves_stream_and_generator_as_they_were(error, cu
     assert gc.isenabled()
 
 
+def test_copies_in_memory_of_another_stream_come_after_what_it_fills_that_with(monkeypatch, cuda):
+    """Torch fills what is empty where algorithms are to be deterministic."""
+    done = []
+
+    class Stream:
+        device = torch.device("cuda", 0)
+
+        def wait_stream(self, other):
+            done.append(("waits for", other))
+
+    def empty_like(result):
+        done.append(("fills", cuda.stream_now))
+        return torch.full((3,), torch.nan)
+
+    owner = Stream()
+    monkeypatch.setattr(torch, "empty_like", empty_like)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
+    (copy,) = capture._copied((torch.ones(3),), owner)
+    assert done == [("fills", owner), ("waits for", owner)]
+    assert torch.equal(copy, torch.ones(3))
+
+
 def test_an_answer_has_arrived_when_its_own_device_says_so(monkeypatch):
     """And not the current one, which may be another."""
     recorded = []

@@ -222,6 +222,16 @@ def test_captures_of_several_shapes_need_little_more_memory_than_the_largest(rec
     assert len(capture._CAPTURES[model]) == 5
 
 
+@pytest.mark.filterwarnings("ignore:.*deterministic:UserWarning")
+def test_deterministic_algorithms_fill_no_result():
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        for count in (17, 33):
+            assert_as_on_a_cpu(network(2).cuda(), count)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_two_streams_of_a_caller_do_not_meet_in_a_graph(recwarn):
     model, streams = network(2).cuda(), [torch.cuda.Stream() for _ in range(2)]
     expected = [attacked(network(2), eps=eps).inputs for eps in (0.1, 0.5)]
