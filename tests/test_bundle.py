@@ -437,9 +437,7 @@ def test_an_error_in_a_loading_process_is_said_in_its_own_words(tmp_path, capsys
     sys.excepthook(caught.type, caught.value, caught.tb)
 
     *_, last = capsys.readouterr().err.strip().splitlines()
-    assert last.startswith(
-        f"Stopped: ValueError: cannot read {tmp_path / 'broken.png'} as an image"
-    )
+    assert last.startswith(f"Stopped: DataError: cannot read {tmp_path / 'broken.png'} as an image")
     assert last.endswith("replace the file or take it out of the data set")
 
 

@@ -35,7 +35,9 @@ def evaluation_summary(output_dir: str | Path) -> str:
     lines += ["", *_check_lines(report["checks"])]
     if warning := report.get("warning"):
         lines.append(f"WARNING: {warning}")
-    lines.append(f"{folder / 'report.html'}  the report; samples.csv has a row for each sample")
+    lines.append(
+        f"{folder / 'report.html'}  the report; samples.xlsx (and .csv) has a row for each sample"
+    )
     lines.append(f"tensorboard --logdir {folder}")
     return "\n".join(lines)
 
@@ -131,7 +133,7 @@ def summary(output_dir: str | Path) -> str:
             "model.pt": "weights after the last epoch, whose curve this is",
             "model_best.pt": "weights of the best epoch on the validation set",
             "checkpoint.pt": "everything that --resume true needs",
-            "robustness.csv": "the curve; .json with classes and settings, .png the figure",
+            "robustness.csv": "the curve; .xlsx for a spreadsheet, .json with classes and settings, .png the figure",
         }.items()
     )
     if kept := kept_weights(folder):

@@ -111,7 +111,10 @@ def _is_dicom(file: Path) -> bool:
 
 
 def _header(file: Path) -> Any:
-    return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_NEEDED)
+    try:
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_NEEDED)
+    except pydicom.errors.InvalidDicomError as error:
+        raise ValueError("expected a DICOM file, got one that does not begin as such") from error
 
 
 def _check_frames(headers: Sequence[Any]) -> None:

@@ -44,6 +44,8 @@ class ImageFacts:
         signature: ``(32, 32)`` grey values, by which images that look alike are found; of a volume,
             its middle slice.
         thumbnail: of what a network gets, as JPEG; of a volume, its middle slice.
+        in_colour: red, green and blue differ, whatever the channels of the file.
+        extent: of a volume, its sides in mm from left to right, back to front and below to above.
     """
 
     path: str
@@ -61,6 +63,8 @@ class ImageFacts:
     digest: str
     signature: NDArray[np.float32]
     thumbnail: bytes
+    in_colour: bool
+    extent: tuple[float, ...] | None
 
 
 def image_facts(
@@ -116,6 +120,8 @@ def _facts(path: str, image: ReadImage, digest: str) -> ImageFacts:
         digest=digest,
         signature=_resized(picture, (SIDE, SIDE)),
         thumbnail=_thumbnail(picture),
+        in_colour=image.in_colour,
+        extent=image.extent,
     )
 
 

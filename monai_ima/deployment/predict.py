@@ -15,9 +15,10 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_ima.data.images import reads_intensities, spatial_axes
+from monai_ima.data.image_formats import kind_of
+from monai_ima.data.images import count_channels, reads_intensities, spatial_axes
 from monai_ima.deployment.export import INFERENCE, MARGINS, METADATA, export_run, is_current
-from monai_ima.errors import RejectedError
+from monai_ima.errors import DataError, RejectedError
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.run_record import RECORD
 from monai_ima.networks import load_classifier
@@ -32,6 +33,7 @@ from monai_ima.report import NORM_NAMES, Change, as_png, change_figure
 
 CHANGES = "changes"
 _GREY_LEVELS = 255
+_EXPORT_AGAIN = "copy or export it again, as the images were that the model was trained on"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def predict_files(
         source: folder of an exported bundle, or output folder of a training, which is exported
             first if it is not, or has gone on since. The bundle's configs are run: trust them.
         files: of the form that the bundle reads, or folders of them.
-        output: folder for ``predictions.csv``, ``predictions.json`` and the drawings.
+        output: folder for ``predictions.xlsx``, ``.csv`` and ``.json`` and the drawings.
         norms: of the margins; with none, no change is looked for.
         drawings: of how many cases the changes are drawn, those of the smallest margins first.
         batch_size: cases that are answered together.
@@ -165,7 +167,7 @@ class _Model:
                 if isinstance(values, Exception):
                     errors[case["id"]] = _reason(values)
                 else:
-                    yield case["id"], values
+                    yield _printable(case["id"]), values
 
     def _input(self, case: dict[str, Any]) -> Tensor:
         if reads_intensities(self._preprocessing):
@@ -190,7 +192,9 @@ def _check_axes(image: Path, expected: int) -> None:
     """What MONAI's transforms say of a slice in place of a volume leads nobody on."""
     axes = spatial_axes(image)
     if axes != expected:
-        series = "; of a DICOM series, name the folder and not a slice" if expected == 3 else ""
+        count_channels(image)  # of what is no image, that is to be said
+        is_slice = expected == 3 and kind_of(image) == "dicom"
+        series = "; of a DICOM series, name the folder and not a slice" if is_slice else ""
         raise ValueError(
             f"expected an image of {expected} axes, as the model was trained on, got one of {axes}"
             f"{series}"
@@ -298,8 +302,15 @@ def _tried(make: Callable[[Any], Any], of: Any) -> Any:
         return error
 
 
+def _printable(name: str) -> str:
+    """A file's name, which in Linux need be no Unicode."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _reason(error: BaseException) -> str:
     """What went wrong, without what MONAI's transforms say around it."""
     while error.__cause__ is not None and not str(error).startswith(("expected", "cannot read")):
         error = error.__cause__
+    if isinstance(error, DataError):  # whose advice is for a training
+        return f"{' '.join(error.found.split())}; {_EXPORT_AGAIN}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -50,8 +50,8 @@ class RobustnessEvaluation:
     """Attack every sample that a ``SupervisedEvaluator`` sees, and write the report.
 
     Into ``output_dir`` go ``report.html``, ``robustness.json``, ``robustness.csv``,
-    ``robustness.png``, ``samples.csv`` and TensorBoard events; into ``engine.state.metrics``
-    ``robust_accuracy/<norm>/eps_<eps>`` and ``robust_accuracy/<norm>/auc``. Before the first attack
+    ``robustness.png``, ``samples.csv`` (both tables as ``.xlsx``, too) and TensorBoard events; into
+    ``engine.state.metrics`` ``robust_accuracy/<norm>/eps_<eps>`` and ``robust_accuracy/<norm>/auc``. Before the first attack
     all samples pass through the network once, and what speaks against its clean answers, see
     :func:`~monai_ima.robustness.clean_findings`, is logged as a warning. What is finished is kept
     in ``progress.records`` after every ``chunk_size`` samples and every check: a second call with the

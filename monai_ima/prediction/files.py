@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_ima.handlers.files import write_csv, write_whole
+from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.tables import write_table
 from monai_ima.prediction.predictor import ChangedAnswer, Prediction
 from monai_ima.prediction.reference import ReferenceMargins
 
@@ -27,7 +28,7 @@ def write_predictions(
     in_grey_levels: bool,
     errors: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Write ``predictions.csv`` and ``predictions.json``.
+    """Write ``predictions.csv``, the same as ``predictions.xlsx``, and ``predictions.json``.
 
     Args:
         folder: made if need be; files of those names are replaced.
@@ -40,7 +41,7 @@ def write_predictions(
         errors: by name, why a case has no prediction; a row each, behind the others.
 
     Returns:
-        Both files.
+        The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     whole = reference.bounds[1] - reference.bounds[0]
@@ -70,8 +71,8 @@ def write_predictions(
     text = json.dumps(content, indent=2)
     write_whole(record, lambda path: path.write_text(text + "\n", encoding="utf-8"))
     names = _columns(class_names, norms, in_grey_levels=in_grey_levels)
-    write_csv(table, [{name: _cell(row.get(name)) for name in names} for row in map(_flat, cases)])
-    return [table, record]
+    rows = [{name: _cell(row.get(name)) for name in names} for row in map(_flat, cases)]
+    return [*write_table(table, rows), record]
 
 
 def _per_pixel(norm: str, changed: ChangedAnswer) -> float:

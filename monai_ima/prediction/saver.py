@@ -20,7 +20,8 @@ class PredictionSaver:
     """Write what the network of an evaluator says of each case, and its margin if that is asked for.
 
     Attach it to a MONAI evaluator whose batches have ``image`` and ``id``, as that of a bundle that
-    ``monai-ima export`` has written. It leaves ``predictions.csv`` and ``predictions.json``.
+    ``monai-ima export`` has written. It leaves ``predictions.csv``, ``.xlsx`` and
+    ``.json``.
 
     Args:
         output_dir: folder for both.

@@ -120,6 +120,8 @@ def test_what_cannot_be_planned_is_said(words, said, tmp_path, monkeypatch, caps
     moved = {
         "labels": {"0": "A"},
         "settings": {"dataset_dir": "gone"},
+        "bundle": "oct_ima",
+        "bundle_settings": {"num_classes": 2},
         "training": [{"image": "a"}],
     }
     (tmp_path / "moved.json").write_text(json.dumps(moved))

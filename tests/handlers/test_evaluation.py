@@ -197,8 +197,8 @@ def report_in(folder):
 def test_every_file_is_there(finished):
     names = {path.name.split(".out.")[0] for path in finished.folder.iterdir()}
     assert names == {
-        "report.html", "robustness.json", "robustness.csv", "robustness_linf.png",
-        "robustness_l2.png", "samples.csv", "events", "progress.records",
+        "report.html", "robustness.json", "robustness.csv", "robustness.xlsx", "robustness_linf.png",
+        "robustness_l2.png", "samples.csv", "samples.xlsx", "events", "progress.records",
     }  # fmt: skip
 
 

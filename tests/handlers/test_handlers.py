@@ -717,7 +717,7 @@ def test_report_draws_a_figure_and_tensorboard_images(reported):
     folder, _, writer = reported
 
     assert {path.name for path in folder.iterdir()} == {
-        f"robustness.{kind}" for kind in ("csv", "json", "png")
+        f"robustness.{kind}" for kind in ("csv", "xlsx", "json", "png")
     }
     assert (folder / "robustness.png").read_bytes().startswith(b"\x89PNG")
     shown = [(call.args[0], call.args[2]) for call in writer.add_image.call_args_list]
