@@ -1062,7 +1062,8 @@ def test_what_speaks_against_the_clean_answers_is_said_before_any_attack(
 ):
     interrupt(0, model=OneClass(balanced[0]), samples=balanced[1])
     (told,) = warnings_of(caplog)
-    assert "every prediction is NORMAL, though 20 of 30 samples are not. Likely" in told
+    assert "every prediction is NORMAL, though 20 of 30 samples are not: a model that" in told
+    assert "of no use, whatever its accuracy. Likely" in told
     assert attacked.places == []
 
 
