@@ -28,10 +28,9 @@ from monai_ima.prediction import (
     ReferenceMargins,
     write_predictions,
 )
-from monai_ima.report import NORM_NAMES, Change, as_png, change_figure
+from monai_ima.report import NORM_NAMES, Change, Units, as_png, change_figure
 
 CHANGES = "changes"
-_GREY_LEVELS = 255
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def predict_files(
         class_names=model.class_names,
         reference=model.predictor.reference,
         norms=norms,
-        in_grey_levels=model.in_grey_levels,
+        units=model.units,
         errors=errors,
     )
     for old in (output / CHANGES).glob("*.png"):
@@ -140,6 +139,7 @@ class _Model:
             self.class_names: list[str] = list(parser.get_parsed_content("class_names"))
             self._preprocessing = parser.get_parsed_content("preprocessing")
             self._list_cases = parser.get_parsed_content("list_cases")
+            self.units: dict[str, Any] | None = parser.get_parsed_content("units")
         except Exception as error:
             cause: BaseException = error
             while cause.__cause__ is not None:
@@ -148,7 +148,6 @@ class _Model:
                 f"expected {bundle} to be a bundle that monai-ima export has written, got "
                 f"{type(cause).__name__}: {cause}"
             ) from error
-        self.in_grey_levels = image["type"] == "image"
         self._shape = (image["num_channels"], *image["spatial_shape"])
 
     def readable(
@@ -234,14 +233,14 @@ def _most_fragile(predictions: Sequence[Prediction], count: int) -> list[Predict
 
 def _draw(model: _Model, prediction: Prediction, path: Path) -> None:
     bounds = model.predictor.reference.bounds
+    units = None if model.units is None else Units(**model.units, values=prediction.inputs.numel())
     changes = [
         Change(
             caption=_caption(
                 norm,
                 changed,
-                bounds,
                 count=len(model.predictor.reference.margins[norm]),
-                in_grey_levels=model.in_grey_levels,
+                units=units,
             ),
             inputs=changed.inputs,
             answer=_answer(model, changed.probabilities),
@@ -269,21 +268,14 @@ def _answer(model: _Model, probabilities: Tensor) -> str:
     return f"{model.class_names[label]} {float(probabilities[label]):.2f}"
 
 
-def _caption(
-    norm: str,
-    changed: ChangedAnswer,
-    bounds: tuple[float, float],
-    *,
-    count: int,
-    in_grey_levels: bool,
-) -> str:
+def _caption(norm: str, changed: ChangedAnswer, *, count: int, units: Units | None) -> str:
     name = NORM_NAMES[norm]
     if math.isinf(changed.margin):
         return f"{name}: no change of the answer was found"
     size = f"{changed.margin:.3g}"
-    if in_grey_levels and norm == "linf":
-        levels = changed.margin / (bounds[1] - bounds[0]) * _GREY_LEVELS
-        size += f" ({levels:.{0 if levels >= 10 else 1}f} grey levels of 255)"
+    if units is not None:
+        spread = "" if norm == "linf" else ", if spread evenly"
+        size += f" ({units.words(changed.margin, norm, digits=2)}{spread})"
     return (
         f"{name}: margin {size}; {changed.percentile:.0f} % of the {count} validation samples have a "
         f"smaller one"

@@ -233,7 +233,9 @@ def test_model_card_has_the_data_and_the_figures(bundle):
         row = " | ".join(map(str, [*counts, len(ids), len(set(patients))]))
         assert f"| training | {row} |" in card
         assert "No patient is on two sides." in card
-    assert ("grey levels of 255" in card) == (kind != "beats")
+    assert ("grey levels of 255" in card) == (kind in ("two_classes", "rgb"))
+    share = "percent of the image's brightness range (darkest to brightest value)"
+    assert (share in card) == (kind == "volumes")
     if kind == "beats":
         assert report["settings"]["warning"] in card
     assert ("but it may have seen others of the same patients" in card) == (kind == "beats")

@@ -1,12 +1,13 @@
 """Predictions with margins, as a person asks for them."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
 from bundle_run import run_command
-from exported import CLASSES, a_case, rows, trained
+from exported import CLASSES, SHAPES, a_case, rows, trained
 from PIL import Image
 
 from monai_ima.data import list_samples
@@ -35,11 +36,20 @@ def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path)
                 100 * below / len(others), abs=0.01
             )
             assert row[f"changes_to_{norm}"] in set(CLASSES[kind]) - {row["prediction"]}
+        columns = {name for name in row if name.endswith("_linf")} - {
+            *("margin_linf", "percentile_linf", "changes_to_linf")
+        }
         if kind == "beats":
-            assert "grey_levels_linf" not in row
-        else:
-            assert float(row["grey_levels_linf"]) == pytest.approx(
-                255 * float(row["margin_linf"]), abs=0.001
+            assert columns == set()
+            continue
+        # volumes have no grey levels: each is scaled by itself
+        name, largest = ("percent_of_range", 100) if kind == "volumes" else ("grey_levels", 255)
+        assert columns == {f"{name}_linf"}
+        margins = {norm: float(row[f"margin_{norm}"]) for norm in ("linf", "l2")}
+        values = math.prod(SHAPES[kind])
+        for norm, each in (("linf", 1), ("l2", values**-0.5)):
+            assert float(row[f"{name}_{norm}"]) == pytest.approx(
+                largest * each * margins[norm], abs=0.001
             )
     drawings = [path.name for path in (tmp_path / "changes").glob("*.png")]
     assert len(drawings) == len(found)
