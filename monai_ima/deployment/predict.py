@@ -15,6 +15,8 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 from tqdm import tqdm
 
+from monai_ima.attacks import get_norm
+from monai_ima.data import orientation_of
 from monai_ima.data.images import reads_intensities, spatial_axes
 from monai_ima.deployment.export import INFERENCE, MARGINS, METADATA, export_run, is_current
 from monai_ima.errors import RejectedError
@@ -29,6 +31,7 @@ from monai_ima.prediction import (
     write_predictions,
 )
 from monai_ima.report import NORM_NAMES, Change, Units, as_png, change_figure
+from monai_ima.report.units import value_name
 
 CHANGES = "changes"
 
@@ -149,6 +152,7 @@ class _Model:
                 f"{type(cause).__name__}: {cause}"
             ) from error
         self._shape = (image["num_channels"], *image["spatial_shape"])
+        self._is_volume = image["type"] == "image" and len(self._shape) == 4
 
     def readable(
         self, files: Sequence[Path], errors: dict[str, str]
@@ -165,6 +169,10 @@ class _Model:
                     errors[case["id"]] = _reason(values)
                 else:
                     yield case["id"], values
+
+    def orientation(self, name: str) -> str | None:
+        """Which way round a case is, if it is a volume whose file says so."""
+        return orientation_of(self._preprocessing, [{"image": name}]) if self._is_volume else None
 
     def _input(self, case: dict[str, Any]) -> Tensor:
         if reads_intensities(self._preprocessing):
@@ -241,6 +249,7 @@ def _draw(model: _Model, prediction: Prediction, path: Path) -> None:
                 changed,
                 count=len(model.predictor.reference.margins[norm]),
                 units=units,
+                bounds=bounds,
             ),
             inputs=changed.inputs,
             answer=_answer(model, changed.probabilities),
@@ -254,6 +263,8 @@ def _draw(model: _Model, prediction: Prediction, path: Path) -> None:
         changes,
         bounds=bounds,
         title=f"{_short(prediction.id)}: {answer}",
+        units=units,
+        orientation=model.orientation(prediction.id),
     )
     write_whole(path, lambda file: file.write_bytes(as_png(figure, grey=False)))
 
@@ -268,17 +279,33 @@ def _answer(model: _Model, probabilities: Tensor) -> str:
     return f"{model.class_names[label]} {float(probabilities[label]):.2f}"
 
 
-def _caption(norm: str, changed: ChangedAnswer, *, count: int, units: Units | None) -> str:
-    name = NORM_NAMES[norm]
-    if math.isinf(changed.margin):
-        return f"{name}: no change of the answer was found"
-    size = f"{changed.margin:.3g}"
-    if units is not None:
+def _caption(
+    norm: str,
+    changed: ChangedAnswer,
+    *,
+    count: int,
+    units: Units | None,
+    bounds: tuple[float, float],
+) -> str:
+    name, element = NORM_NAMES[norm], value_name(changed.inputs.shape)
+
+    def said(size: float) -> str:
+        if units is None:
+            return f"{size:.3g}"
         spread = "" if norm == "linf" else ", if spread evenly"
-        size += f" ({units.words(changed.margin, norm, digits=2)}{spread})"
+        in_units = units.words(size, norm, brief=True)
+        return f"{size:.3g} ({in_units} in every {element}{spread})"
+
+    if math.isinf(changed.margin):
+        low, high = bounds
+        whole = get_norm(norm).length(torch.full_like(changed.inputs, high - low)[None])
+        return (
+            f"{name}: no change of the answer found up to {said(float(whole))}, the most that values "
+            f"from {low:g} to {high:g} allow"
+        )
     return (
-        f"{name}: margin {size}; {changed.percentile:.0f} % of the {count} validation samples have a "
-        f"smaller one"
+        f"{name}: margin {said(changed.margin)}; {changed.percentile:.0f} % of the {count} validation "
+        f"samples have a smaller one"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from io import BytesIO
 
 import matplotlib as mpl
@@ -20,33 +19,6 @@ def literal(text: str) -> str:
     """Text as it is: no formula between dollars, and no leading underscore, which hides a line."""
     short = text if len(text) <= 28 else f"{text[:27]}…"
     return short.lstrip("_").replace("$", r"\$") or "_"
-
-
-def most_changed(change: NDArray[np.float64]) -> tuple[int, ...]:
-    """Along each axis the place whose plane is changed most, the middle where nothing is.
-
-    Args:
-        change: ``(C, D, H, W)`` of a volume. Single voxels say nothing: an attack in Linf changes
-            nearly all by as much.
-    """
-    size = np.abs(change).sum(axis=0)
-    if not size.any():
-        return tuple(side // 2 for side in size.shape)
-    others = [tuple(set(range(size.ndim)) - {axis}) for axis in range(size.ndim)]
-    return tuple(int(size.sum(axis=axes).argmax()) for axes in others)
-
-
-def planes(values: NDArray[np.float64], where: tuple[int, ...]) -> list[NDArray[np.float64]]:
-    """``(C, H, W)`` through a place of a volume ``(C, D, H, W)``, one across each of its axes."""
-    return [np.take(values, place, axis=1 + axis) for axis, place in enumerate(where)]
-
-
-def plane_height(shape: Sequence[int]) -> float:
-    """Inches of a plane ``(H, W)``, or of the three of a volume ``(D, H, W)`` below one another."""
-    if len(shape) > 2:
-        return sum(plane_height([*shape[:axis], *shape[axis + 1 :]]) for axis in range(3))
-    height, width = shape
-    return 1.55 * min(max(height / width, 0.4), 2)
 
 
 def as_image(figure: Figure) -> NDArray[np.uint8]:

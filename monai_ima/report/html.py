@@ -74,7 +74,12 @@ def html_report(
                 "answer": answer(curve, units, element),
                 "figures": _figures(curve, report["classes"], margins[curve["norm"]][correct]),
                 "examples": _pictures(
-                    examples.get(curve["norm"], ()), report["classes"], curve["norm"], bounds
+                    examples.get(curve["norm"], ()),
+                    report["classes"],
+                    norm=curve["norm"],
+                    bounds=bounds,
+                    units=units,
+                    orientation=report["inputs"]["orientation"],
                 ),
             }
             for curve in report["curves"]
@@ -88,6 +93,8 @@ def html_report(
         questions=CHECK_QUESTIONS,
         units=units,
         element=element,
+        single=element if report["inputs"]["shape"][0] == 1 else "value",
+        bounds=bounds,
         size=size_in_words(report["inputs"]["shape"]),
     )
 
@@ -161,13 +168,23 @@ def _roc(report: Mapping[str, Any], probabilities: Tensor, labels: Tensor) -> st
 def _pictures(
     examples: Sequence[Example],
     classes: Sequence[str],
+    *,
     norm: str,
     bounds: tuple[float, float] | None,
+    units: Units | None,
+    orientation: str | None,
 ) -> dict[str, list[dict[str, str]]]:
     """By kind, an image of each example and the words that say it."""
     by_kind: dict[str, list[dict[str, str]]] = {}
     for example in examples:
-        figure = example_figure([example], classes=classes, norm=norm, bounds=bounds)
+        figure = example_figure(
+            [example],
+            classes=classes,
+            norm=norm,
+            bounds=bounds,
+            units=units,
+            orientation=orientation,
+        )
         before, after = (
             f"{classes[int(p.argmax())]} {float(p.max()):.2f}"
             for p in (example.clean_probabilities, example.attacked_probabilities)

@@ -59,10 +59,10 @@ class Units:
         """
         return eps * self.per_unit * (self.values**-0.5 if norm == "l2" else 1.0)
 
-    def words(self, eps: float, norm: str, *, digits: int = 3) -> str:
-        """The same to so many digits, with the name of the unit."""
-        rounded = float(f"{self.each(eps, norm):.{digits}g}")  # and 1000, not 1e+03
-        return f"{rounded:g} {self.name}"
+    def words(self, eps: float, norm: str, *, brief: bool = False) -> str:
+        """The same with the name of the unit, or, brief, to two digits with its brief name."""
+        rounded = float(f"{self.each(eps, norm):.{2 if brief else 3}g}")  # and 1000, not 1e+03
+        return f"{rounded:g} {self.brief if brief else self.name}"
 
 
 def image_units(

@@ -273,7 +273,7 @@ def test_the_report_as_json(finished):
     assert report["attack"]["description"].startswith("40-step PGD at every level")
     assert (report["classes"], report["n"], report["patients"]) == (CLASSES, 20, 7)
     assert report["network"] == {"class": "Sequential", "parameters": 3 * 20 + 3}
-    assert report["inputs"] == {"shape": [1, 4, 5], "units": UNITS}
+    assert report["inputs"] == {"shape": [1, 4, 5], "units": UNITS, "orientation": None}
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
     for curve in report["curves"]:
         assert set(curve) == {
@@ -946,6 +946,7 @@ def test_what_is_refused_moves_nothing(tmp_path, problem, evaluate, written):
         ({"positive_class": "DME"}, r"positive_class for two classes only, got 'DME' for 3"),
         ({"prevalence": 0.1}, r"prevalence for two classes only, got 0.1 for 3"),
         ({"operating_specificity": 1}, r"operating_specificity to be a share between 0 and 1"),
+        ({"orientation": "RLS"}, r"three letters, one of R and L, .* got 'RLS'"),
         ({"units": {"name": "mV"}}, r"units to be a name and how many .*, got {'name': 'mV'}"),
         ({"units": {"name": "mV", "per_unit": 0}}, r"'per_unit': 0}; leave them out"),
         ({"auroc_steps": -1}, r"auroc_steps to be a whole number >= 0, got -1"),
