@@ -266,7 +266,7 @@ def _draw(model: _Model, prediction: Prediction, path: Path) -> None:
         units=units,
         orientation=model.orientation(prediction.id),
     )
-    write_whole(path, lambda file: file.write_bytes(as_png(figure, grey=False)))
+    write_whole(path, lambda file: file.write_bytes(as_png(figure)))
 
 
 def _short(name: str) -> str:

@@ -36,16 +36,8 @@ def as_svg(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def as_png(figure: Figure, *, grey: bool) -> bytes:
-    """The figure as a PNG file, the same bytes for the same figure.
-
-    Args:
-        figure: what to draw.
-        grey: it shows grey pictures, for which a palette of 256 colors, half the bytes, is enough.
-    """
-    image = Image.fromarray(as_image(figure))
-    if grey:
-        image = image.quantize(method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+def as_png(figure: Figure) -> bytes:
+    """The figure as a PNG file, the same bytes for the same figure."""
     file = BytesIO()
-    image.save(file, format="png", optimize=True)
+    Image.fromarray(as_image(figure)).save(file, format="png", optimize=True)
     return file.getvalue()

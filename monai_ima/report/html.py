@@ -113,7 +113,8 @@ def answer(curve: Curve, units: Units | None = None, element: str = "value") -> 
     norm = NORM_NAMES.get(curve["norm"], curve["norm"])
     # where half are misclassified, or the largest level tried
     at = eps[-1] if median is None else median
-    known = f": {units.words(at, curve['norm'])} in every {element}" if units else ""
+    evenly = ", if spread evenly" if curve["norm"] == "l2" else ""
+    known = f": {units.words(at, curve['norm'])} in every {element}{evenly}" if units else ""
     unit = f"({norm}, in units of the input{known})"
     levels = range(1, len(eps))
     if median is None:
@@ -192,9 +193,7 @@ def _pictures(
         # Lines stay sharp as SVG; of pictures, it would hold every pixel of the original.
         is_signal = example.clean.ndim < 3
         uri = (
-            _data_uri("svg+xml", as_svg(figure))
-            if is_signal
-            else _data_uri("png", as_png(figure, grey=len(example.clean) != 3))
+            _data_uri("svg+xml", as_svg(figure)) if is_signal else _data_uri("png", as_png(figure))
         )
         words = (
             f"{example.id}, true class {classes[example.label]}: clean {before}, attacked {after}"

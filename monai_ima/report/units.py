@@ -60,8 +60,8 @@ class Units:
         return eps * self.per_unit * (self.values**-0.5 if norm == "l2" else 1.0)
 
     def words(self, eps: float, norm: str, *, brief: bool = False) -> str:
-        """The same with the name of the unit, or, brief, to two digits with its brief name."""
-        rounded = float(f"{self.each(eps, norm):.{2 if brief else 3}g}")  # and 1000, not 1e+03
+        """The same with the name of the unit, or its brief one."""
+        rounded = float(f"{self.each(eps, norm):.3g}")  # and 1000, not 1e+03
         return f"{rounded:g} {self.brief if brief else self.name}"
 
 
