@@ -13,6 +13,7 @@ from monai_ima import __version__
 from monai_ima.data import TensorSamples
 from monai_ima.data.sample import SECTIONS
 from monai_ima.deployment.figures import Figures
+from monai_ima.deployment.preprocessing_words import preprocessing_in_words
 from monai_ima.deployment.trained_run import TrainedRun
 from monai_ima.prediction import ReferenceMargins
 from monai_ima.report import NORM_NAMES, Units
@@ -53,7 +54,7 @@ def model_card(
         classes=classes,
         shape=shape,
         bounds=run.bounds,
-        steps=", ".join(_steps(run)) or "none: samples are arrays of that shape",
+        steps=_steps(run),
         output=metadata["pred_classes"],
         sections=sections,
         by_patient=run.record.is_split_by_patient,
@@ -88,12 +89,11 @@ def _section(run: TrainedRun, name: str) -> dict[str, Any]:
     }
 
 
-def _steps(run: TrainedRun) -> Iterator[str]:
-    """The transforms of the preprocessing, in their order."""
+def _steps(run: TrainedRun) -> list[str]:
+    """What is done to a file before it goes into the network."""
     if run.preprocessing is None:
-        return
-    for step in getattr(run.preprocessing, "transforms", [run.preprocessing]):
-        yield f"`{type(step).__name__}`"
+        return []
+    return preprocessing_in_words(run.self_contained("preprocessing")["preprocessing"])
 
 
 def _class_rows(
