@@ -35,7 +35,7 @@ class Units:
 
     @property
     def column(self) -> str:
-        """What a column of a table in these units is called: ``"grey_levels"``."""
+        """What a column of a table in these units is called, as ``"grey_levels"``."""
         if self.name == _GREY:
             return "grey_levels"
         return "percent_of_range" if self.name.startswith(_SHARE) else "data_units"
