@@ -13,7 +13,7 @@ from monai_ima.errors import DataError
 ByContent: TypeAlias = Literal["minmax", "percentiles"]
 IntensityRange: TypeAlias = "ByContent | Sequence[float] | None"
 
-_TAILS = (0.005, 0.995)  # the shares of the voxels between which an image is scaled
+TAILS = (0.005, 0.995)  # the shares of the voxels between which an image is scaled
 
 
 def checked_range(intensity_range: object) -> IntensityRange:
@@ -86,7 +86,7 @@ def _ends(
         return present.min(), present.max()
     if intensity_range == "percentiles":
         ordered = present.flatten().sort().values
-        first, last = (round(share * (len(ordered) - 1)) for share in _TAILS)
+        first, last = (round(share * (len(ordered) - 1)) for share in TAILS)
         return ordered[first], ordered[last]
     low, high = intensity_range
     return float(low), float(high)

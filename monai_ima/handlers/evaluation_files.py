@@ -14,6 +14,7 @@ from monai_ima.handlers.json_file import write_json
 from monai_ima.handlers.tables import write_table
 from monai_ima.report import (
     Example,
+    Units,
     as_image,
     curve_figures,
     example_figure,
@@ -115,7 +116,13 @@ def _write_events(
     figures = curve_figures(curve, classes, margins)
     if examples:
         figures["examples"] = example_figure(
-            examples, classes=classes, norm=norm, bounds=report["attack"]["bounds"], dpi=200
+            examples,
+            classes=classes,
+            norm=norm,
+            bounds=report["attack"]["bounds"],
+            dpi=200,
+            units=Units.of(report["inputs"]),
+            orientation=report["inputs"]["orientation"],
         )
     for name, figure in figures.items():
         writer.add_image(f"robustness/{norm}/{name}", as_image(figure), 0, dataformats="HWC")

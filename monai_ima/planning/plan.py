@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_ima import __version__
+from monai_ima.data import TensorSamples
 from monai_ima.data.sample import SECTIONS
 from monai_ima.errors import RejectedError
 from monai_ima.evaluate_run import EVALUATE
@@ -291,7 +292,13 @@ def _units(parts: TrainingParts, root: Path, shape: tuple[int, ...]) -> Units | 
         return None
     units = json.loads(path.read_text("utf-8")).get("units")
     names = [name for name in ("imports", "bounds", "intensity_range") if name in parts.parser]
-    parser = ConfigParser({"units": units, **{name: parts.parser[name] for name in names}})
+    training = parts["datalist"].training
+    # of the kind of the first are all; tensors have no file
+    first = None if isinstance(training, TensorSamples) else training[0]["image"]
+    samples = [{"image": str(first)}] if isinstance(first, str | Path) else []
+    parser = ConfigParser(
+        {"units": units, "samples": samples, **{name: parts.parser[name] for name in names}}
+    )
     return Units.of({"units": parser.get_parsed_content("units"), "shape": shape})
 
 

@@ -1,6 +1,7 @@
 """Predictions with margins, as a person asks for them."""
 
 import json
+import math
 import os
 import shutil
 
@@ -9,12 +10,13 @@ import openpyxl
 import pytest
 import torch
 from bundle_run import run_command
-from exported import CLASSES, a_case, rows, trained
+from exported import CLASSES, SHAPES, a_case, rows, trained
 from PIL import Image
 
 from monai_ima.data import list_samples
-from monai_ima.deployment import predict_files
+from monai_ima.deployment import predict, predict_files
 from monai_ima.errors import RejectedError
+from monai_ima.report import change_figure
 
 
 def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path):
@@ -38,11 +40,20 @@ def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path)
                 100 * below / len(others), abs=0.01
             )
             assert row[f"changes_to_{norm}"] in set(CLASSES[kind]) - {row["prediction"]}
+        columns = {name for name in row if name.endswith("_linf")} - {
+            *("margin_linf", "percentile_linf", "changes_to_linf")
+        }
         if kind == "beats":
-            assert "grey_levels_linf" not in row
-        else:
-            assert float(row["grey_levels_linf"]) == pytest.approx(
-                255 * float(row["margin_linf"]), abs=0.001
+            assert columns == set()
+            continue
+        # volumes have no grey levels: each is scaled by itself
+        name, largest = ("percent_of_range", 100) if kind == "volumes" else ("grey_levels", 255)
+        assert columns == {f"{name}_linf"}
+        margins = {norm: float(row[f"margin_{norm}"]) for norm in ("linf", "l2")}
+        values = math.prod(SHAPES[kind])
+        for norm, each in (("linf", 1), ("l2", values**-0.5)):
+            assert float(row[f"{name}_{norm}"]) == pytest.approx(
+                largest * each * margins[norm], abs=0.001
             )
     heading, *cells = openpyxl.load_workbook(tmp_path / "predictions.xlsx").active.values
     for row, values in zip(found, cells, strict=True):
@@ -58,6 +69,37 @@ def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path)
     assert all(a_case(kind, where).parent.name in name for name in drawings)
     assert f"percentiles are among the margins of {reference['source']}" in ended.stdout
     assert "not for clinical use" in ended.stdout
+
+
+@pytest.fixture
+def drawings(monkeypatch):
+    """What each drawing was made of."""
+    made = []
+
+    def keep(inputs, answer, changes, **options):
+        made.append(([change.caption for change in changes], options))
+        return change_figure(inputs, answer, changes, **options)
+
+    monkeypatch.setattr(predict, "change_figure", keep)
+    return made
+
+
+def test_a_drawing_says_sizes_in_units_of_the_data(bundle, tmp_path, drawings):
+    kind, folder, where = bundle
+    predict_files(folder, [a_case(kind, where)], tmp_path)
+    (linf, l2), options = drawings[0]
+    unit, element = {
+        "beats": (None, None),
+        "volumes": ("percent of the image's brightness range", "voxel"),
+    }.get(kind, ("grey levels of 255", "pixel"))
+    assert options["orientation"] is None
+    if unit is None:
+        assert options["units"] is None
+        assert "(" not in linf + l2
+    else:
+        assert options["units"].name.startswith(unit)
+        assert f"{unit} in every {element})" in linf
+        assert f"{unit} in every {element}, if spread evenly)" in l2
 
 
 def test_a_list_without_labels_leads_here(bundle, tmp_path):
@@ -182,7 +224,9 @@ def test_arrays_without_a_case_are_named(bundle, tmp_path):
     assert "to hold a beat at least, got none" in reason
 
 
-def test_a_run_is_exported_when_it_is_asked_and_again_when_it_has_changed(tmp_path_factory):
+def test_a_run_is_exported_when_it_is_asked_and_again_when_it_has_changed(
+    tmp_path_factory, drawings
+):
     folder = tmp_path_factory.mktemp("asked")
     run = trained("beats", folder)
     case = a_case("beats", folder)
@@ -197,7 +241,10 @@ def test_a_run_is_exported_when_it_is_asked_and_again_when_it_has_changed(tmp_pa
         "predict", run, case, "--output", folder / "constant", "--norms", "l2"
     ).stdout
     assert "no change of the answer found (l2, percentile 50)" in said
-    third = predict_files(run, [case], folder / "third", norms=[])
+    third = predict_files(run, [case], folder / "third", norms=["linf"])
+    assert drawings[-1][0] == [
+        "L∞: no change of the answer found up to 1, the most that values from 0 to 1 allow"
+    ]
     assert torch.allclose(third.predictions[0].probabilities, torch.full((5,), 0.2))
     assert not torch.allclose(
         first.predictions[0].probabilities, third.predictions[0].probabilities

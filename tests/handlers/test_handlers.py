@@ -683,7 +683,10 @@ def test_a_network_that_predicts_one_class_is_said_to(linear_data, tmp_path, cap
     network, images, _ = linear_data
     curve_handler = RobustnessCurveHandler([0.01], "linf", protocol="screen", steps=2)
     report = report_of(curve_handler, tmp_path)
-    verdict = "every prediction is ill, though 10 of 21 samples are not"
+    verdict = (
+        "every prediction is ill, though 10 of 21 samples are not: a model that gives every case one "
+        "answer is of no use, whatever its accuracy"
+    )
     for network_, names in ((nn.Sequential(network, Shifted()), ["one_class"]), (network, [])):
         labels = torch.arange(21) % 2 if names else network(images).argmax(dim=1)
         labels[20] = 1 if names else labels[20]
