@@ -57,6 +57,15 @@ OTHER_COLUMNS = {
     noun: tuple(dict.fromkeys(words.split())) for noun, words in _OTHER_COLUMNS.items()
 }
 
+# Of DICOM, where a volume is a folder. They may mean a number beside a column of paths, and count without.
+FOLDER_COLUMNS = {
+    "path": tuple("""
+        folder foldername directory series seriesfolder seriespath dicomfolder
+        ordner ordnername verzeichnis serie serien serienordner dicomordner
+        dossier repertoire carpeta cartella pasta diretorio reeks
+    """.split()),
+}
+
 _SECTIONS = {
     "training": """
         train training trainingsdaten trainingssatz trainingsmenge
