@@ -58,13 +58,12 @@ OTHER_COLUMNS = {
 }
 
 # Of DICOM, where a volume is a folder. They may mean a number beside a column of paths, and count without.
-FOLDER_COLUMNS = {
-    "path": tuple("""
-        folder foldername directory series seriesfolder seriespath dicomfolder
-        ordner ordnername verzeichnis serie serien serienordner dicomordner
-        dossier repertoire carpeta cartella pasta diretorio reeks
-    """.split()),
-}
+_FOLDERS = """
+    folder foldername directory series seriesfolder seriespath dicomfolder
+    ordner ordnername verzeichnis serie serien serienordner dicomordner
+    dossier repertoire carpeta cartella pasta diretorio reeks
+"""
+FOLDER_COLUMNS = {"path": tuple(_FOLDERS.split())}
 
 _SECTIONS = {
     "training": """

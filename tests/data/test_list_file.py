@@ -91,7 +91,9 @@ def test_a_series_beside_a_path_is_not_taken_for_one(folder):
     rows = [(*fields(path), "T1") for path in PATHS]
     content = text("Datei,Befund,Patient,Split,Serie", rows=rows)
 
-    assert sections(load_datalist(folder, num_classes=2, datalist=write(folder, content))) == EXPECTED
+    assert (
+        sections(load_datalist(folder, num_classes=2, datalist=write(folder, content))) == EXPECTED
+    )
 
 
 LANGUAGES = {
