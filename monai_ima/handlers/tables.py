@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from monai_ima.handlers.files import write_csv, write_whole
 
@@ -18,6 +19,7 @@ _WIDTHS = 8, 60  # of a column, in characters
 _LOOKED_AT = 500  # rows, for the widths
 _DIGITS = 4  # significant ones of the largest number in a column
 _MOST_DECIMALS = 9
+_PROPERTIES = "docProps/core.xml"  # of a workbook, as when it was made
 _NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _logger = logging.getLogger(__name__)
 
@@ -82,6 +84,19 @@ def _write_workbook(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -
     for row in rows:
         sheet.append([cell(row[name], of) for name, of in zip(names, formats, strict=True)])
     book.save(path)
+    _without_dates(path)
+
+
+def _without_dates(book: Path) -> None:
+    """Make a workbook depend on its content alone: the same run leaves the same files."""
+    with ZipFile(book) as dated:
+        parts = {name: dated.read(name) for name in dated.namelist()}
+    parts[_PROPERTIES] = re.sub(
+        rb"\d{4}(-\d\d){2}T[\d:.]+Z", b"1980-01-01T00:00:00Z", parts[_PROPERTIES]
+    )
+    with ZipFile(book, "w") as undated:
+        for name, content in parts.items():
+            undated.writestr(ZipInfo(name), content, ZIP_DEFLATED)
 
 
 def _plain(value: Any) -> Any:

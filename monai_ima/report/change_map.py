@@ -22,9 +22,8 @@ from monai_ima.report.views import View, views
 
 _FAINT = 0.35  # of the case's contrast below the map, so that colours are those of the scale
 _PAPER = "#e6e6e6"  # the mean of what is below, where nothing is changed
-_END = (
-    99  # percentile of the changes at which a scale ends: one pixel should not make all others pale
-)
+# Percentile of the changes at which a scale ends: one pixel should not make all others pale.
+_END = 99
 _SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, _PAPER, RED])
 _UNSIGNED = LinearSegmentedColormap.from_list("unsigned", [_PAPER, PURPLE])
 _BAR, _LABELS, _HEADER = 0.12, 0.55, 0.75  # inches

@@ -100,7 +100,7 @@ def test_it_is_not_known_where_a_file_does_not_say_it(tmp_path):
     assert orientation_of(preprocessing(), [{"image": torch.zeros(1, 2, 3, 4)}]) is None
     samples = TensorSamples(torch.zeros(1, 1, 2, 3, 4), torch.zeros(1).long(), ids=["a"])
     assert orientation_of(preprocessing(), samples) is None
-    (tmp_path / "c.png").touch()
+    (tmp_path / "c.png").write_bytes(b"\x89PNG")
     assert orientation_of(preprocessing(), [{"image": tmp_path / "c.png"}]) is None
 
 

@@ -1,6 +1,8 @@
 """Tables that a spreadsheet of any country shows as they are."""
 
 import logging
+import re
+from zipfile import ZipFile
 
 import openpyxl
 import pytest
@@ -88,3 +90,12 @@ def test_too_long_a_table_has_no_workbook_of_an_earlier_one(tmp_path, monkeypatc
     assert not (tmp_path / "a.xlsx").exists()
     assert len(read_csv(tmp_path / "a.csv")) == 5
     assert "has more than 3 rows: no workbook" in caplog.text
+
+
+def test_a_workbook_says_nothing_of_when_it_was_written(tmp_path):
+    _, book = write_table(tmp_path / "a.csv", [{"case": "a", "margin": 0.5}])
+    with ZipFile(book) as parts:
+        assert {part.date_time for part in parts.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        dates = re.findall(rb"\d{4}-\d\d-\d\dT[^<]+", parts.read("docProps/core.xml"))
+    assert set(dates) == {b"1980-01-01T00:00:00Z"}
+    assert openpyxl.load_workbook(book).active["B2"].value == 0.5
