@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def evaluation_summary(output_dir: str | Path) -> str:
     lines.append(
         f"{folder / 'report.html'}  the report; samples.xlsx (and .csv) has a row for each sample"
     )
-    lines.append(f"tensorboard --logdir {folder}")
+    lines.append(f"tensorboard --logdir {shlex.quote(str(folder))}")
     return "\n".join(lines)
 
 
@@ -138,6 +139,8 @@ def summary(output_dir: str | Path) -> str:
     )
     if kept := kept_weights(folder):
         lines.append(f"{folder / KEPT}  weights of {len(kept)} epochs, for monai-ima select")
-    lines.append(f"monai-ima export {folder}  writes it as a MONAI bundle, for monai-ima predict")
-    lines.append(f"tensorboard --logdir {folder}")
+    typed = shlex.quote(str(folder))
+    lines.append(f"monai-ima evaluate {typed}  attacks it in both norms, and writes the report")
+    lines.append(f"monai-ima export {typed}  writes it as a MONAI bundle, for monai-ima predict")
+    lines.append(f"tensorboard --logdir {typed}")
     return "\n".join(lines)

@@ -161,7 +161,10 @@ def test_nothing_is_found_where_nothing_is(folder, tmp_path):
 
     assert [finding.weight for finding in written.findings] == ["note"]
     found(written, "fewer than 10 patients")
-    assert "<strong>Nothing was found</strong>" in written.page.read_text()
+    page = written.page.read_text()
+    top = page[page.index('class="banner passed"') : page.index("<nav")]
+    assert "<strong>Nothing was found</strong> that speaks against a training. To be known:" in top
+    assert f"<li>{written.findings[0].title}</li>" in top
 
 
 def test_a_duplicate_across_sections_is_found(folder, tmp_path):
