@@ -37,6 +37,7 @@ class ReadImage:
         highest: the largest value.
         spacing: of the voxels along each axis in mm, where the file says it.
         in_colour: red, green and blue differ, whatever the channels of the file.
+        colours: ``(3, H, W)`` in [0, 1], where they do.
         extent: of a volume, its sides in mm from left to right, back to front and below to above.
     """
 
@@ -48,6 +49,7 @@ class ReadImage:
     highest: float
     spacing: tuple[float, ...] | None
     in_colour: bool = False
+    colours: NDArray[np.float32] | None = None
     extent: tuple[float, ...] | None = None
 
 
@@ -93,7 +95,8 @@ class ImageReader:
         if is_volume:
             return replace(read, extent=_extent(grey.shape, loaded.affine.numpy()))
         least, share = _NEARLY_GREY
-        return replace(read, in_colour=bool((np.ptp(image, axis=0) > least).mean() > share))
+        in_colour = bool((np.ptp(image, axis=0) > least).mean() > share)
+        return replace(read, in_colour=in_colour, colours=image if in_colour else None)
 
 
 def _has_palette(path: Path) -> bool:

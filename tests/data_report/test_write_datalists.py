@@ -1,5 +1,6 @@
 """Data sets with a known fault each: the report names it, and lists are as trainings read them."""
 
+import io
 import json
 import os
 from html.parser import HTMLParser
@@ -487,12 +488,23 @@ def test_the_known_traps_of_real_oct_are_found_and_no_others(tmp_path):
     assert len(written.findings) == 2  # no duplicates among them
 
 
-def test_who_sees_grey_pictures_of_colour_images_learns_how_to_keep_colour(folder, tmp_path):
-    kept = "without\n    <code>--colour true</code>"
-    assert kept not in write_datalists(folder, tmp_path / "grey").page.read_text()
+def test_images_in_colour_are_shown_in_colour(folder, tmp_path):
+    kept = "<code>--colour true</code>"
+    grey = write_datalists(folder, tmp_path / "grey")
+    assert kept not in grey.page.read_text()
+    assert {mode_of_thumbnail(one) for one in grey.survey.facts.values()} == {"L"}
     for path in folder.glob("*/*.png"):
-        Image.open(path).convert("RGB").save(path)
+        channels = [Image.open(path), Image.open(path).point(lambda value: value // 2)]
+        Image.merge("RGB", [channels[0], channels[1], channels[1]]).save(path)
 
-    text = write_datalists(folder, tmp_path / "out").page.read_text()
-    assert kept in text
-    assert "Colour became grey" in text
+    written = write_datalists(folder, tmp_path / "out")
+
+    assert kept in written.page.read_text()
+    for one in written.survey.facts.values():
+        red, green, blue = Image.open(io.BytesIO(one.thumbnail)).convert("RGB").split()
+        assert np.mean(red) > 1.5 * np.mean(green)
+        assert np.mean(green) == pytest.approx(np.mean(blue), abs=3)
+
+
+def mode_of_thumbnail(facts):
+    return Image.open(io.BytesIO(facts.thumbnail)).mode
