@@ -87,6 +87,4 @@ def _case_lister(run: TrainedRun) -> str:
     if run.reads_images:
         _, _, *sides = run.validation_inputs([0]).shape
         return f"monai_ima.data.{'volume_cases' if len(sides) == 3 else 'image_cases'}"
-    loader = run.config.get("datalist", {}).get("_target_", "")
-    is_beats = loader.rpartition(".")[2] == "load_ecg"
-    return f"monai_ima.data.{'beat_cases' if is_beats else 'array_cases'}"
+    return f"monai_ima.data.{'beat_cases' if run.reads_beats else 'array_cases'}"

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monai_ima import __version__
 from monai_ima.data import TensorSamples
+from monai_ima.data.ecg.beats import MEANINGS
 from monai_ima.data.sample import SECTIONS
 from monai_ima.deployment.figures import Figures
 from monai_ima.deployment.preprocessing_words import preprocessing_in_words
@@ -52,6 +53,7 @@ def model_card(
         run=run.record.run[:12],
         folder=run.folder,
         classes=classes,
+        meanings=MEANINGS if run.reads_beats and set(run.record.classes) <= set(MEANINGS) else {},
         shape=shape,
         bounds=run.bounds,
         steps=_steps(run),
@@ -73,6 +75,18 @@ def model_card(
     )
 
 
+_OF_BEATS = (
+    (
+        "each annotated heartbeat is cut out of one lead, as `monai-ima prepare-ecg` does it or Kaggle's files "
+        "have it: 187 values, 1.5 seconds or a little more; a shorter beat is filled up with zeros"
+    ),
+    (
+        "each beat is scaled from 0 to 1 by its smallest and its largest value, in the form `kachuee` by those "
+        "of the ten seconds that it is cut from"
+    ),
+)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", r"\|").replace("\n", " ")
 
@@ -91,6 +105,8 @@ def _section(run: TrainedRun, name: str) -> dict[str, Any]:
 
 def _steps(run: TrainedRun) -> list[str]:
     """What is done to a file before it goes into the network."""
+    if run.reads_beats:
+        return list(_OF_BEATS)
     if run.preprocessing is None:
         return []
     return preprocessing_in_words(run.self_contained("preprocessing")["preprocessing"])

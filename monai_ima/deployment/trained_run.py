@@ -19,7 +19,7 @@ from monai_ima.errors import RejectedError
 from monai_ima.handlers.run_record import CONFIG, RECORD, RunRecord, read_record
 from monai_ima.handlers.trained_on import check_own
 from monai_ima.networks import load_classifier
-from monai_ima.report import image_units
+from monai_ima.report import BEAT_UNITS, image_units
 
 
 class TrainedRun:
@@ -98,8 +98,16 @@ class TrainedRun:
         )
 
     @property
+    def reads_beats(self) -> bool:
+        """Whether a sample is a heartbeat, as ``monai-ima prepare-ecg`` cuts it."""
+        loader: str = self.config.get("datalist", {}).get("_target_", "")
+        return loader.rpartition(".")[2] == "load_ecg"
+
+    @property
     def units(self) -> dict[str, Any] | None:
-        """Of images, what a change of their values is said in; ``None`` of anything else."""
+        """Of images and heartbeats, what a change of their values is said in; ``None`` of anything else."""
+        if self.reads_beats:
+            return BEAT_UNITS
         if not self.reads_images:
             return None
         has_range = "intensity_range" in self.config

@@ -17,6 +17,9 @@ _GREY = f"grey levels of {_GREY_LEVELS}"
 _SHARE = "percent of the image's brightness range"
 _PERCENTILES = f"{_SHARE} ({' to '.join(f'{100 * tail:g}th' for tail in TAILS)} percentile)"
 _MINMAX = f"{_SHARE} (darkest to brightest value)"
+_BEAT = "percent of the beat's range"
+BEAT_UNITS = {"name": _BEAT, "per_unit": 100.0}
+"""Units of heartbeats that are scaled each by itself, as for :func:`image_units`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Units:
         """What a column of a table in these units is called, as ``"grey_levels"``."""
         if self.name == _GREY:
             return "grey_levels"
-        return "percent_of_range" if self.name.startswith(_SHARE) else "data_units"
+        return "percent_of_range" if self.name.startswith((_SHARE, _BEAT)) else "data_units"
 
     @property
     def brief(self) -> str:

@@ -43,11 +43,9 @@ def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path)
         columns = {name for name in row if name.endswith("_linf")} - {
             *("margin_linf", "percentile_linf", "changes_to_linf")
         }
-        if kind == "beats":
-            assert columns == set()
-            continue
-        # volumes have no grey levels: each is scaled by itself
-        name, largest = ("percent_of_range", 100) if kind == "volumes" else ("grey_levels", 255)
+        # volumes and beats have no grey levels: each is scaled by itself
+        by_itself = kind in ("volumes", "beats")
+        name, largest = ("percent_of_range", 100) if by_itself else ("grey_levels", 255)
         assert columns == {f"{name}_linf"}
         margins = {norm: float(row[f"margin_{norm}"]) for norm in ("linf", "l2")}
         values = math.prod(SHAPES[kind])
@@ -89,17 +87,13 @@ def test_a_drawing_says_sizes_in_units_of_the_data(bundle, tmp_path, drawings):
     predict_files(folder, [a_case(kind, where)], tmp_path)
     (linf, l2), options = drawings[0]
     unit, element = {
-        "beats": (None, None),
+        "beats": ("percent of the beat's range", "value"),
         "volumes": ("percent of the image's brightness range", "voxel"),
     }.get(kind, ("grey levels of 255", "pixel"))
     assert options["orientation"] is None
-    if unit is None:
-        assert options["units"] is None
-        assert "(" not in linf + l2
-    else:
-        assert options["units"].name.startswith(unit)
-        assert f"{unit} in every {element})" in linf
-        assert f"{unit} in every {element}, if spread evenly)" in l2
+    assert options["units"].name.startswith(unit)
+    assert f"{unit} in every {element})" in linf
+    assert f"{unit} in every {element}, if spread evenly)" in l2
 
 
 def test_a_list_without_labels_leads_here(bundle, tmp_path):
