@@ -47,7 +47,7 @@ napoleon_use_rtype = False
 # Not documented here: other packages, which would have to be fetched, and what a page has no room for.
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|ignite|monai|matplotlib|numpy|collections|pathlib|typing|abc)\..*"),
-    ("py:class", r"Tensor|Path|Module|dict\[str"),
+    ("py:class", r"Tensor|Path|Module|IntensityRange|dict\[str"),
     ("py:exc", r"RejectedError"),
     ("py:class", r"monai_ima\.robustness\.search\.Task"),
     ("py:class", r"monai_ima\.distributed\._T"),

@@ -108,11 +108,11 @@ def _set(bundle: Path, settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
         text = _with_setting(text, name, value)
     train.write_text(text, "utf-8")
-    if "noise_levels" in settings:  # which are those of one norm alone
+    if "noise_levels" in settings:  # of one norm; an evaluation keeps its own in the other
         norm = json.loads(text)["norm"]
-        levels = {norm: "@noise_levels"}
-        text = _with_setting(evaluate.read_text("utf-8"), "evaluation_levels", levels)
-        evaluate.write_text(text, "utf-8")
+        evaluation = evaluate.read_text("utf-8")
+        levels = {**json.loads(evaluation)["evaluation_levels"], norm: "@noise_levels"}
+        evaluate.write_text(_with_setting(evaluation, "evaluation_levels", levels), "utf-8")
 
 
 def _with_setting(text: str, name: str, value: Any) -> str:

@@ -132,6 +132,21 @@ def test_evaluation_summary_says_that_nothing_was_checked_or_lost(tmp_path, chec
     assert ["median", "margin", "above", "all", "levels"] in [line.split() for line in lines]
 
 
+@pytest.mark.parametrize(("words", "commands"), [(evaluation_summary, 1), (summary, 3)])
+def test_commands_can_be_copied_where_the_folder_has_a_blank(tmp_path, words, commands):
+    folder = tmp_path / "our study"
+    folder.mkdir()
+    report = evaluation_report(("strong", True)) | {"settings": {}}
+    (folder / "robustness.json").write_text(json.dumps(report))
+    starts = tuple(f"{name} '{folder}'" for name in ("monai-ima evaluate", "monai-ima export"))
+    tensorboard = f"tensorboard --logdir '{folder}'"
+
+    lines = [x for x in words(str(folder)).splitlines() if x.startswith((*starts, tensorboard))]
+
+    assert len(lines) == commands
+    assert lines[-1] == tensorboard
+
+
 @pytest.mark.parametrize("words", [evaluation_summary, summary])
 def test_each_class_has_a_line_with_its_sensitivity_at_each_level(tmp_path, words):
     report = evaluation_report(("strong", True))
@@ -437,9 +452,7 @@ def test_an_error_in_a_loading_process_is_said_in_its_own_words(tmp_path, capsys
     sys.excepthook(caught.type, caught.value, caught.tb)
 
     *_, last = capsys.readouterr().err.strip().splitlines()
-    assert last.startswith(
-        f"Stopped: ValueError: cannot read {tmp_path / 'broken.png'} as an image"
-    )
+    assert last.startswith(f"Stopped: DataError: cannot read {tmp_path / 'broken.png'} as an image")
     assert last.endswith("replace the file or take it out of the data set")
 
 

@@ -68,6 +68,14 @@ def test_the_command_says_how_to_run_it(tmp_path, monkeypatch, capsys):
     )
 
 
+def test_its_command_can_be_copied_where_its_folder_has_a_blank(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    main(["new", "our studies/moons", "--from", "moons_ima"])
+
+    assert "--config_file 'our studies/moons/train.json'\n" in capsys.readouterr().out
+
+
 def test_settings_are_put_where_they_belong(tmp_path):
     settings = {
         "eps_max": 0.3,
@@ -92,4 +100,12 @@ def test_settings_are_put_where_they_belong(tmp_path):
     assert parser["optimizer"]["lr"] == 0.5
     assert parser["optimizer"]["weight_decay"] == 0.01
     levels = json.loads((folder / "evaluate.json").read_text())["evaluation_levels"]
-    assert levels == {"l2": "@noise_levels"}
+    assert levels["l2"] == "@noise_levels"
+    assert levels["linf"].startswith("$monai_ima.bundle.linf_levels(")
+
+
+def test_an_evaluation_keeps_its_levels_in_the_other_norm(tmp_path):
+    folder = new_bundle(tmp_path / "mine", "ecg_ima", {"noise_levels": [0, 0.1]})
+
+    levels = json.loads((folder / "evaluate.json").read_text())["evaluation_levels"]
+    assert levels == {"linf": "@noise_levels", "l2": [0, 0.05, 0.15, 0.25, 0.5, 1, 1.5]}

@@ -6,17 +6,20 @@ import gc
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from monai_ima.attacks.draws import other_generators
+
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 
 _PLAIN = frozenset({bool, int, float, str})
+_ROWS = frozenset({list, tuple})
 _KEPT = 64  # functions of a network, of which each keeps its tensors
 
 
@@ -30,24 +33,48 @@ class Capture:
             :func:`side_stream`. What else it reads, as the weights of a network, is read from where
             it lies at each replay.
         tensors: what it will be called with, in shape, type and device.
+        beside: another one, in whose memory this one works as well: what lies there between two
+            replays is of no use to anyone. Each in memory of its own would need it as often as there
+            are captures.
 
     Raises:
         RuntimeError: if it does what cannot be captured.
     """
 
-    def __init__(self, function: Function, tensors: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, function: Function, tensors: tuple[Tensor, ...], beside: Capture | None = None
+    ) -> None:
+        self._device = tensors[0].device
         self._inputs = tuple(tensor.clone() for tensor in tensors)
         self._graph = torch.cuda.CUDAGraph()
-        side = side_stream(tensors[0].device)
-        with _uncollected(), torch.cuda.graph(self._graph, stream=side):
+        pool = None if beside is None else beside._graph.pool()
+        with _uncollected(), _capturing(self._graph, self._device, pool):
             self._outputs = function(*self._inputs)
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """What the function makes of other tensors of the same shapes."""
-        for own, given in zip(self._inputs, tensors, strict=True):
-            own.copy_(given)
-        self._graph.replay()
-        return tuple(output.clone() for output in self._outputs)
+        with on_side_stream(self._device) as caller:  # one replay after the other, whoever calls
+            for own, given in zip(self._inputs, tensors, strict=True):
+                own.copy_(given)
+            self._graph.replay()
+            return _copied(self._outputs, caller)
+
+
+@contextmanager
+def _capturing(graph: torch.cuda.CUDAGraph, device: torch.device, pool: Any) -> Iterator[None]:
+    """Capture a graph, and leave torch as it was if that fails."""
+    side = side_stream(device)
+    # Other threads, such as the one that pins a data loader's batches, go on in the meantime.
+    settings: dict[str, Any] = {"stream": side, "capture_error_mode": "thread_local"}
+    with torch.cuda.stream(side):  # which torch would not leave where a capture fails
+        try:
+            with torch.cuda.graph(graph, pool=pool, **settings):
+                yield
+        except BaseException:
+            # Torch's random generator waits for the end of a capture, and rejects every draw until then.
+            with suppress(RuntimeError), torch.cuda.graph(torch.cuda.CUDAGraph(), **settings):
+                torch.zeros((), device=device)
+            raise
 
 
 @contextmanager
@@ -82,7 +109,8 @@ class Answer:
             self._value = torch.empty((), dtype=torch.bool, pin_memory=True)
             self._value.copy_(value, non_blocking=True)
             self._arrived = torch.cuda.Event()
-            self._arrived.record()
+            # Of the value's device, which need not be the current one.
+            self._arrived.record(torch.cuda.current_stream(value.device))
 
     def __bool__(self) -> bool:
         if self._arrived is not None:
@@ -94,6 +122,10 @@ class Answer:
 _CAPTURES: WeakKeyDictionary[
     nn.Module, OrderedDict[Hashable, Capture | Literal["seen", "impossible"]]
 ] = WeakKeyDictionary()
+# Of each network one whose memory the next one shares.
+_SHARING: WeakKeyDictionary[nn.Module, Capture] = WeakKeyDictionary()
+# Of each network what was tried and failed: a capture that fails costs memory, and is not tried again.
+_FAILED: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
 
 def can_be_captured(inputs: Tensor) -> bool:
@@ -106,24 +138,63 @@ def is_captured() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
-def _laid_down(network: nn.Module) -> Iterator[Hashable]:
-    """Of each module its attributes that are plain values, and where its tensors lie."""
-    for module in network.modules():
-        yield from (value for value in vars(module).values() if type(value) in _PLAIN)
-        for tensors in (module._parameters, module._buffers):
-            yield from (each.data_ptr() for each in tensors.values() if each is not None)
+def laid_down(module: nn.Module) -> Iterator[Hashable]:
+    """Of a module and those in it what a graph of theirs is made for.
+
+    Attributes that are plain values, or rows of them, where tensors lie and of which form they are, and
+    hooks.
+    """
+    for part in module.modules():
+        for value in vars(part).values():
+            kind = type(value)
+            if kind in _PLAIN:
+                yield value
+            elif kind in _ROWS and _PLAIN.issuperset(map(type, value)):
+                yield tuple(value)
+        for tensors in (part._parameters, part._buffers):
+            for each in tensors.values():
+                if each is not None:
+                    yield each.data_ptr()
+                    yield each.dtype
+                    yield each.numel()
+        for hooks in _hooks(part):
+            if hooks:
+                yield tuple(hooks)
+
+
+def _hooks(module: nn.Module) -> tuple[dict[int, Callable[..., Any]], ...]:
+    return (
+        module._forward_pre_hooks,
+        module._forward_hooks,
+        module._backward_pre_hooks,
+        module._backward_hooks,
+    )
+
+
+def _calls_python(network: nn.Module) -> bool:
+    """Whether there are hooks, but for those of torch which make a weight of others."""
+    hooks = (hook for part in network.modules() for each in _hooks(part) for hook in each.values())
+    return not all(type(hook).__module__.startswith("torch.nn.utils.") for hook in hooks)
 
 
 def _numerics() -> tuple[Hashable, ...]:
     """What decides which kernels are chosen, and is laid down in a capture."""
     cudnn = torch.backends.cudnn
     return (
-        torch.get_float32_matmul_precision(),
-        cudnn.allow_tf32,
+        *_float32_precisions(),
+        cudnn.enabled,
         cudnn.benchmark,
         cudnn.deterministic,
         torch.are_deterministic_algorithms_enabled(),
     )
+
+
+def _float32_precisions() -> tuple[Hashable, ...]:
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    if hasattr(cudnn, "conv"):  # torch 2.9, which rejects the older question once these differ
+        parts = (cuda.matmul, cudnn.conv, cudnn.rnn)
+        return tuple(part.fp32_precision for part in parts)
+    return torch.get_float32_matmul_precision(), cudnn.allow_tf32
 
 
 def replayed(
@@ -131,10 +202,11 @@ def replayed(
 ) -> tuple[Tensor, ...]:
     """Call a function that asks a network, from the second time on as a captured graph.
 
-    A capture is for one function, its shapes, the memory that the weights and buffers lie in, whose
-    values may change there, as in a training, and the numbers that are attributes of the network's
-    modules, such as the rate of a dropout. What cannot be captured, as a network whose
-    forward pass asks the device, is called as it is, and a warning says so once.
+    A capture is for one function, its shapes, and what :func:`laid_down` says of the network: the
+    memory that the weights and buffers lie in, whose values may change there, as in a training, and
+    the numbers that are attributes of its modules, such as the rate of a dropout. What cannot be
+    captured, as a network whose forward pass asks the device, has hooks or draws random numbers on
+    the CPU, is called as it is, and a warning says so once.
 
     Args:
         network: what the function asks.
@@ -142,50 +214,94 @@ def replayed(
         function: from tensors to tensors, without a question to the device.
         tensors: on a CUDA device.
         what: the function is, for the warning.
+
+    Returns:
+        What the function makes of the tensors, in memory that nobody else has.
     """
     if is_captured():
         return function(*tensors)
     shapes = tuple((each.shape, each.dtype, each.device) for each in tensors)
-    key = (key, tuple(_laid_down(network)), shapes, _numerics())
+    key = (key, tuple(laid_down(network)), shapes, _numerics())
     captures = _CAPTURES.setdefault(network, OrderedDict())
-    if captures.get(key) == "seen":
-        captures[key] = _captured(function, tensors, what)
-    capture = captures.setdefault(key, "seen")
+    known = captures.get(key)
+    if known == "seen":
+        known = captures[key] = _captured(network, function, tensors, what)
+    captures.setdefault(key, "seen")
     captures.move_to_end(key)
     if len(captures) > _KEPT:
         captures.popitem(last=False)
-    if isinstance(capture, str):
-        with on_side_stream(tensors[0].device):
-            return function(*tensors)
-    return capture(*tensors)
+    if known is not None and not isinstance(known, str):
+        return known(*tensors)
+    if known is not None:
+        return _copied(function(*tensors))
+    before = torch.get_rng_state(), other_generators()
+    with on_side_stream(tensors[0].device) as caller:
+        results = _copied(function(*tensors), caller)
+    if not torch.equal(torch.get_rng_state(), before[0]) or other_generators() != before[1]:
+        captures[key] = "impossible"
+        _say(what, "the network draws random numbers on the CPU")
+    return results
+
+
+def _copied(
+    results: tuple[Tensor, ...], owner: torch.cuda.Stream | None = None
+) -> tuple[Tensor, ...]:
+    """Copies in memory of their own, which is another stream's where that is to work with them.
+
+    Of what a function hands out two may be the same tensor, such as gradients of a sum's parts.
+    """
+    with nullcontext() if owner is None else torch.cuda.stream(owner):
+        copies = tuple(map(torch.empty_like, results))
+    if owner is not None:  # where algorithms are deterministic, it fills what is empty
+        torch.cuda.current_stream(owner.device).wait_stream(owner)
+    for copy, result in zip(copies, results, strict=True):
+        copy.copy_(result)
+    return copies
 
 
 @contextmanager
-def on_side_stream(device: torch.device) -> Iterator[None]:
+def on_side_stream(device: torch.device) -> Iterator[torch.cuda.Stream | None]:
     """Work on the stream that is captured on, before what comes after; elsewhere than on CUDA as ever.
 
     What autograd keeps of a parameter belongs to the stream on which it was first asked for, and a
     capture on another one fails as long as it lives.
+
+    Yields:
+        The stream of the caller, if any, in whose memory results are to lie.
     """
     if device.type != "cuda":
-        yield
+        yield None
         return
     current, side = torch.cuda.current_stream(device), side_stream(device)
     side.wait_stream(current)
     with torch.cuda.stream(side):
-        yield
+        yield current
     current.wait_stream(side)
 
 
 def _captured(
-    function: Function, tensors: tuple[Tensor, ...], what: str
+    network: nn.Module, function: Function, tensors: tuple[Tensor, ...], what: str
 ) -> Capture | Literal["impossible"]:
-    try:
-        return Capture(function, tensors)
-    except RuntimeError as error:
-        warnings.warn(
-            f"{what} cannot be captured as a CUDA graph and runs operation by operation, which is "
-            f"slower: {error}",
-            stacklevel=2,
-        )
+    if what in _FAILED.get(network, ()):
         return "impossible"
+    if _calls_python(network):
+        _say(what, "the network has hooks, which a graph would not call")
+        return "impossible"
+    try:
+        capture = Capture(function, tensors, _SHARING.get(network))
+    except RuntimeError as error:
+        _SHARING.pop(network, None)  # for torch before 2.12 its memory is captured into for ever
+        if not isinstance(error, torch.OutOfMemoryError):  # less may fit
+            _FAILED.setdefault(network, set()).add(what)
+        _say(what, str(error))
+        return "impossible"
+    _SHARING.setdefault(network, capture)
+    return capture
+
+
+def _say(what: str, why: str) -> None:
+    warnings.warn(
+        f"{what} cannot be captured as a CUDA graph and runs operation by operation, which is "
+        f"slower: {why}",
+        stacklevel=3,
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -86,9 +88,21 @@ def _seed(generator: torch.Generator | None) -> int:
     return int(torch.randint(2**63 - 1, (), generator=generator, device=device))
 
 
-def drawn_seeds(count: int) -> Tensor:
+def drawn_seeds(count: int, device: torch.device | str = "cpu") -> Tensor:
     """As many seeds ``(count,)`` as so many calls of :func:`drawn_seed` would draw."""
-    return torch.tensor([_seed(None) for _ in range(count)], dtype=torch.int64)
+    seeds = torch.empty(count, dtype=torch.int64, device=device)
+    for seed in seeds:
+        seed.fill_(_seed(None))  # a copy from the CPU would wait for the device
+    return seeds
+
+
+def other_generators() -> tuple[object, ...]:
+    """The states of Python's and NumPy's global generators, from which a network may draw."""
+    numpy = sys.modules.get("numpy")  # of use to nobody where nobody imported it
+    if numpy is None:
+        return (random.getstate(),)
+    _, words, *rest = numpy.random.get_state()
+    return random.getstate(), words.tobytes(), *rest
 
 
 @contextmanager

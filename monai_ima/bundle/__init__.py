@@ -2,6 +2,7 @@
 
 from monai_ima.bundle.checks import build, check_network, check_settings, check_single_process
 from monai_ima.bundle.config_values import flag, flag_or_auto, given
+from monai_ima.bundle.evaluation_levels import linf_levels
 from monai_ima.bundle.last_words import say_errors_last
 from monai_ima.bundle.parts import part_in_words
 from monai_ima.bundle.precision import allow_tf32
@@ -31,6 +32,7 @@ __all__ = [
     "flag_or_auto",
     "given",
     "is_restarted",
+    "linf_levels",
     "open_folder",
     "part_in_words",
     "prepare_output_dir",

@@ -87,7 +87,7 @@ def _said_by_worker(text: str) -> str:
     ours = [block for block in tracebacks if _raised_in(block).is_relative_to(_PACKAGE)]
     # what was raised is behind the last line of code, which is indented
     *_, said = re.split(r"\n +.*(?=\n\S)", (ours or tracebacks)[0])
-    return said.strip()
+    return re.sub(r"^(\w+\.)+(?=\w+:)", "", said.strip())
 
 
 def _raised_in(traceback: str) -> Path:

@@ -28,6 +28,7 @@ _RUN_FILES = (
     KEPT,
     "plane",
     "robustness.csv",
+    "robustness.xlsx",
     "robustness.json",
     "robustness.png",
     "selection",

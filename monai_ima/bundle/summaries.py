@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ def evaluation_summary(output_dir: str | Path) -> str:
     lines += ["", *_check_lines(report["checks"])]
     if warning := report.get("warning"):
         lines.append(f"WARNING: {warning}")
-    lines.append(f"{folder / 'report.html'}  the report; samples.csv has a row for each sample")
-    lines.append(f"tensorboard --logdir {folder}")
+    lines.append(
+        f"{folder / 'report.html'}  the report; samples.xlsx (and .csv) has a row for each sample"
+    )
+    lines.append(f"tensorboard --logdir {shlex.quote(str(folder))}")
     return "\n".join(lines)
 
 
@@ -131,11 +134,13 @@ def summary(output_dir: str | Path) -> str:
             "model.pt": "weights after the last epoch, whose curve this is",
             "model_best.pt": "weights of the best epoch on the validation set",
             "checkpoint.pt": "everything that --resume true needs",
-            "robustness.csv": "the curve; .json with classes and settings, .png the figure",
+            "robustness.csv": "the curve; .xlsx for a spreadsheet, .json with classes and settings, .png the figure",
         }.items()
     )
     if kept := kept_weights(folder):
         lines.append(f"{folder / KEPT}  weights of {len(kept)} epochs, for monai-ima select")
-    lines.append(f"monai-ima export {folder}  writes it as a MONAI bundle, for monai-ima predict")
-    lines.append(f"tensorboard --logdir {folder}")
+    typed = shlex.quote(str(folder))
+    lines.append(f"monai-ima evaluate {typed}  attacks it in both norms, and writes the report")
+    lines.append(f"monai-ima export {typed}  writes it as a MONAI bundle, for monai-ima predict")
+    lines.append(f"tensorboard --logdir {typed}")
     return "\n".join(lines)

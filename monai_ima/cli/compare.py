@@ -5,8 +5,8 @@
 Each run is the output folder of an evaluation, of which robustness.json and samples.csv are read. What
 they say of the same samples is paired: which model is robust where another is not (McNemar's exact test
 at each level, adjusted by Holm over all tests of a norm), and by how much the areas under their curves
-differ (bootstrap over patients). compare.md, compare.csv and compare.png are left in the output folder;
-the first of them is printed too.
+differ (bootstrap over patients). compare.md, compare.xlsx (and .csv) and compare.png are left in the
+output folder; the first of them is printed too.
 """
 
 from __future__ import annotations

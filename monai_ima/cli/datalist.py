@@ -16,21 +16,25 @@ read, a patient on two sides or a class that a section lacks, it leaves the repo
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from monai_ima.cli.main import command_parser
+from monai_ima.cli.prepare_ecg import where_beats_lead
+from monai_ima.cli.training_command import quoted, training_commands
+from monai_ima.data.intensity import IntensityRange, checked_range
 from monai_ima.data_report import WrittenLists, write_datalists
 from monai_ima.data_report.page import lead
 from monai_ima.errors import RejectedError
 
 _SETTING = (
-    r"(?<![-\w])(patient_pattern|(?:path|class|patient|split)_column|allow_outside|nan_value)\b"
+    r"(?<![-\w])(patient_pattern|(?:path|class|patient|split)_column|allow_outside|nan_value|"
+    r"intensity_range)\b"
 )
 _MARKS = {"problem": "MEND", "warning": "LOOK", "note": "note"}
 
@@ -66,9 +70,15 @@ def main(words: Sequence[str]) -> None:
     for name in ("path", "class", "patient", "split"):
         parser.add_argument(f"--{name}_column", help=f"of the table, that holds the {name}")
     parser.add_argument("--allow_outside", action="store_true", help="paths may leave FOLDER")
+    parser.add_argument(
+        "--intensity_range", type=_intensity_range, metavar="RANGE",
+        help='what is black and white: "[0, 4095]" in units of the files, minmax or percentiles',
+    )  # fmt: skip
     parser.add_argument("--nan_value", type=float, help="grey value for NaN, from 0 to 1")
     arguments = parser.parse_args(words)
     logging.basicConfig(format="%(message)s")
+    if leads := where_beats_lead(arguments.folder):
+        raise RejectedError(leads)
     output = arguments.output or Path("lists", arguments.folder.resolve().name)
     try:
         written = write_datalists(
@@ -79,6 +89,7 @@ def main(words: Sequence[str]) -> None:
             folds=arguments.folds,
             new_split=arguments.new_split,
             leave_out_unreadable=arguments.leave_out_unreadable,
+            intensity_range=arguments.intensity_range,
             nan_value=arguments.nan_value,
             seed=arguments.seed,
             progress=_progress,
@@ -133,42 +144,29 @@ def _in_words_of_the_command(message: str, *, patients_are_known: bool) -> str:
     return message
 
 
-def _quoted(word: str) -> str:
-    """For a shell, as a person would."""
-    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
-
-
-def _are_volumes(written: WrittenLists) -> bool:
-    return all(len(one.size) > 2 for one in written.survey.facts.values())
+def _intensity_range(text: str) -> IntensityRange:
+    try:
+        return checked_range(json.loads(text) if text.startswith("[") else text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _next_commands(written: WrittenLists, arguments: argparse.Namespace) -> str:
     """How to train with what was written."""
     first = written.lists[0]
-    kind = "volume_ima" if _are_volumes(written) else "oct_ima"
-    config = Path("bundles", kind, "train.json")
-    before = []
-    if not config.exists():  # not in a clone of the repository
-        config = Path("my_study", "train.json")
-        before = [] if config.exists() else [f"monai-ima new my_study --from {kind}"]
-    of_run = {
-        "config_file": config.as_posix(),
-        "dataset_dir": arguments.folder,
-        "datalist_file": first,
-        "num_classes": len(written.survey.classes),
-        "allow_outside": arguments.allow_outside or None,
-        "nan_value": arguments.nan_value,
-    }
-    words = ["python", "-m", "monai.bundle", "run"]
-    for name, value in of_run.items():
-        words += [] if value is None else [f"--{name}", str(value).replace("True", "true")]
-    command = " ".join(map(_quoted, words))
+    fitting = written.fitting
+    paths = {"dataset_dir": str(arguments.folder), "datalist_file": str(first)}
+    *before, command = training_commands(fitting.name, {**paths, **fitting.settings})
     said = [f"{path}  a MONAI datalist" for path in written.lists]
+    said += [
+        f"--{name} {json.dumps(fitting.settings[name])}  {why}"
+        for name, why in fitting.reasons.items()
+    ]
     if arguments.folds is None:
-        plan = f"monai-ima plan {_quoted(str(first))}"
+        plan = f"monai-ima plan {quoted(str(first))}"
         proposes = f"{plan}  proposes eps_max, noise levels and epochs"
         return "\n".join([*said, proposes, "", *before, command])
-    command = command.replace(_quoted(str(first)), f"{_quoted(str(first.parent))}/fold_$k.json")
+    command = command.replace(quoted(str(first)), f"{quoted(str(first.parent))}/fold_$k.json")
     numbers = " ".join(map(str, range(arguments.folds)))
     loop = f"for k in {numbers}; do\n  {command} --output_dir runs/fold_$k\ndone"
     return "\n".join([*said, "", *before, loop])

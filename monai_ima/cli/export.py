@@ -19,6 +19,7 @@ from pathlib import Path
 
 from monai_ima.cli.main import command_parser
 from monai_ima.cli.settings import settings_values
+from monai_ima.cli.training_command import quoted
 from monai_ima.deployment import export_run
 
 
@@ -50,4 +51,4 @@ def main(words: Sequence[str]) -> None:
     )
     if arguments.zip:
         print(f"{folder}.zip  the same as one file")
-    print(f"monai-ima predict {folder} FILES --output predictions")
+    print(f"monai-ima predict {quoted(str(folder))} FILES --output predictions")

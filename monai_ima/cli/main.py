@@ -51,6 +51,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     words = sys.argv[1:] if words is None else words
+    if not words:
+        parser.print_help()
+        parser.exit(2)
     name = parser.parse_args(words[:1]).command
     module = import_module(f"monai_ima.cli.{name.replace('-', '_')}")
     try:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_ima.cli.main import command_parser
+from monai_ima.cli.training_command import quoted
 from monai_ima.installed_bundles import bundle_names
 from monai_ima.new_bundle import new_bundle
 
@@ -29,5 +30,6 @@ def main(words: Sequence[str]) -> None:
     print(f"{folder}  a bundle like {arguments.source}; its page is docs/README.md")
     for config in ("train", "evaluate"):
         if (folder / f"{config}.json").exists():
-            print(f"python -m monai.bundle run --config_file {arguments.name}/{config}.json")
+            file = quoted(f"{arguments.name.as_posix()}/{config}.json")
+            print(f"python -m monai.bundle run --config_file {file}")
             break

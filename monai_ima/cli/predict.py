@@ -9,11 +9,11 @@ configs are run: take them from people you trust only. FILES are images of an im
 heartbeats CSV files, a beat a row, 187 values (a label behind them is not looked at), or what monai-ima
 prepare-ecg has written; for other arrays .npy files of inputs (N, C, ...). Folders are looked through.
 
-The output folder gets predictions.csv and predictions.json, and below changes a drawing for each case of
-what would change the answer. The margin is the size of the smallest such change that was found, in units
-of the network's input, of images in grey levels of 255 as well; its percentile is among the margins of
-the validation samples of the training. A small margin does not mean that the answer is wrong. For
-research; not for clinical use.
+The output folder gets predictions.xlsx for a spreadsheet, predictions.csv and predictions.json for
+programs, and below changes a drawing for each case of what would change the answer. The margin is the size
+of the smallest such change that was found, in units of the network's input, of images in units of the data
+as well, such as grey levels of 255; its percentile is among the margins of the validation samples of the
+training. A small margin does not mean that the answer is wrong. For research; not for clinical use.
 
 A file that cannot be read is named with the reason, and the command ends with code 1; the others are
 answered.

@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from monai_ima.cli.main import command_parser
-from monai_ima.data.ecg import CLASSES, write_ecg_beats
+from monai_ima.cli.training_command import quoted, training_commands
+from monai_ima.data.ecg import CLASSES, EcgBeats, load_ecg_beats, write_ecg_beats
 from monai_ima.data.ecg.beats import FORMS
-from monai_ima.data.ecg.dataset import SUMMARY_FILE
+from monai_ima.data.ecg.class_counts import fitting_protocols, small_classes
+from monai_ima.data.ecg.dataset import SETTINGS_FILE, SUMMARY_FILE
+from monai_ima.data.ecg.kaggle import KAGGLE_TEST, KAGGLE_TRAIN
 from monai_ima.errors import RejectedError
 
 
 def main(words: Sequence[str]) -> None:
-    """Write the beats, unless they are there, and print what became of the annotations."""
+    """Write the beats, unless they are there, and print what became of the annotations, and what next."""
     parser = command_parser("prepare-ecg", __doc__)
     parser.add_argument("--records", type=Path, required=True, help="with .hea, .dat and .atr")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
@@ -35,6 +38,62 @@ def main(words: Sequence[str]) -> None:
         raise RejectedError(str(error)) from error
     print(f"{arguments.output}: {'written' if written else 'is there already, left as it is'}\n")
     print(describe(json.loads((arguments.output / SUMMARY_FILE).read_text())))
+    beats = load_ecg_beats(arguments.output)
+    protocols = fitting_protocols(beats)
+    for protocol in protocols:
+        for line in few_beats(beats, protocol):
+            print(f"  LOOK  --split {protocol}: {line}")
+    print("\n".join(["", *next_commands(arguments.output)]))
+    if "inter_patient" in protocols:
+        print(
+            "add --split inter_patient to keep each patient on one side, as results for new patients "
+            "need it"
+        )
+
+
+def few_beats(beats: EcgBeats, protocol: str) -> list[str]:
+    """What cannot be learnt or tested under a split, a line each."""
+    try:
+        small = small_classes(beats, protocol)
+    except ValueError as error:
+        return [f"no training, {error}"]
+    lines = []
+    for name, counts in small:
+        said = ", ".join(f"{section} {count}" for section, count in counts.items())
+        verdict = (
+            f"a training needs every class in each, and stops; add records that have {name}"
+            if min(counts.values()) == 0
+            else f"too few to learn {name} from, or to tell how well it is recognised"
+        )
+        lines.append(f"beats of {name}: {said}: {verdict}")
+    return lines
+
+
+def next_commands(folder: Path) -> list[str]:
+    """How to go on with prepared beats."""
+    settings = {"dataset_dir": str(folder)}
+    plan = f"monai-ima plan --bundle ecg_ima --dataset_dir {quoted(str(folder))}"
+    return [
+        f"{plan}  proposes eps_max, noise levels and epochs",
+        *training_commands("ecg_ima", settings),
+    ]
+
+
+def where_beats_lead(folder: Path) -> str:
+    """What to do with a folder of heartbeats, which needs no list; empty if it is none."""
+    kaggle = (folder / f"{name}.csv" for name in (KAGGLE_TRAIN, KAGGLE_TEST))
+    if (folder / SETTINGS_FILE).is_file() or all(file.is_file() for file in kaggle):
+        ways = "\n".join(f"  {command}" for command in next_commands(folder))
+        return (
+            f"expected images, got heartbeats in {folder}; the bundle ecg_ima reads and splits them "
+            f"without a list:\n{ways}"
+        )
+    if folder.is_dir() and any(folder.glob("*.hea")):
+        return (
+            f"expected images, got ECG records in {folder}; cut the heartbeats out of them first:\n"
+            f"  monai-ima prepare-ecg --records {quoted(str(folder))} --output data/ecg --beats kaggle"
+        )
+    return ""
 
 
 def describe(summary: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from monai_ima.data.fashion_mnist import load_fashion_mnist
 from monai_ima.data.images import CenterSquareCropd, LoadIntensityd, reads_intensities
 from monai_ima.data.listing import list_samples, load_datalist, read_cohort
 from monai_ima.data.moons import load_plane
+from monai_ima.data.orientation import orientation_of
 from monai_ima.data.resident import ImageBatches, ResidentSamples
 from monai_ima.data.sample import Cohort, Datalist, Sample, SampleList
 from monai_ima.data.shares import SharedBatches, share_of_samples
@@ -44,6 +45,7 @@ __all__ = [
     "load_fashion_mnist",
     "load_plane",
     "load_svhn",
+    "orientation_of",
     "read_cohort",
     "reads_intensities",
     "share_of_samples",

@@ -12,6 +12,7 @@ import torch
 from monai_ima.data.ecg.beats import LENGTH
 from monai_ima.data.image_formats import IMAGE_SUFFIXES, is_image, kind_of
 
+_NPY = b"\x93NUMPY"  # what a file of NumPy's begins with
 Cases = list[dict[str, Any]]  # "image": what the preprocessing takes; "id": what names it
 
 
@@ -76,6 +77,7 @@ def beat_cases(path: str | Path) -> Cases:
             raise FileNotFoundError(f"expected CSV files of beats in {path}, got none")
         return [case for file in files for case in beat_cases(file)]
     _existing(path)
+    _check_not_empty(path)
     table = _array(path) if path.suffix == ".npy" else _table(path)
     if table.ndim != 2 or table.shape[1] not in (LENGTH, LENGTH + 1):
         raise ValueError(
@@ -83,6 +85,8 @@ def beat_cases(path: str | Path) -> Cases:
             f"a label behind them, got an array of the shape {table.shape}; cut beats with monai-ima "
             f"prepare-ecg"
         )
+    if len(table) == 0:
+        raise ValueError(f"expected {path} to hold a beat at least, got none")
     return [
         {"image": torch.tensor(row[None, :LENGTH], dtype=torch.float32), "id": f"{path}:{number}"}
         for number, row in enumerate(table, start=1)
@@ -105,12 +109,15 @@ def array_cases(path: str | Path) -> Cases:
         if not files:
             raise FileNotFoundError(f"expected files of NumPy's (.npy) in {path}, got none")
         return [case for file in files for case in array_cases(file)]
-    values = _array(_existing(path))
+    _check_not_empty(_existing(path))
+    values = _array(path)
     if values.ndim < 2:
         raise ValueError(
             f"expected {path} to hold an array (N, C, ...), samples as they go into the network, got "
             f"one of the shape {values.shape}"
         )
+    if len(values) == 0:
+        raise ValueError(f"expected {path} to hold a sample at least, got none")
     return [
         {"image": torch.tensor(value, dtype=torch.float32), "id": f"{path}:{number}"}
         for number, value in enumerate(values, start=1)
@@ -127,7 +134,17 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def _check_not_empty(path: Path) -> None:
+    if path.stat().st_size == 0:
+        raise ValueError(
+            f"expected {path} to hold cases, got an empty file; copy or export it again"
+        )
+
+
 def _array(path: Path) -> npt.NDArray[Any]:
+    with path.open("rb") as file:
+        if file.read(len(_NPY)) != _NPY:  # NumPy would take it for a pickle, and advise to load it
+            raise ValueError(f"expected {path} to be an array of NumPy's (.npy), got another file")
     try:
         values = np.load(path, allow_pickle=False)
     except Exception as error:  # of a damaged header: ValueError, SyntaxError, TokenError and more
@@ -142,5 +159,6 @@ def _table(path: Path) -> npt.NDArray[Any]:
         return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2, comments=None)
     except ValueError as error:  # a header, text, or rows of different lengths
         raise ValueError(
-            f"expected {path} to have rows of {LENGTH} numbers with commas between, got: {error}"
+            f"expected {path} to have rows of {LENGTH} numbers, with decimal points and commas "
+            f"between, got: {error}"
         ) from error

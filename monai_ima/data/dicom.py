@@ -90,6 +90,15 @@ def count_samples(path: Path) -> int:
     return int(_headers(path, all_=False)[0].get("SamplesPerPixel", 1))
 
 
+def says_orientation(path: Path) -> bool:
+    """Whether a file or a series says how it lies in the patient."""
+    return all(
+        header.get(name) is not None
+        for header in _headers(path, all_=False)
+        for name in ("ImageOrientationPatient", "ImagePositionPatient")
+    )
+
+
 def _headers(path: Path, *, all_: bool = True) -> list[Any]:
     """Those of a file, or of the DICOM files in a folder, others being passed over."""
     if not _has_pydicom:
@@ -111,7 +120,10 @@ def _is_dicom(file: Path) -> bool:
 
 
 def _header(file: Path) -> Any:
-    return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_NEEDED)
+    try:
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_NEEDED)
+    except pydicom.errors.InvalidDicomError as error:
+        raise ValueError("expected a DICOM file, got one that does not begin as such") from error
 
 
 def _check_frames(headers: Sequence[Any]) -> None:

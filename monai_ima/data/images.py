@@ -16,6 +16,7 @@ from monai_ima.data.image_formats import IMAGE_SUFFIXES, kind_of
 from monai_ima.data.intensity import IntensityRange, checked_range, scaled
 from monai_ima.data.nifti import count_axes, count_components, read_nifti
 from monai_ima.data.pictures import count_bands, read_picture
+from monai_ima.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, as PIL has it
-_LEAST_KEPT = 0.25  # of an image by the crop; of the widest OCT images it keeps 0.32
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Of red, green and blue, as PIL has it."""
+LEAST_KEPT = 0.25
+"""Of an image by the crop to a square, or it is rejected; of the widest OCT images it keeps 0.32."""
 
 
 class LoadIntensityd(MapTransform):
@@ -111,15 +114,15 @@ class LoadIntensityd(MapTransform):
         self._say_colour(path, len(values))
         if self.colour:
             return values.expand(3, *values.shape[1:])
-        if len(values) == len(_LUMINANCE):
-            values = torch.tensordot(values.new_tensor(_LUMINANCE), values, dims=1)[None]
+        if len(values) == len(LUMINANCE):
+            values = torch.tensordot(values.new_tensor(LUMINANCE), values, dims=1)[None]
         return values
 
     def _say_colour(self, path: Path, channels: int) -> None:
         if channels > 2 and not (self.colour or self._colour_is_said):  # two: grey with opacity
             self._colour_is_said = True
             _logger.warning(
-                "%s has %d channels and becomes grey, as will others; keep colour with --colour true",
+                "%s has %d channels and becomes grey, as will others; a training keeps colour with --colour true",
                 path,
                 channels,
             )
@@ -149,13 +152,13 @@ class CenterSquareCropd(MapTransform):
             sides = tuple(cropped[key].shape[1:])
             shortest = min(sides)
             kept = shortest ** len(sides) / math.prod(sides)
-            if kept < _LEAST_KEPT:
+            if kept < LEAST_KEPT:
                 meta = getattr(cropped[key], "meta", {})
                 name = meta.get("filename_or_obj", "an image")
-                raise ValueError(
+                raise DataError(
                     f"expected a crop to equal sides that keeps a quarter of {name} at least, got "
-                    f"{kept:.1%} of {' x '.join(map(str, sides))}; resize whole images with --crop "
-                    f"false, or resample or pad them before"
+                    f"{kept:.1%} of {' x '.join(map(str, sides))}",
+                    "resize whole images with --crop false, or resample or pad them before",
                 )
             cropped[key] = CenterSpatialCrop(shortest)(cropped[key])
         return cropped
@@ -201,9 +204,11 @@ def reads_intensities(transform: object) -> bool:
     return isinstance(transform, LoadIntensityd) or any(map(reads_intensities, steps))
 
 
-def _check_regular(path: Path) -> None:
+def _check_content(path: Path) -> None:
     if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe, which would be waited for
         raise ValueError("expected a regular file, got a pipe, socket or device")
+    if path.is_file() and path.stat().st_size == 0:  # of which decoders say other things
+        raise ValueError("the file is empty")
 
 
 @contextmanager
@@ -213,15 +218,17 @@ def naming(path: Path) -> Iterator[None]:
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: if what reads it is not installed.
-        ValueError: for everything else.
+        DataError: for everything else.
     """
     try:
-        _check_regular(path)
+        _check_content(path)
         yield
     except (FileNotFoundError, ImportError):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, zlib.error and more
-        raise ValueError(
-            f"cannot read {path} as an image ({', '.join(IMAGE_SUFFIXES)}): {error}; replace the "
-            f"file or take it out of the data set"
+        found, *advice = error.args if isinstance(error, DataError) else (error,)
+        raise DataError(
+            f"cannot read {path} as an image ({', '.join(IMAGE_SUFFIXES)}): {found}",
+            *advice,
+            "replace the file or take it out of the data set",
         ) from error

@@ -8,10 +8,12 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from monai_ima.errors import DataError
+
 ByContent: TypeAlias = Literal["minmax", "percentiles"]
 IntensityRange: TypeAlias = "ByContent | Sequence[float] | None"
 
-_TAILS = (0.005, 0.995)  # the shares of the voxels between which an image is scaled
+TAILS = (0.005, 0.995)  # the shares of the voxels between which an image is scaled
 
 
 def checked_range(intensity_range: object) -> IntensityRange:
@@ -59,17 +61,18 @@ def scaled(
     """
     missing = values.isnan()
     if values.isinf().any() or missing.all() or (missing.any() and nan_value is None):
-        raise ValueError(
+        raise DataError(
             f"expected finite values, got NaN or infinity, NaN in {int(missing.sum())} of "
-            f"{values.numel()}; say with nan_value what NaN becomes, from 0 (black) to 1"
+            f"{values.numel()}",
+            "say with nan_value what NaN becomes, from 0 (black) to 1",
         )
     present = values[~missing]
     low, high = _ends(present, intensity_range, largest)
     image = (values - low) / (high - low) if high > low else torch.zeros_like(values)
     if intensity_range is None and largest == 1 and not (0 <= present.min() <= present.max() <= 1):
-        raise ValueError(
-            f"expected floats from 0 to 1, got {present.min():g} to {present.max():g}; say with "
-            f"intensity_range what becomes 0 and 1, like [0, 4095]"
+        raise DataError(
+            f"expected floats from 0 to 1, got {present.min():g} to {present.max():g}",
+            "say with intensity_range what becomes 0 and 1, like [0, 4095]",
         )
     return image.clamp(0, 1).masked_fill(missing, nan_value or 0.0)
 
@@ -83,7 +86,7 @@ def _ends(
         return present.min(), present.max()
     if intensity_range == "percentiles":
         ordered = present.flatten().sort().values
-        first, last = (round(share * (len(ordered) - 1)) for share in _TAILS)
+        first, last = (round(share * (len(ordered) - 1)) for share in TAILS)
         return ordered[first], ordered[last]
     low, high = intensity_range
     return float(low), float(high)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monai_ima.data.sample import Entry, Listing, section_named
 from monai_ima.data.spreadsheet import read_workbook
-from monai_ima.data.table_words import OTHER_COLUMNS, USUAL_COLUMNS, plain
+from monai_ima.data.table_words import FOLDER_COLUMNS, OTHER_COLUMNS, USUAL_COLUMNS, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,12 +126,12 @@ def _found_columns(
         by_word = defaultdict(list)
         for name in present:
             by_word[plain(name)].append(name)
-        usual, others = (
-            [name for word in words[noun] for name in by_word[word]]
-            for words in (USUAL_COLUMNS, OTHER_COLUMNS)
+        usual, others, folders = (
+            [name for word in words.get(noun, ()) for name in by_word[word]]
+            for words in (USUAL_COLUMNS, OTHER_COLUMNS, FOLDER_COLUMNS)
         )
         exactly = [name for name in present if name == ours[noun]]
-        candidates = exactly or by_word[ours[noun]] or usual or others
+        candidates = exactly or by_word[ours[noun]] or usual or others or folders
         if len(candidates) > 1:
             raise ValueError(
                 f"expected one {noun} in each row of {file}, got the columns "

@@ -49,6 +49,13 @@ def count_axes(path: Path) -> int:
     return len(shape)
 
 
+def says_orientation(path: Path) -> bool:
+    """Whether the header says how the axes lie in the patient; without, nibabel makes it up."""
+    header = _checked_header(path)
+    codes = [header[name] for name in ("qform_code", "sform_code") if name in header]
+    return any(int(code) > 0 for code in codes)
+
+
 def _checked_header(path: Path) -> Any:
     """The header, of a size that the file can have and the memory can take."""
     volume: Any = nibabel.load(path)

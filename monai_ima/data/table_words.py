@@ -57,6 +57,14 @@ OTHER_COLUMNS = {
     noun: tuple(dict.fromkeys(words.split())) for noun, words in _OTHER_COLUMNS.items()
 }
 
+# Of DICOM, where a volume is a folder. They may mean a number beside a column of paths, and count without.
+_FOLDERS = """
+    folder foldername directory series seriesfolder seriespath dicomfolder
+    ordner ordnername verzeichnis serie serien serienordner dicomordner
+    dossier repertoire carpeta cartella pasta diretorio reeks
+"""
+FOLDER_COLUMNS = {"path": tuple(_FOLDERS.split())}
+
 _SECTIONS = {
     "training": """
         train training trainingsdaten trainingssatz trainingsmenge

@@ -1,5 +1,6 @@
 """What is in a data set before a training, and what of it ruins models; and its MONAI datalists."""
 
+from monai_ima.data_report.bundle_choice import FittingBundle, fitting_bundle
 from monai_ima.data_report.facts import ImageFacts, image_facts
 from monai_ima.data_report.findings import find_all
 from monai_ima.data_report.page import data_page
@@ -11,6 +12,7 @@ from monai_ima.data_report.write import WrittenLists, write_datalists
 
 __all__ = [
     "Finding",
+    "FittingBundle",
     "ImageFacts",
     "ImageReader",
     "Pair",
@@ -20,6 +22,7 @@ __all__ = [
     "WrittenLists",
     "data_page",
     "find_all",
+    "fitting_bundle",
     "image_facts",
     "near_duplicates",
     "shortcuts",

@@ -44,6 +44,8 @@ class ImageFacts:
         signature: ``(32, 32)`` grey values, by which images that look alike are found; of a volume,
             its middle slice.
         thumbnail: of what a network gets, as JPEG; of a volume, its middle slice.
+        in_colour: red, green and blue differ, whatever the channels of the file.
+        extent: of a volume, its sides in mm from left to right, back to front and below to above.
     """
 
     path: str
@@ -61,6 +63,8 @@ class ImageFacts:
     digest: str
     signature: NDArray[np.float32]
     thumbnail: bytes
+    in_colour: bool
+    extent: tuple[float, ...] | None
 
 
 def image_facts(
@@ -115,7 +119,9 @@ def _facts(path: str, image: ReadImage, digest: str) -> ImageFacts:
         white_border=float((border >= WHITE).mean()),
         digest=digest,
         signature=_resized(picture, (SIDE, SIDE)),
-        thumbnail=_thumbnail(picture),
+        thumbnail=_thumbnail(picture[None] if image.colours is None else image.colours),
+        in_colour=image.in_colour,
+        extent=image.extent,
     )
 
 
@@ -134,10 +140,13 @@ def _resized(picture: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.
 
 
 def _thumbnail(picture: NDArray[np.float32]) -> bytes:
-    height, width = picture.shape
+    """A small JPEG of a picture ``(C, H, W)``, in grey or in colour."""
+    _, height, width = picture.shape
     shrink = _THUMBNAIL / max(height, width)
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     file = io.BytesIO()
-    levels = (_resized(picture, size) * 255).round().astype(np.uint8)
-    Image.fromarray(levels).save(file, "JPEG", quality=80)
+    channels = [_resized(channel, size) for channel in picture]
+    levels = (np.stack(channels, axis=-1) * 255).round().astype(np.uint8)
+    grey_or_rgb = levels[..., 0] if len(channels) == 1 else levels
+    Image.fromarray(grey_or_rgb).save(file, "JPEG", quality=80)
     return file.getvalue()

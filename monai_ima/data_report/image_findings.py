@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from monai_ima.data.sample import Sample
 from monai_ima.data_report.facts import ImageFacts
 from monai_ima.data_report.perceptual_hash import near_duplicates
 from monai_ima.data_report.shortcut_search import shortcuts
-from monai_ima.data_report.survey import Finding, Survey
+from monai_ima.data_report.survey import Finding, Survey, Weight
 from monai_ima.data_report.wording import (
     counted,
     differ,
@@ -49,8 +50,13 @@ def _unreadable(survey: Survey) -> Iterable[Finding]:
             "Copy or export them anew."
             + ("" if survey.left_out else " To go on without them, add --leave-out-unreadable."),
             heading=("file", "reason"),
-            rows=tuple(survey.unreadable.items()),
+            rows=tuple((path, _as_option(why)) for path, why in survey.unreadable.items()),
         )
+
+
+def _as_option(reason: str) -> str:
+    """A reason that names a setting of the reading, which is an option of the command, too."""
+    return re.sub(r"\b(nan_value|intensity_range)\b", r"--\1", reason)
 
 
 def _duplicates(survey: Survey) -> Iterable[Finding]:
@@ -121,6 +127,7 @@ def _shortcuts(survey: Survey) -> Iterable[Finding]:
     if not found:
         return
     names = survey.classes
+    advice = _ADVICE_OF_VOLUMES if survey.of_volumes else _ADVICE
     told: dict[str, list[str]] = defaultdict(list)
     rows = []
     for shortcut in found:
@@ -143,7 +150,7 @@ def _shortcuts(survey: Survey) -> Iterable[Finding]:
         "A model learns what is easiest. If the sick were imaged with another device, format or field "
         "of view than the healthy, it learns the device: it is right here and wrong in another "
         "hospital. Robustness to noise does not reveal it.",
-        " ".join(dict.fromkeys(_ADVICE[shortcut.feature] for shortcut in found)),
+        " ".join(dict.fromkeys(advice[shortcut.feature] for shortcut in found)),
         heading=(
             *("by", "class", "recognised of its images", "wrongly of the others"),
             "what the classes have",
@@ -152,27 +159,54 @@ def _shortcuts(survey: Survey) -> Iterable[Finding]:
     )
 
 
-_OTHER_SCALE = (
-    "Values of 8 bits are divided by 255, of 16 bits by 65535; NIfTI images each by their own range. "
-    "Where the same tissue has other values in other files, brightness tells the file, and one noise "
-    "level means different things."
+_BY_DEPTH = (
+    "Values of 8 bits are divided by 255, of 16 bits by 65535; slices in NIfTI and DICOM are scaled each by "
+    "their own range. Where the same tissue has other values in other files, brightness tells the "
+    "file, and one noise level means different things."
 )
+_BY_GIVEN_RANGE = (
+    "All files are scaled by the one --intensity_range that was given. Where the same tissue has other "
+    "values in files of another depth, brightness tells the file, and one noise level means different "
+    "things."
+)
+_BY_VOLUME = (
+    "Each volume is scaled by its own percentiles (intensity_range of volume_ima), whatever its depth. "
+    "But files of another depth are often of another device or program, which a model may recognise "
+    "by what they did to contrast, noise or resolution."
+)
+_OF_CHANNELS = (
+    "Files of one and of three channels are seldom of one source. A training takes them together: "
+    "colour becomes grey, or with --colour true what is grey has three equal channels."
+)
+_EXPORT_ALIKE = "Export all files in one way, from the originals, or leave the fewer out."
 _CROP = (
     "Keep --crop true (the default), which cuts images of any size to the square in their middle."
+)
+_RESAMPLED = (
+    "Keep --spacing and --crop true (the defaults), by which a training resamples volumes to one voxel "
+    "size and cuts or pads them to one --image_size; what is padded is black, so choose one that no "
+    "volume of one class alone falls short of."
 )
 _FROM_ONE_SOURCE = "Export the files of all classes in one way, from the originals."
 _ADVICE = {
     "width": _CROP,
     "height": _CROP,
     "width by height": _CROP,
-    "number of slices": "Resample the volumes of all classes to one spacing and size.",
     "black border": "Cut black borders off before, in all classes.",
     "white border": "Cut white borders off before, or fill them alike in all classes; --crop true cuts "
     "those at the sides of wide images.",
     "channels": _FROM_ONE_SOURCE,
     "bit depth": _FROM_ONE_SOURCE,
     "file format": _FROM_ONE_SOURCE,
-    "spacing": "Resample the volumes of all classes to one spacing.",
+    "number of slices": _EXPORT_ALIKE,
+    "spacing": "Resample the images of all classes to one spacing before.",
+}
+_ADVICE_OF_VOLUMES = {
+    **_ADVICE,
+    **dict.fromkeys(
+        ("width", "height", "width by height", "number of slices", "spacing"), _RESAMPLED
+    ),
+    "white border": "Cut white borders off before, or fill them alike in all classes.",
 }
 
 
@@ -205,33 +239,41 @@ def _distribution(values: Sequence[Any]) -> str:
 
 def _mixed(survey: Survey) -> Iterable[Finding]:
     found = survey.readable
-    for what, values, why in (
+    in_range = _BY_GIVEN_RANGE if survey.in_given_range else None
+    kinds: tuple[tuple[str, dict[str, str], Weight, str, str], ...] = (
         (
             "numbers of channels",
             {s.path: f"{f.channels} channel{'s' if f.channels > 1 else ''}" for s, f in found},
-            "Grey and colour images are seldom of one source, and a training refuses them together.",
+            "warning",
+            _OF_CHANNELS,
+            _EXPORT_ALIKE,
         ),
         (
             "bit depths",
             {s.path: f.depth for s, f in found},
-            _OTHER_SCALE,
+            "warning",
+            in_range or (_BY_VOLUME if survey.of_volumes else _BY_DEPTH),
+            _EXPORT_ALIKE,
         ),
         (
             "dimensions",
             {s.path: f"{len(f.size)} dimensions" for s, f in found},
-            "Pictures and volumes cannot go through one network.",
+            "problem",
+            "Pictures and volumes cannot go through one network: a training stops at the first.",
+            "Put pictures and volumes into folders of their own, with a list each.",
         ),
-    ):
+    )
+    for what, values, weight, why, to_do in kinds:
         by_value: dict[str, list[str]] = defaultdict(list)
         for path, value in sorted(values.items()):
             by_value[value].append(path)
         alike = sorted(by_value.items(), key=lambda pair: -len(pair[1]))
         if len(alike) > 1:
             yield Finding(
-                "warning",
+                weight,
                 f"mixed {what}: {', '.join(f'{len(p)} with {v}' for v, p in alike)}",
                 why,
-                "Export all files in one way, from the originals, or leave the fewer out.",
+                to_do,
                 heading=("", "images", "for instance"),
                 rows=tuple((v, str(len(p)), few(p, 3)) for v, p in alike),
             )
@@ -267,8 +309,9 @@ def _dark(survey: Survey) -> Iterable[Finding]:
                 if deep
                 else ""
             ),
-            'Say in a training which values are in use: --intensity_range "[0, 4095]" of 12 bits, or '
-            "percentiles, where each image is to be scaled by itself; single dark images may be failed "
-            "exposures, to be left out.",
+            'Say which values are in use: --intensity_range "[0, 4095]" of 12 bits, or percentiles, where '
+            "each image is to be scaled by itself. Given here, this page and the commands that follow "
+            "have it, and a training takes it, too; single dark images may be failed exposures, to be "
+            "left out.",
             pictures=tuple((sample.path, (sample.path,)) for sample, _ in dark),
         )

@@ -128,7 +128,7 @@ def _unequal_classes(survey: Survey) -> Iterable[Finding]:
             f"{names[largest]} has {counts[largest]} images, {names[smallest]} {counts[smallest]}",
             "A model that never finds the rare class may still have a high accuracy.",
             "Look at the sensitivity of each class in the report of the evaluation, not at accuracy "
-            "alone.",
+            "alone; --sampling balanced has a training draw every class equally often.",
         )
 
 

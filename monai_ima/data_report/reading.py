@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
-from monai_ima.data import LoadIntensityd
 from monai_ima.data.dicom import read_dicom
 from monai_ima.data.image_formats import kind_of
+from monai_ima.data.images import LUMINANCE, LoadIntensityd, count_channels, spatial_axes
+from monai_ima.data.intensity import IntensityRange
 
+_OF_VOLUMES: IntensityRange = "percentiles"  # as volume_ima has it
+_NEARLY_GREY = 0.05, 0.001  # between channels; share of pixels, as of a burnt-in mark
+_WEIGHTS = np.array(LUMINANCE, dtype=np.float32)
+_GREY_MODES = ("1", "L", "I", "F")  # what PIL's modes of grey begin with
 _BITS = {"1": 1, "L": 8, "P": 8, "RGB": 8, "RGBA": 8, "LA": 8, "CMYK": 8, "YCbCr": 8, "I": 16}
 
 
@@ -31,6 +36,9 @@ class ReadImage:
         lowest: the smallest value, in the file's own scale; of colour, of its luminance.
         highest: the largest value.
         spacing: of the voxels along each axis in mm, where the file says it.
+        in_colour: red, green and blue differ, whatever the channels of the file.
+        colours: ``(3, H, W)`` in [0, 1], where they do.
+        extent: of a volume, its sides in mm from left to right, back to front and below to above.
     """
 
     grey: NDArray[np.float32]
@@ -40,17 +48,29 @@ class ReadImage:
     lowest: float
     highest: float
     spacing: tuple[float, ...] | None
+    in_colour: bool = False
+    colours: NDArray[np.float32] | None = None
+    extent: tuple[float, ...] | None = None
 
 
 class ImageReader:
     """Read images as the bundles for images do.
 
     Args:
-        nan_value: as for :class:`monai_ima.data.LoadIntensityd`.
+        intensity_range: as for :class:`monai_ima.data.LoadIntensityd`; of volumes, percentiles by
+            default, as their bundle has it.
+        nan_value: likewise.
     """
 
-    def __init__(self, nan_value: float | None = None) -> None:
-        self._load = LoadIntensityd("image", nan_value=nan_value)
+    def __init__(
+        self, intensity_range: IntensityRange = None, nan_value: float | None = None
+    ) -> None:
+        def loader(in_file: IntensityRange, *, colour: bool = False) -> LoadIntensityd:
+            by = in_file if intensity_range is None else intensity_range
+            return LoadIntensityd("image", colour=colour, intensity_range=by, nan_value=nan_value)
+
+        self._load, self._load_colour = loader(None), loader(None, colour=True)
+        self._load_volume = loader(_OF_VOLUMES)
 
     def __call__(self, path: Path) -> ReadImage:
         """Read one.
@@ -59,17 +79,45 @@ class ImageReader:
             FileNotFoundError: if there is no such file.
             ValueError: if a training would reject it; the message says why.
         """
-        grey: NDArray[np.float32] = self._load({"image": path})["image"][0].numpy()
+        has_colours = count_channels(path) > 2 or _has_palette(path)
+        is_volume = not has_colours and spatial_axes(path) > 2
+        load = self._load_volume if is_volume else self._load_colour if has_colours else self._load
+        loaded = load({"image": path})["image"]
+        image: NDArray[np.float32] = loaded.numpy()
+        grey = np.tensordot(_WEIGHTS, image, axes=1) if has_colours else image[0]
         match kind_of(path):
             case "nifti":
-                return _of_volume(path, grey)
+                read = _of_nifti(path, grey)
             case "dicom":
-                return _of_dicom(path, grey)
+                read = _of_dicom(path, grey)
             case _:
-                return _of_picture(path, grey)
+                read = _of_picture(path, grey)
+        if is_volume:
+            return replace(read, extent=_extent(grey.shape, loaded.affine.numpy()))
+        least, share = _NEARLY_GREY
+        in_colour = bool((np.ptp(image, axis=0) > least).mean() > share)
+        return replace(read, in_colour=in_colour, colours=image if in_colour else None)
 
 
-def _of_volume(path: Path, grey: NDArray[np.float32]) -> ReadImage:
+def _has_palette(path: Path) -> bool:
+    if kind_of(path) != "picture":
+        return False
+    with Image.open(path) as picture:
+        return not picture.mode.startswith(_GREY_MODES)
+
+
+def _extent(shape: tuple[int, ...], affine: NDArray[Any]) -> tuple[float, ...]:
+    """Sides in mm, in the order of the axes of the body, in which a training turns volumes."""
+    axes = nibabel.io_orientation(affine)[:, 0]  # type: ignore[no-untyped-call]
+    sides = np.array(shape) * nibabel.affines.voxel_sizes(affine)  # type: ignore[no-untyped-call]
+    extent = np.full(len(shape), sides.max())  # where the file does not say which axis it is
+    for axis, side in zip(axes, sides, strict=True):
+        if np.isfinite(axis):
+            extent[int(axis)] = side
+    return tuple(extent.tolist())
+
+
+def _of_nifti(path: Path, grey: NDArray[np.float32]) -> ReadImage:
     volume: Any = nibabel.load(path)
     values = np.asanyarray(volume.dataobj)
     return ReadImage(

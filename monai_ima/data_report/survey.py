@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from monai_ima.data.sample import Sample, Sections
 from monai_ima.data_report.facts import ImageFacts
+
+Weight: TypeAlias = Literal["problem", "warning", "note"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Survey:
         unreadable: why the others cannot, by path.
         left_out: ``sections`` are without these.
         each_image_is_a_patient: nothing is known of patients.
+        in_given_range: levels were scaled by an ``intensity_range`` that was asked for.
     """
 
     classes: tuple[str, ...]
@@ -29,10 +32,16 @@ class Survey:
     unreadable: Mapping[str, str]
     left_out: bool = False
     each_image_is_a_patient: bool = False
+    in_given_range: bool = False
 
     @property
     def samples(self) -> list[Sample]:
         return [sample for samples in self.sections.values() for sample in samples]
+
+    @property
+    def of_volumes(self) -> bool:
+        """All images that can be read are volumes."""
+        return bool(self.facts) and all(len(one.size) > 2 for one in self.facts.values())
 
     @property
     def readable(self) -> list[tuple[Sample, ImageFacts]]:
@@ -55,7 +64,7 @@ class Finding:
         rows: a table.
     """
 
-    weight: Literal["problem", "warning", "note"]
+    weight: Weight
     title: str
     why: str
     to_do: str

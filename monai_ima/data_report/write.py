@@ -10,9 +10,11 @@ from typing import Any
 
 from monai_ima.counts import checked_count
 from monai_ima.data import Cohort, read_cohort
+from monai_ima.data.intensity import IntensityRange
 from monai_ima.data.list_checks import check_arguments
 from monai_ima.data.sample import SECTIONS, Sections
 from monai_ima.data.split import deal_by_patient, folds_by_patient
+from monai_ima.data_report.bundle_choice import FittingBundle, fitting_bundle
 from monai_ima.data_report.facts import image_facts
 from monai_ima.data_report.findings import find_all
 from monai_ima.data_report.page import data_page
@@ -23,6 +25,7 @@ from monai_ima.handlers.files import write_whole
 
 PAGE = "data_report.html"
 FEWEST_FOLDS = 3  # to train, to validate and to test
+_IN_TRAINING = ("allow_outside", "intensity_range", "nan_value")  # of the data, whatever reads them
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class WrittenLists:
         findings: what a person has to know of it.
         page: the report.
         lists: the datalists; none if there is a problem that has to be mended first.
+        fitting: the bundle that trains on them, and its settings.
     """
 
     survey: Survey
     findings: list[Finding]
     page: Path
     lists: list[Path]
+    fitting: FittingBundle
 
 
 def write_datalists(
@@ -51,6 +56,7 @@ def write_datalists(
     folds: int | None = None,
     new_split: bool = False,
     leave_out_unreadable: bool = False,
+    intensity_range: IntensityRange = None,
     nan_value: float | None = None,
     seed: int = 0,
     progress: Callable[[Iterable[object], int], Iterable[object]] = lambda found, _: found,
@@ -71,7 +77,9 @@ def write_datalists(
         folds: as many datalists for cross-validation instead, at least 3; by default one.
         new_split: split anew what is split already.
         leave_out_unreadable: leave out files that cannot be read, which are a problem otherwise.
-        nan_value: as for :class:`~monai_ima.data.LoadIntensityd`.
+        intensity_range: as for :class:`~monai_ima.data.LoadIntensityd`; of volumes, percentiles by
+            default.
+        nan_value: likewise.
         seed: of the split.
         progress: as for :func:`image_facts`.
         reading: other arguments of :func:`~monai_ima.data.read_cohort`.
@@ -92,7 +100,7 @@ def write_datalists(
         _check_not_split(cohort, new_split=new_split)
         cohort = _joined(cohort)
     paths = [sample.path for samples in cohort.sections.values() for sample in samples]
-    facts, unreadable = image_facts(root, paths, ImageReader(nan_value), progress)
+    facts, unreadable = image_facts(root, paths, ImageReader(intensity_range, nan_value), progress)
     left_out = dict(unreadable) if leave_out_unreadable else {}
     sections = {
         name: [sample for sample in samples if sample.path not in left_out]
@@ -111,6 +119,7 @@ def write_datalists(
         unreadable=unreadable,
         left_out=leave_out_unreadable,
         each_image_is_a_patient=bool(reading.get("each_image_is_a_patient")),
+        in_given_range=intensity_range is not None,
     )
     findings = find_all(survey)
     made = {
@@ -121,19 +130,21 @@ def write_datalists(
         "fractions": None if folds else list(fractions),
         "new_split": new_split,
         "leave_out_unreadable": leave_out_unreadable,
+        "intensity_range": intensity_range,
         "nan_value": nan_value,
         "seed": seed,
     }
     made = {name: value for name, value in made.items() if value is not None and value is not False}
+    fitting = fitting_bundle(survey, {name: made[name] for name in _IN_TRAINING if name in made})
     page = output / PAGE
     html = data_page(survey, findings, name=root.resolve().name, made=made)
     _write_text(page, html)
     if any(finding.weight == "problem" for finding in findings):
-        return WrittenLists(survey, findings, page, [])
+        return WrittenLists(survey, findings, page, [], fitting)
     lists = [output / name for name in names]
     for path, split in zip(lists, splits, strict=True):
-        _write_text(path, _json(split, cohort, made))
-    return WrittenLists(survey, findings, page, lists)
+        _write_text(path, _json(split, cohort, made, fitting))
+    return WrittenLists(survey, findings, page, lists, fitting)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -176,11 +187,13 @@ def _completed(sections: Sections, fractions: Sequence[float], seed: int) -> Sec
     return {section: sections[section] for section in SECTIONS}
 
 
-def _json(split: Sections, cohort: Cohort, made: dict[str, object]) -> str:
+def _json(split: Sections, cohort: Cohort, made: dict[str, object], fitting: FittingBundle) -> str:
     """A datalist in MONAI's decathlon form."""
     content: dict[str, Any] = {
         "labels": {str(label): name for label, name in enumerate(cohort.classes)},
         "settings": made,
+        "bundle": fitting.name,
+        "bundle_settings": dict(fitting.settings),
     }
     for section, samples in split.items():
         content[section] = [

@@ -32,6 +32,7 @@ def inference_config(run: TrainedRun) -> dict[str, Any]:
         "batch_size": 16,
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "class_names": run.record.classes,
+        "units": run.units,
         "list_cases": {"_target_": _case_lister(run), "_mode_": "callable"},
         "network_def": parts["network_def"],
         "network": "$@network_def.to(@device)",
@@ -65,7 +66,7 @@ def inference_config(run: TrainedRun) -> dict[str, Any]:
                 "class_names": "@class_names",
                 "reference_margins": "$@bundle_root + '/configs/margins.json'",
                 "norms": "@norms",
-                "in_grey_levels": run.reads_images,
+                "units": "@units",
             },
         ],
         "evaluator": {
@@ -86,6 +87,4 @@ def _case_lister(run: TrainedRun) -> str:
     if run.reads_images:
         _, _, *sides = run.validation_inputs([0]).shape
         return f"monai_ima.data.{'volume_cases' if len(sides) == 3 else 'image_cases'}"
-    loader = run.config.get("datalist", {}).get("_target_", "")
-    is_beats = loader.rpartition(".")[2] == "load_ecg"
-    return f"monai_ima.data.{'beat_cases' if is_beats else 'array_cases'}"
+    return f"monai_ima.data.{'beat_cases' if run.reads_beats else 'array_cases'}"

@@ -11,14 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from monai_ima import __version__
 from monai_ima.data import TensorSamples
+from monai_ima.data.ecg.beats import MEANINGS
 from monai_ima.data.sample import SECTIONS
 from monai_ima.deployment.figures import Figures
+from monai_ima.deployment.preprocessing_words import preprocessing_in_words
 from monai_ima.deployment.trained_run import TrainedRun
 from monai_ima.prediction import ReferenceMargins
-from monai_ima.report import NORM_NAMES
+from monai_ima.report import NORM_NAMES, Units
 from monai_ima.robustness import wilson_interval
-
-_GREY_LEVELS = 255
 
 
 def model_card(
@@ -37,6 +37,8 @@ def model_card(
     """
     classes = [_cell(name) for name in run.record.classes]
     image = metadata["network_data_format"]["inputs"]["image"]
+    shape = [image["num_channels"], *image["spatial_shape"]]
+    units = Units.of({"units": run.units, "shape": shape})
     sections = [_section(run, name) for name in SECTIONS]
     environment = Environment(
         loader=PackageLoader("monai_ima.deployment", "."),
@@ -51,9 +53,10 @@ def model_card(
         run=run.record.run[:12],
         folder=run.folder,
         classes=classes,
-        shape=[image["num_channels"], *image["spatial_shape"]],
+        meanings=MEANINGS if run.reads_beats and set(run.record.classes) <= set(MEANINGS) else {},
+        shape=shape,
         bounds=run.bounds,
-        steps=", ".join(_steps(run)) or "none: samples are arrays of that shape",
+        steps=_steps(run),
         output=metadata["pred_classes"],
         sections=sections,
         by_patient=run.record.is_split_by_patient,
@@ -63,12 +66,25 @@ def model_card(
         warning=getattr(run.datalist, "warning", ""),
         figures=figures,
         class_rows=[] if figures is None else list(_class_rows(run, figures, sections)),
-        curves=[] if figures is None else [_curve(run, curve) for curve in figures.curves],
+        curves=[] if figures is None else [_curve(curve, units) for curve in figures.curves],
         margins=margins,
-        margin_rows=[_margin_row(run, norm, margins) for norm in margins.margins],
+        margin_rows=[_margin_row(norm, margins, units) for norm in margins.margins],
+        units=units,
         test_count=sum(sections[-1]["counts"]),
         files="IMAGES" if run.reads_images else "FILES",
     )
+
+
+_OF_BEATS = (
+    (
+        "each annotated heartbeat is cut out of one lead, as `monai-ima prepare-ecg` does it or Kaggle's files "
+        "have it: 187 values, 1.5 seconds or a little more; a shorter beat is filled up with zeros"
+    ),
+    (
+        "each beat is scaled from 0 to 1 by its smallest and its largest value, in the form `kachuee` by those "
+        "of the ten seconds that it is cut from"
+    ),
+)
 
 
 def _cell(text: str) -> str:
@@ -87,12 +103,13 @@ def _section(run: TrainedRun, name: str) -> dict[str, Any]:
     }
 
 
-def _steps(run: TrainedRun) -> Iterator[str]:
-    """The transforms of the preprocessing, in their order."""
+def _steps(run: TrainedRun) -> list[str]:
+    """What is done to a file before it goes into the network."""
+    if run.reads_beats:
+        return list(_OF_BEATS)
     if run.preprocessing is None:
-        return
-    for step in getattr(run.preprocessing, "transforms", [run.preprocessing]):
-        yield f"`{type(step).__name__}`"
+        return []
+    return preprocessing_in_words(run.self_contained("preprocessing")["preprocessing"])
 
 
 def _class_rows(
@@ -110,7 +127,7 @@ def _class_rows(
         yield _cell(name), f"{share:.3f}", f"{low:.3f} to {high:.3f}"
 
 
-def _curve(run: TrainedRun, curve: Mapping[str, Any]) -> dict[str, Any]:
+def _curve(curve: Mapping[str, Any], units: Units | None) -> dict[str, Any]:
     by_patient = curve.get("patient_low") is not None
     ends = ("patient_low", "patient_high") if by_patient else ("low", "high")
     median = curve.get("median_margin")
@@ -118,28 +135,26 @@ def _curve(run: TrainedRun, curve: Mapping[str, Any]) -> dict[str, Any]:
         "unit": f"{NORM_NAMES[curve['norm']]}, in units of the input",
         "over": "95 % interval over patients" if by_patient else "95 % interval over samples",
         "rows": [
-            (_size(run, curve["norm"], eps), f"{accuracy:.3f}", f"{low:.3f} to {high:.3f}")
+            (_size(curve["norm"], eps, units), f"{accuracy:.3f}", f"{low:.3f} to {high:.3f}")
             for eps, accuracy, low, high in zip(
                 *(curve[name] for name in ("eps", "accuracy", *ends)), strict=True
             )
         ],
-        "median": "" if median is None else _size(run, curve["norm"], median),
+        "median": "" if median is None else _size(curve["norm"], median, units),
     }
 
 
-def _margin_row(run: TrainedRun, norm: str, reference: ReferenceMargins) -> tuple[str, ...]:
+def _margin_row(norm: str, reference: ReferenceMargins, units: Units | None) -> tuple[str, ...]:
     margins = reference.margins[norm].sort().values
     last = len(margins) - 1
     return NORM_NAMES[norm], *(
-        _size(run, norm, float(margins[round(share * last)])) for share in (0.05, 0.5, 0.95)
+        _size(norm, float(margins[round(share * last)]), units) for share in (0.05, 0.5, 0.95)
     )
 
 
-def _size(run: TrainedRun, norm: str, size: float) -> str:
-    """A change in units of the input, in Linf of an image in grey levels as well."""
+def _size(norm: str, size: float, units: Units | None) -> str:
+    """A change in units of the input, and in those of the data where they are known."""
     if math.isinf(size):
         return "not found"
-    if norm != "linf" or not run.reads_images:
-        return f"{size:.3g}"
-    levels = size / (run.bounds[1] - run.bounds[0]) * _GREY_LEVELS
-    return f"{size:.3g} ({levels:.2g} grey levels of 255)"
+    in_units = "" if units is None else f" ({units.each(size, norm):.2g} {units.brief})"
+    return f"{size:.3g}{in_units}"

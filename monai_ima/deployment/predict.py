@@ -15,9 +15,12 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_ima.data.images import reads_intensities, spatial_axes
+from monai_ima.attacks import get_norm
+from monai_ima.data import orientation_of
+from monai_ima.data.image_formats import kind_of
+from monai_ima.data.images import count_channels, reads_intensities, spatial_axes
 from monai_ima.deployment.export import INFERENCE, MARGINS, METADATA, export_run, is_current
-from monai_ima.errors import RejectedError
+from monai_ima.errors import DataError, RejectedError
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.run_record import RECORD
 from monai_ima.networks import load_classifier
@@ -28,10 +31,11 @@ from monai_ima.prediction import (
     ReferenceMargins,
     write_predictions,
 )
-from monai_ima.report import NORM_NAMES, Change, as_png, change_figure
+from monai_ima.report import NORM_NAMES, Change, Units, as_png, change_figure
+from monai_ima.report.units import value_name
 
 CHANGES = "changes"
-_GREY_LEVELS = 255
+_EXPORT_AGAIN = "copy or export it again, as the images were that the model was trained on"
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def predict_files(
         source: folder of an exported bundle, or output folder of a training, which is exported
             first if it is not, or has gone on since. The bundle's configs are run: trust them.
         files: of the form that the bundle reads, or folders of them.
-        output: folder for ``predictions.csv``, ``predictions.json`` and the drawings.
+        output: folder for ``predictions.xlsx``, ``.csv`` and ``.json`` and the drawings.
         norms: of the margins; with none, no change is looked for.
         drawings: of how many cases the changes are drawn, those of the smallest margins first.
         batch_size: cases that are answered together.
@@ -101,7 +105,7 @@ def predict_files(
         class_names=model.class_names,
         reference=model.predictor.reference,
         norms=norms,
-        in_grey_levels=model.in_grey_levels,
+        units=model.units,
         errors=errors,
     )
     for old in (output / CHANGES).glob("*.png"):
@@ -140,6 +144,7 @@ class _Model:
             self.class_names: list[str] = list(parser.get_parsed_content("class_names"))
             self._preprocessing = parser.get_parsed_content("preprocessing")
             self._list_cases = parser.get_parsed_content("list_cases")
+            self.units: dict[str, Any] | None = parser.get_parsed_content("units")
         except Exception as error:
             cause: BaseException = error
             while cause.__cause__ is not None:
@@ -148,8 +153,8 @@ class _Model:
                 f"expected {bundle} to be a bundle that monai-ima export has written, got "
                 f"{type(cause).__name__}: {cause}"
             ) from error
-        self.in_grey_levels = image["type"] == "image"
         self._shape = (image["num_channels"], *image["spatial_shape"])
+        self._is_volume = image["type"] == "image" and len(self._shape) == 4
 
     def readable(
         self, files: Sequence[Path], errors: dict[str, str]
@@ -165,7 +170,11 @@ class _Model:
                 if isinstance(values, Exception):
                     errors[case["id"]] = _reason(values)
                 else:
-                    yield case["id"], values
+                    yield _printable(case["id"]), values
+
+    def orientation(self, name: str) -> str | None:
+        """Which way round a case is, if it is a volume whose file says so."""
+        return orientation_of(self._preprocessing, [{"image": name}]) if self._is_volume else None
 
     def _input(self, case: dict[str, Any]) -> Tensor:
         if reads_intensities(self._preprocessing):
@@ -190,7 +199,9 @@ def _check_axes(image: Path, expected: int) -> None:
     """What MONAI's transforms say of a slice in place of a volume leads nobody on."""
     axes = spatial_axes(image)
     if axes != expected:
-        series = "; of a DICOM series, name the folder and not a slice" if expected == 3 else ""
+        count_channels(image)  # of what is no image, that is to be said
+        is_slice = expected == 3 and kind_of(image) == "dicom"
+        series = "; of a DICOM series, name the folder and not a slice" if is_slice else ""
         raise ValueError(
             f"expected an image of {expected} axes, as the model was trained on, got one of {axes}"
             f"{series}"
@@ -234,14 +245,15 @@ def _most_fragile(predictions: Sequence[Prediction], count: int) -> list[Predict
 
 def _draw(model: _Model, prediction: Prediction, path: Path) -> None:
     bounds = model.predictor.reference.bounds
+    units = None if model.units is None else Units(**model.units, values=prediction.inputs.numel())
     changes = [
         Change(
             caption=_caption(
                 norm,
                 changed,
-                bounds,
                 count=len(model.predictor.reference.margins[norm]),
-                in_grey_levels=model.in_grey_levels,
+                units=units,
+                bounds=bounds,
             ),
             inputs=changed.inputs,
             answer=_answer(model, changed.probabilities),
@@ -255,8 +267,10 @@ def _draw(model: _Model, prediction: Prediction, path: Path) -> None:
         changes,
         bounds=bounds,
         title=f"{_short(prediction.id)}: {answer}",
+        units=units,
+        orientation=model.orientation(prediction.id),
     )
-    write_whole(path, lambda file: file.write_bytes(as_png(figure, grey=False)))
+    write_whole(path, lambda file: file.write_bytes(as_png(figure)))
 
 
 def _short(name: str) -> str:
@@ -272,21 +286,30 @@ def _answer(model: _Model, probabilities: Tensor) -> str:
 def _caption(
     norm: str,
     changed: ChangedAnswer,
-    bounds: tuple[float, float],
     *,
     count: int,
-    in_grey_levels: bool,
+    units: Units | None,
+    bounds: tuple[float, float],
 ) -> str:
-    name = NORM_NAMES[norm]
+    name, element = NORM_NAMES[norm], value_name(changed.inputs.shape)
+
+    def said(size: float) -> str:
+        if units is None:
+            return f"{size:.3g}"
+        spread = "" if norm == "linf" else ", if spread evenly"
+        in_units = units.words(size, norm, brief=True)
+        return f"{size:.3g} ({in_units} in every {element}{spread})"
+
     if math.isinf(changed.margin):
-        return f"{name}: no change of the answer was found"
-    size = f"{changed.margin:.3g}"
-    if in_grey_levels and norm == "linf":
-        levels = changed.margin / (bounds[1] - bounds[0]) * _GREY_LEVELS
-        size += f" ({levels:.{0 if levels >= 10 else 1}f} grey levels of 255)"
+        low, high = bounds
+        whole = get_norm(norm).length(torch.full_like(changed.inputs, high - low)[None])
+        return (
+            f"{name}: no change of the answer found up to {said(float(whole))}, the most that values "
+            f"from {low:g} to {high:g} allow"
+        )
     return (
-        f"{name}: margin {size}; {changed.percentile:.0f} % of the {count} validation samples have a "
-        f"smaller one"
+        f"{name}: margin {said(changed.margin)}; {changed.percentile:.0f} % of the {count} validation "
+        f"samples have a smaller one"
     )
 
 
@@ -298,8 +321,15 @@ def _tried(make: Callable[[Any], Any], of: Any) -> Any:
         return error
 
 
+def _printable(name: str) -> str:
+    """A file's name, which in Linux need be no Unicode."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _reason(error: BaseException) -> str:
     """What went wrong, without what MONAI's transforms say around it."""
     while error.__cause__ is not None and not str(error).startswith(("expected", "cannot read")):
         error = error.__cause__
+    if isinstance(error, DataError):  # whose advice is for a training
+        return f"{' '.join(error.found.split())}; {_EXPORT_AGAIN}"
     return " ".join(str(error).split()) or type(error).__name__

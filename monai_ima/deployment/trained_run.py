@@ -19,6 +19,7 @@ from monai_ima.errors import RejectedError
 from monai_ima.handlers.run_record import CONFIG, RECORD, RunRecord, read_record
 from monai_ima.handlers.trained_on import check_own
 from monai_ima.networks import load_classifier
+from monai_ima.report import BEAT_UNITS, image_units
 
 
 class TrainedRun:
@@ -95,6 +96,23 @@ class TrainedRun:
         return not isinstance(samples, TensorSamples) and isinstance(
             samples[0].get("image"), str | Path
         )
+
+    @property
+    def reads_beats(self) -> bool:
+        """Whether a sample is a heartbeat, as ``monai-ima prepare-ecg`` cuts it."""
+        loader: str = self.config.get("datalist", {}).get("_target_", "")
+        return loader.rpartition(".")[2] == "load_ecg"
+
+    @property
+    def units(self) -> dict[str, Any] | None:
+        """Of images and heartbeats, what a change of their values is said in; ``None`` of anything else."""
+        if self.reads_beats:
+            return BEAT_UNITS
+        if not self.reads_images:
+            return None
+        has_range = "intensity_range" in self.config
+        intensity_range = self._built("intensity_range") if has_range else None
+        return image_units(self.bounds, intensity_range, self.datalist.validation)
 
     def validation_inputs(self, places: Sequence[int]) -> Tensor:
         """Some of the validation samples ``(N, C, *)``, as they go into the network.

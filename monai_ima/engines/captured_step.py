@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from monai_ima.attacks.capture import Answer, on_side_stream, replayed
-from monai_ima.attacks.draws import drawn_seeds, seeds_given
+from monai_ima.attacks.capture import Answer, laid_down, on_side_stream, replayed
+from monai_ima.attacks.draws import drawn_seeds, other_generators, seeds_given
 from monai_ima.faults import any_fault, written_down
 from monai_ima.objectives import Objective, ObjectiveResult
 
@@ -51,10 +49,10 @@ class CapturedStep:
 
     def __call__(self, inputs: Tensor, labels: Tensor, index: Tensor) -> ObjectiveResult | None:
         """The objective's result, or ``None`` where the batch has to go the plain way."""
-        if self._seeds is None or not self._is_fit:
-            return None
         parameters = list(self.network.parameters())
-        seeds = drawn_seeds(self._seeds).to(inputs.device)
+        if self._seeds is None or not self._is_fit or any(map(_has_hooks, parameters)):
+            return None
+        seeds = drawn_seeds(self._seeds, inputs.device)
         loss, logits, in_trouble, *rest = replayed(
             self.network,
             self._key(),
@@ -85,23 +83,23 @@ class CapturedStep:
                 drawn += 1
                 yield drawn_seeds(1)[0]
 
-        before, others = torch.get_rng_state(), _other_generators()
+        before, others = torch.get_rng_state(), other_generators()
         device = next(self.network.parameters()).device
         with seeds_given(seeds()), on_side_stream(device):
             result = step()
         after = torch.get_rng_state()
         torch.set_rng_state(before)
         drawn_seeds(drawn)
-        self._is_fit = torch.equal(torch.get_rng_state(), after) and _other_generators() == others
+        self._is_fit = torch.equal(torch.get_rng_state(), after) and other_generators() == others
         torch.set_rng_state(after)
         self._seeds = drawn
         return result
 
     def _key(self) -> tuple[object, ...]:
         """What a capture depends on beside the network's weights: all that is no tensor's value."""
-        buffers = tuple(buffer.data_ptr() for buffer in self.objective.buffers())
+        remembered = tuple(laid_down(self.objective))
         learned = tuple(parameter.requires_grad for parameter in self.network.parameters())
-        return self.objective, repr(self.objective.settings), buffers, learned, self._named
+        return self.objective, repr(self.objective.settings), remembered, learned, self._named
 
     def _losses_and_gradients(
         self, inputs: Tensor, labels: Tensor, index: Tensor, seeds: Tensor
@@ -129,6 +127,6 @@ class CapturedStep:
         )
 
 
-def _other_generators() -> tuple[object, ...]:
-    """The states of Python's and NumPy's global generators."""
-    return random.getstate(), repr(np.random.get_state())  # noqa: NPY002  a network may draw from it
+def _has_hooks(parameter: nn.Parameter) -> bool:
+    """Whether Python is to be called with the gradient, which only ``backward`` does."""
+    return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)

@@ -114,13 +114,16 @@ class RobustTrainer(SupervisedTrainer):
         if first:
             engine.optimizer.zero_grad(set_to_none=engine.optim_set_to_none)
 
+        self._look_back(steps=1)
+        captured = self._captured_step(inputs, extra)
+        # Weights that are casted once for several passes have other gradients than in a graph.
+        precision = {"cache_enabled": False} if captured else {}
+
         def step() -> ObjectiveResult:
-            with idling(share == 0), self._autocast():
+            with idling(share == 0), self._autocast(**precision):
                 result: ObjectiveResult = self.objective(engine.network, inputs, labels, **extra)
             return result
 
-        self._look_back(steps=1)
-        captured = self._captured_step(inputs, extra)
         replayed = captured and captured(inputs, labels, extra["index"])
         result = replayed or (step() if captured is None else captured.watch(step))
         if not replayed:

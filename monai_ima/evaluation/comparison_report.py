@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from monai_ima.evaluation.comparison import Comparison, NormComparison, Pair, known_patients
 from monai_ima.evaluation.folder import Evaluation
 from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.tables import write_table
 from monai_ima.report import NORM_NAMES, markdown_table
 from monai_ima.report.palette import MARKERS, series
 from monai_ima.robustness.statistics import ENOUGH_PATIENTS
@@ -26,7 +27,7 @@ SMALL_PRINT = (
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> str:
-    """Leave ``compare.md``, ``compare.csv`` and ``compare.png``.
+    """Leave ``compare.md``, ``compare.csv``, ``compare.xlsx`` and ``compare.png``.
 
     Args:
         comparison: of evaluations.
@@ -37,7 +38,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> str:
     """
     text = comparison_text(comparison)
     write_whole(folder / "compare.md", lambda path: path.write_text(text, "utf-8"))
-    write_whole(folder / "compare.csv", lambda path: _write_csv(path, comparison.norms))
+    write_table(folder / "compare.csv", _rows(comparison.norms))
     write_whole(folder / "compare.png", comparison_figure(comparison).savefig)
     return text
 
@@ -149,24 +150,25 @@ def _areas(pair: Pair, few_patients: str) -> str:
     return f"{said} ({_range(interval)}), {chance}"
 
 
-def _write_csv(path: Path, comparisons: Sequence[NormComparison]) -> None:
-    """A line a norm and run; a level that was not used in its norm stays empty."""
+def _rows(comparisons: Sequence[NormComparison]) -> Iterator[dict[str, Any]]:
+    """One for each norm and run; a level that was not used in its norm stays empty."""
     levels = sorted({level for comparison in comparisons for level in comparison.eps[1:]})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["norm", "run", "protocol", "n", "clean_accuracy"]
-            + [f"accuracy_at_{level:g}" for level in levels]
-            + ["area", "area_low", "area_high", "median_margin"]
-        )
-        for comparison in comparisons:
-            for row in comparison.rows:
-                accuracy = dict(zip(comparison.eps, row.accuracy, strict=True))
-                writer.writerow(
-                    [comparison.norm, row.name, row.protocol, row.n, row.accuracy[0]]
-                    + [accuracy.get(level) for level in levels]
-                    + [row.area, *(row.interval or (None, None)), row.median_margin]
-                )
+    for comparison in comparisons:
+        for row in comparison.rows:
+            accuracy = dict(zip(comparison.eps, row.accuracy, strict=True))
+            low, high = row.interval or (None, None)
+            yield {
+                "norm": comparison.norm,
+                "run": row.name,
+                "protocol": row.protocol,
+                "n": row.n,
+                "clean_accuracy": row.accuracy[0],
+                **{f"accuracy_at_{level:g}": accuracy.get(level) for level in levels},
+                "area": row.area,
+                "area_low": low,
+                "area_high": high,
+                "median_margin": row.median_margin,
+            }
 
 
 def comparison_figure(comparison: Comparison) -> Figure:

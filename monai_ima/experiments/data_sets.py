@@ -39,10 +39,12 @@ class DataSet(NamedTuple):
         """Noise levels of a norm; the largest one is ``eps_max``, too."""
         if norm in self.own_levels:
             return list(self.own_levels[norm])
-        levels: str | list[float] = self.config("evaluate")["evaluation_levels"][norm]
-        if isinstance(levels, str):
-            levels = self.config("train")[levels.removeprefix("@")]
-            assert isinstance(levels, list)
+        train = self.config("train")
+        levels: list[float] = (
+            train["noise_levels"]
+            if norm == train["norm"]
+            else self.config("evaluate")["evaluation_levels"][norm]
+        )
         return levels
 
 

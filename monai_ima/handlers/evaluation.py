@@ -28,6 +28,7 @@ from monai_ima.handlers.evaluation_samples import (
     SampleList,
     Samples,
     checked_bounds,
+    checked_orientation,
     checked_units,
     fingerprints,
 )
@@ -50,8 +51,8 @@ class RobustnessEvaluation:
     """Attack every sample that a ``SupervisedEvaluator`` sees, and write the report.
 
     Into ``output_dir`` go ``report.html``, ``robustness.json``, ``robustness.csv``,
-    ``robustness.png``, ``samples.csv`` and TensorBoard events; into ``engine.state.metrics``
-    ``robust_accuracy/<norm>/eps_<eps>`` and ``robust_accuracy/<norm>/auc``. Before the first attack
+    ``robustness.png``, ``samples.csv`` (both tables as ``.xlsx``, too) and TensorBoard events; into
+    ``engine.state.metrics`` ``robust_accuracy/<norm>/eps_<eps>`` and ``robust_accuracy/<norm>/auc``. Before the first attack
     all samples pass through the network once, and what speaks against its clean answers, see
     :func:`~monai_ima.robustness.clean_findings`, is logged as a warning. What is finished is kept
     in ``progress.records`` after every ``chunk_size`` samples and every check: a second call with the
@@ -86,6 +87,9 @@ class RobustnessEvaluation:
             by default that of the samples.
         units: of the data, in which the report says noise levels, too: ``name``, as ``"grey levels of
             255"``, and ``per_unit``, how many of them one unit of the inputs is; ``None``: not known.
+        orientation: of volumes, the direction in which each axis rises, as ``"RAS"``, see
+            :func:`~monai_ima.data.orientation_of`; the report then names planes and sides of the
+            patient. ``None``: not known.
 
     Raises:
         ValueError: if an argument does not fit; on running, if model or data do not.
@@ -114,6 +118,7 @@ class RobustnessEvaluation:
         operating_specificity: float = 0.9,
         prevalence: float | None = None,
         units: Mapping[str, Any] | None = None,
+        orientation: str | None = None,
     ) -> None:
         if not noise_levels or not hasattr(noise_levels, "items"):
             raise ValueError(
@@ -142,6 +147,7 @@ class RobustnessEvaluation:
         self.settings = dict(settings or {})
         self.warning = warning
         self.units = checked_units(units)
+        self.orientation = checked_orientation(orientation)
         self.two_classes = TwoClasses.of(
             class_names,
             positive_class=positive_class,
@@ -336,7 +342,11 @@ class RobustnessEvaluation:
             self._listed,
             self._progress,
             self.measures,
-            inputs={"shape": self._input_shape, "units": self.units},
+            inputs={
+                "shape": self._input_shape,
+                "units": self.units,
+                "orientation": self.orientation,
+            },
             network=engine.network,
             two_classes=self.two_classes,
             findings=self._findings,

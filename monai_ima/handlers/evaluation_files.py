@@ -9,10 +9,12 @@ from typing import Any
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_ima.handlers.files import file_digest, write_csv, write_whole
+from monai_ima.handlers.files import file_digest, write_whole
 from monai_ima.handlers.json_file import write_json
+from monai_ima.handlers.tables import write_table
 from monai_ima.report import (
     Example,
+    Units,
     as_image,
     curve_figures,
     example_figure,
@@ -26,9 +28,11 @@ FILES = (
     "progress.pt",  # of an earlier version
     "report.html",
     "robustness.csv",
+    "robustness.xlsx",
     "robustness.json",
     "robustness_*.png",
     "samples.csv",
+    "samples.xlsx",
     "events.out.tfevents.*",
 )
 
@@ -41,7 +45,7 @@ def write_evaluation(
     answers: Mapping[str, Tensor],
     examples: Mapping[str, Sequence[Example]],
 ) -> None:
-    """Write the report as HTML, JSON, CSV, PNG and TensorBoard events, each file in one step.
+    """Write the report as HTML, JSON, CSV, XLSX, PNG and TensorBoard events, each file in one step.
 
     Args:
         folder: where they go.
@@ -56,8 +60,8 @@ def write_evaluation(
     page = html_report(
         report, margins=margins, labels=labels, probabilities=probabilities, examples=examples
     )
-    write_csv(folder / "samples.csv", rows)
-    write_csv(folder / "robustness.csv", _levels(report["curves"]))
+    write_table(folder / "samples.csv", rows)
+    write_table(folder / "robustness.csv", _levels(report["curves"]))
     for curve in report["curves"]:
         figure = robustness_figure(curve)
         write_whole(folder / f"robustness_{curve['norm']}.png", figure.savefig)
@@ -112,7 +116,13 @@ def _write_events(
     figures = curve_figures(curve, classes, margins)
     if examples:
         figures["examples"] = example_figure(
-            examples, classes=classes, norm=norm, bounds=report["attack"]["bounds"], dpi=200
+            examples,
+            classes=classes,
+            norm=norm,
+            bounds=report["attack"]["bounds"],
+            dpi=200,
+            units=Units.of(report["inputs"]),
+            orientation=report["inputs"]["orientation"],
         )
     for name, figure in figures.items():
         writer.add_image(f"robustness/{norm}/{name}", as_image(figure), 0, dataformats="HWC")

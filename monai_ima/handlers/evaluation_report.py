@@ -47,7 +47,8 @@ def report_content(
         listed: all samples.
         progress: the answers and checks of all of them.
         measures: by norm.
-        inputs: ``shape`` of one of them, and ``units`` of the data, or ``None``.
+        inputs: ``shape`` of one of them, ``units`` of the data and ``orientation`` of volumes, where
+            they are known, else ``None``.
         network: the evaluated one.
         two_classes: how to read a task of two classes; ``None`` for more.
         findings: what speaks against the clean answers.

@@ -142,6 +142,21 @@ def checked_bounds(bounds: object) -> tuple[float, float] | None:
     )
 
 
+def checked_orientation(orientation: object) -> str | None:
+    """A direction for each of three axes, or ``None``."""
+    match orientation:
+        case None:
+            return None
+        case str() if len(orientation) == 3 and all(
+            len(set(ends) & set(orientation)) == 1 for ends in ("RL", "AP", "SI")
+        ):
+            return orientation
+    raise ValueError(
+        "expected orientation to be three letters, one of R and L, one of A and P, one of S and I, like "
+        f"'RAS', got {orientation!r}; leave it out where it is not known"
+    )
+
+
 def checked_units(units: object) -> dict[str, Any] | None:
     """Name and number of the units of the data, or ``None``."""
     match units:

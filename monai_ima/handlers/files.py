@@ -149,7 +149,8 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             {name: _shown(value) for name, value in row.items()} for row in chain([first], left)
         )
         encoding = "utf-8" if text.getvalue().isascii() else "utf-8-sig"
-        unfinished.write_text(text.getvalue(), encoding=encoding, newline="")
+        # names of files need be no Unicode
+        unfinished.write_text(text.getvalue(), encoding, "backslashreplace", newline="")
 
     write_whole(path, write)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from monai_ima.attacks.base import checked_labels
 from monai_ima.distributed import by_sample, from_all, is_first, processes
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.json_file import read_json, write_json
+from monai_ima.handlers.tables import write_table
 from monai_ima.logits import logits_of
 from monai_ima.report import Example, as_image, curve_figure, example_figure
 from monai_ima.robustness import (
@@ -142,9 +142,9 @@ class RobustnessCurveHandler:
 class RobustnessReport:
     """Files and TensorBoard images of the curves that a :class:`RobustnessCurveHandler` makes.
 
-    ``robustness.csv`` holds a row for each level of each curve so far, ``robustness.json`` the
-    same with the accuracy of each class and the settings of the attack, ``robustness.png`` the
-    figure. Images ``robustness/curve`` and ``robustness/examples`` go to TensorBoard. What speaks
+    ``robustness.csv`` and ``.xlsx`` hold a row for each level of each curve so far,
+    ``robustness.json`` the same with the accuracy of each class and the settings of the attack,
+    ``robustness.png`` the figure. Images ``robustness/curve`` and ``robustness/examples`` go to TensorBoard. What speaks
     against the clean answers of an evaluation, see :func:`~monai_ima.robustness.clean_findings`, is
     logged as a warning; the JSON file has that of the last. Put it after the curve's handler.
 
@@ -156,8 +156,6 @@ class RobustnessReport:
         summary_writer: where the images go.
         settings: plain values of the run, by name, that the JSON file keeps beside the curves.
     """
-
-    columns = ("epoch", "norm", "eps", "accuracy", "low", "high", "n")
 
     def __init__(
         self,
@@ -277,18 +275,21 @@ class RobustnessReport:
             "curves": [{"epoch": epoch, **curve} for epoch, curve in curves.items()],
         }
         rows = [
-            (epoch, curve["norm"], eps, accuracy, low, high, curve["n"])
+            {
+                "epoch": epoch,
+                "norm": curve["norm"],
+                "eps": eps,
+                "accuracy": accuracy,
+                "low": low,
+                "high": high,
+                "n": curve["n"],
+            }
             for epoch, curve in curves.items()
             for eps, accuracy, low, high in zip(
                 curve["eps"], curve["accuracy"], curve["low"], curve["high"], strict=True
             )
         ]
-
-        def write_csv(path: Path) -> None:
-            with path.open("w", newline="") as file:
-                csv.writer(file).writerows([self.columns, *rows])
-
-        write_whole(self.output_dir / "robustness.csv", write_csv)
+        write_table(self.output_dir / "robustness.csv", rows)
         write_whole(self.output_dir / "robustness.png", curve_figure(curves).savefig)
         write_json(self.output_dir / "robustness.json", report)
 

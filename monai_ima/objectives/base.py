@@ -47,7 +47,8 @@ class Objective(nn.Module, ABC):
             checkpoint has it.
         capturable: whether each step is the same operations on tensors, but for ``settings``, whatever
             the samples and the steps before: then a step can be replayed as a CUDA graph. What an
-            objective counts in Python, or asks of the device, is no part of a graph.
+            objective asks of the device is no part of a graph. With another number in an attribute,
+            such as one that it counts up, a step is another one, and none is replayed twice.
 
     Raises:
         ValueError: if a weight is not a finite number above 0.

@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from monai_ima.data_report import ImageReader
+from monai_ima.data.images import count_channels
 from monai_ima.errors import RejectedError
-
-_ALSO = ("allow_outside", "nan_value")  # of the data, whatever reads them
 
 
 def datalist_settings(
@@ -22,16 +20,16 @@ def datalist_settings(
         dataset_dir: folder of its images; by default that with which it was written.
 
     Returns:
-        The name of the bundle, of volumes that for volumes; and settings by name.
+        The name of the bundle, and the settings by name that the data ask for.
 
     Raises:
         RejectedError: if it is no such list, or its images are not there.
     """
     try:
         content = json.loads(datalist.read_text("utf-8"))
-        classes, first = content["labels"], content["training"][0]["image"]
-        made = content.get("settings", {})
-        root = Path(dataset_dir or made["dataset_dir"])
+        first = content["training"][0]["image"]
+        bundle, settings = content["bundle"], dict(content["bundle_settings"])
+        root = Path(dataset_dir or content["settings"]["dataset_dir"])
     except FileNotFoundError as error:
         raise RejectedError(f"expected a datalist, got {datalist}: no such file") from error
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -41,16 +39,10 @@ def datalist_settings(
             "--datalist_file and --num_classes"
         ) from error
     try:
-        image = ImageReader(made.get("nan_value"))(root / first)
+        count_channels(root / first)
     except (OSError, ValueError) as error:
         raise RejectedError(
             f"expected the images of {datalist} in {root}, but the first one cannot be read "
             f"({error.__cause__ or error}); say --dataset_dir FOLDER where they are now"
         ) from error
-    settings = {
-        "dataset_dir": str(root),
-        "datalist_file": str(datalist),
-        "num_classes": len(classes),
-        **{name: made[name] for name in _ALSO if name in made},
-    }
-    return "oct_ima" if image.grey.ndim == 2 else "volume_ima", settings
+    return bundle, {"dataset_dir": str(root), "datalist_file": str(datalist), **settings}

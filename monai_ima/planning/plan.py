@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_ima import __version__
+from monai_ima.data import TensorSamples
 from monai_ima.data.sample import SECTIONS
 from monai_ima.errors import RejectedError
 from monai_ima.evaluate_run import EVALUATE
@@ -34,7 +35,7 @@ from monai_ima.report.units import size_in_words
 _CHOSEN = ("noise_levels", "eps_max", "max_epochs")
 _TO_DO = (
     "give more --max_epochs, another --learning_rate, more training samples or, where it has few, a "
-    "larger validation set"
+    "larger validation set (of a list: monai-ima datalist with --fractions 0.5 0.3 0.2)"
 )
 _BETTER_THAN_CHANCE = 0.1  # of the way from chance to 1, as the report of an evaluation has it
 _FEW = 30  # margins, whose median is not to be relied on
@@ -185,9 +186,10 @@ class Plan:
             "max_epochs": str(proposal.max_epochs),
         }
         for name, value in shown.items():
-            lines.append(f"  {name:<13} {value}")
+            first, *more = textwrap.wrap(value, _WIDTH - 16)
+            lines.append(f"  {name:<13} {first}")
             reason = textwrap.wrap(self.reasons[name], _WIDTH - 16)
-            lines += [f"{'':16}{line}" for line in reason]
+            lines += [f"{'':16}{line}" for line in (*more, *reason)]
         lines += ["", f"  it will take about {duration(self.seconds)} on {self.device}"]
         for warning in self.warnings:
             lines += ["", *textwrap.wrap(f"LOOK  {warning}", _WIDTH, subsequent_indent="      ")]
@@ -229,6 +231,13 @@ def make_plan(
     if samples < FEWEST_CORRECT:
         raise RejectedError(
             f"expected at least {FEWEST_CORRECT} samples for a median margin, got {samples}"
+        )
+    validation = len(parts["datalist"].validation)
+    if validation < FEWEST_CORRECT:  # before minutes of training
+        raise RejectedError(
+            f"expected at least {FEWEST_CORRECT} validation samples for a median margin, got "
+            f"{validation}; take a larger share of them (monai-ima datalist with --fractions 0.5 0.3 "
+            "0.2), or set eps_max by hand, and train without a plan"
         )
     pilot = run_pilot(
         parts, epochs=parts["max_epochs"], samples=samples, seed=parts["seed"], say=say
@@ -291,7 +300,13 @@ def _units(parts: TrainingParts, root: Path, shape: tuple[int, ...]) -> Units | 
         return None
     units = json.loads(path.read_text("utf-8")).get("units")
     names = [name for name in ("imports", "bounds", "intensity_range") if name in parts.parser]
-    parser = ConfigParser({"units": units, **{name: parts.parser[name] for name in names}})
+    training = parts["datalist"].training
+    # of the kind of the first are all; tensors have no file
+    first = None if isinstance(training, TensorSamples) else training[0]["image"]
+    samples = [{"image": str(first)}] if isinstance(first, str | Path) else []
+    parser = ConfigParser(
+        {"units": units, "samples": samples, **{name: parts.parser[name] for name in names}}
+    )
     return Units.of({"units": parser.get_parsed_content("units"), "shape": shape})
 
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_ima.handlers.files import write_csv, write_whole
+from monai_ima.handlers.files import write_whole
+from monai_ima.handlers.tables import write_table
 from monai_ima.prediction.predictor import ChangedAnswer, Prediction
 from monai_ima.prediction.reference import ReferenceMargins
+from monai_ima.report import Units
 
 CSV, JSON = "predictions.csv", "predictions.json"
-_LEVELS = 255  # grey levels of an image of 8 bits
 NOT_FOR_CLINICAL_USE = "For research; not for clinical use."
 
 
@@ -24,10 +25,10 @@ def write_predictions(
     class_names: Sequence[str],
     reference: ReferenceMargins,
     norms: Sequence[str],
-    in_grey_levels: bool,
+    units: Mapping[str, Any] | None,
     errors: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Write ``predictions.csv`` and ``predictions.json``.
+    """Write ``predictions.csv``, the same as ``predictions.xlsx``, and ``predictions.json``.
 
     Args:
         folder: made if need be; files of those names are replaced.
@@ -35,15 +36,14 @@ def write_predictions(
         class_names: in the order of the probabilities.
         reference: margins among which percentiles are.
         norms: of the margins.
-        in_grey_levels: the inputs are images, for which a margin is said in grey levels of 255, too:
-            in Linf of each pixel, in L2 the root mean square over the pixels.
+        units: of the data, ``name`` and ``per_unit``, in which a margin is said, too: in Linf of each
+            value, in L2 the root mean square over the values; ``None`` where they are not known.
         errors: by name, why a case has no prediction; a row each, behind the others.
 
     Returns:
-        Both files.
+        The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    whole = reference.bounds[1] - reference.bounds[0]
     cases: list[dict[str, Any]] = []
     for prediction in predictions:
         case = {
@@ -52,9 +52,9 @@ def write_predictions(
             "probability": float(prediction.probabilities[prediction.label]),
             "probabilities": dict(zip(class_names, prediction.probabilities.tolist(), strict=True)),
         }
+        known = None if units is None else Units(**units, values=prediction.inputs.numel())
         for norm, changed in prediction.changed.items():
-            scale = _LEVELS / whole * _per_pixel(norm, changed) if in_grey_levels else None
-            case |= _said(norm, changed, class_names, scale)
+            case |= _said(norm, changed, class_names, known)
         cases.append({**case, "error": None})
     cases += [{"id": name, "error": reason} for name, reason in (errors or {}).items()]
     content = {
@@ -64,23 +64,19 @@ def write_predictions(
         "margin": f"smallest change found that changes the answer, by the protocol "
         f"{reference.protocol.name}: {reference.protocol.description}",
         "percentile": f"among the margins of {reference.source}",
+        "units": None if units is None else units["name"],
         "cases": cases,
     }
     table, record = folder / CSV, folder / JSON
     text = json.dumps(content, indent=2)
     write_whole(record, lambda path: path.write_text(text + "\n", encoding="utf-8"))
-    names = _columns(class_names, norms, in_grey_levels=in_grey_levels)
-    write_csv(table, [{name: _cell(row.get(name)) for name in names} for row in map(_flat, cases)])
-    return [table, record]
-
-
-def _per_pixel(norm: str, changed: ChangedAnswer) -> float:
-    """What makes a margin the change of a pixel, in L2 its root mean square."""
-    return 1.0 if norm == "linf" else changed.inputs.numel() ** -0.5
+    names = _columns(class_names, norms, units)
+    rows = [{name: _cell(row.get(name)) for name in names} for row in map(_flat, cases)]
+    return [*write_table(table, rows), record]
 
 
 def _said(
-    norm: str, changed: ChangedAnswer, class_names: Sequence[str], scale: float | None
+    norm: str, changed: ChangedAnswer, class_names: Sequence[str], units: Units | None
 ) -> dict[str, Any]:
     found = math.isfinite(changed.margin)
     after = class_names[int(changed.probabilities.argmax())]
@@ -89,15 +85,17 @@ def _said(
         f"percentile_{norm}": round(changed.percentile, 2),
         f"changes_to_{norm}": after if found else None,
     }
-    if scale is not None:
-        said[f"grey_levels_{norm}"] = round(changed.margin * scale, 3) if found else None
+    if units is not None:
+        size = round(units.each(changed.margin, norm), 3) if found else None
+        said[f"{units.column}_{norm}"] = size
     return said
 
 
 def _columns(
-    class_names: Sequence[str], norms: Sequence[str], *, in_grey_levels: bool
+    class_names: Sequence[str], norms: Sequence[str], units: Mapping[str, Any] | None
 ) -> list[str]:
-    of_norm = ["margin", "percentile", "changes_to", *(["grey_levels"] if in_grey_levels else [])]
+    in_units = [] if units is None else [Units(**units, values=1).column]
+    of_norm = ["margin", "percentile", "changes_to", *in_units]
     return [
         *("id", "prediction", "probability"),
         *(f"probability of {name}" for name in class_names),

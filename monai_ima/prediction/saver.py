@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
@@ -20,7 +21,8 @@ class PredictionSaver:
     """Write what the network of an evaluator says of each case, and its margin if that is asked for.
 
     Attach it to a MONAI evaluator whose batches have ``image`` and ``id``, as that of a bundle that
-    ``monai-ima export`` has written. It leaves ``predictions.csv`` and ``predictions.json``.
+    ``monai-ima export`` has written. It leaves ``predictions.csv``, ``.xlsx`` and
+    ``.json``.
 
     Args:
         output_dir: folder for both.
@@ -28,7 +30,8 @@ class PredictionSaver:
         reference_margins: file that the export has written (``configs/margins.json``).
         norms: of the margins, ``"linf"`` and ``"l2"``; none are looked for by default, which takes
             a thousandth of the time.
-        in_grey_levels: the inputs are images, for which a margin is said in grey levels, too.
+        units: of the data, ``name`` and ``per_unit``, in which a margin is said, too, as
+            :func:`~monai_ima.report.image_units` has them; ``None`` where they are not known.
 
     Raises:
         ValueError: if the file of the margins is damaged, or has none in a norm.
@@ -41,13 +44,13 @@ class PredictionSaver:
         reference_margins: str | Path,
         norms: Sequence[str] = (),
         *,
-        in_grey_levels: bool = False,
+        units: Mapping[str, Any] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.class_names = tuple(class_names)
         self.reference = ReferenceMargins.read(Path(reference_margins))
         self.norms = tuple(norms)
-        self.in_grey_levels = in_grey_levels
+        self.units = units
         self._predictions: list[Prediction] = []
 
     def attach(self, engine: Engine) -> None:
@@ -76,5 +79,5 @@ class PredictionSaver:
             class_names=self.class_names,
             reference=self.reference,
             norms=self.norms,
-            in_grey_levels=self.in_grey_levels,
+            units=self.units,
         )

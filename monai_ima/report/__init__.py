@@ -14,9 +14,10 @@ from monai_ima.report.examples import Example, example_figure
 from monai_ima.report.html import html_report
 from monai_ima.report.markdown import markdown_table
 from monai_ima.report.plane import plane_figure, plane_grid, spread_out
-from monai_ima.report.units import Units, image_units
+from monai_ima.report.units import BEAT_UNITS, Units, image_units
 
 __all__ = [
+    "BEAT_UNITS",
     "NORM_NAMES",
     "Change",
     "Example",

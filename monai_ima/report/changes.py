@@ -7,15 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.colors import to_rgb
+import torch
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_ima.report.drawing import WIDTH, literal, most_changed, plane_height, planes
-from monai_ima.report.palette import BLUE, GREY, RED
+from monai_ima.report.change_map import Shown, draw_change_map, map_height
+from monai_ima.report.drawing import WIDTH, literal
+from monai_ima.report.palette import GREY, RED
+from monai_ima.report.units import Units
 
-_OPAQUE = 0.7  # of the largest change, so that the image is seen below it
+_SIGNAL = 2.9  # inches
+_LINE = 0.17  # inches of a line of text
+_TURNS = (
+    "Changed: the nearest point found at which the model gives another answer. That is where the "
+    "answer changes, so that both answers are about equally probable there, by construction (0.50 "
+    "each of two classes). It is no sign of doubt about this case."
+)
+_SCREEN = (
+    "R, L: the patient's right and left; A, P: front and back; H, F: head and feet. As on a "
+    "radiologist's screen, the patient's right is at the left."
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,28 +52,68 @@ def change_figure(
     *,
     bounds: tuple[float, float],
     title: str,
+    units: Units | None = None,
+    orientation: str | None = None,
 ) -> Figure:
     """A case as it is, where it is changed, and with the change: a row for each.
 
-    Brighter is red and darker blue, the stronger the more, over the case in grey. Of a volume, the three planes that are
-    changed most are shown. A signal is drawn as lines, the changed one over it, and the difference below.
+    Of an image the change is a map with a scale over the case in faint grey, of a volume the same in
+    the three planes that are changed most. A signal is drawn as lines, the changed one over it, and
+    the difference below. Where no change was found, its caption says so, and the case is not drawn
+    twice.
 
     Args:
         inputs: the case.
         answer: of the model.
-        changes: one or more, of the shape of the case.
+        changes: one or more, of the shape of the case; the case itself where none was found.
         bounds: range of valid inputs, drawn from black to white.
         title: above all.
+        units: of the data, in which changes are said; by default in units of the input.
+        orientation: of a volume, the direction in which each of its axes rises, as ``"RAS"``, by which
+            its planes are named and turned; ``None`` where it is not known.
     """
+    found = [change for change in changes if not torch.equal(change.inputs, inputs)]
+    missed = [change.caption for change in changes if torch.equal(change.inputs, inputs)]
     is_signal = inputs.ndim < 3
-    heights = 2.9 if is_signal else _image_height(inputs)
-    figure = Figure(figsize=(WIDTH, 0.5 + heights * len(changes)), dpi=120, layout="constrained")
+    drawn = found or [Change(caption="", inputs=inputs, answer="")]
+    in_full = [] if units is None or units.name == units.brief else [f"Sizes are in {units.name}."]
+    notes = [
+        *in_full,
+        *([_TURNS] if found else []),
+        *([_SCREEN] if orientation and inputs.ndim > 3 else []),
+    ]
+    texts = [_wrapped(text) for text in missed], [_wrapped(text, 88) for text in notes]
+    lines = sum(text.count("\n") + 1 for part in texts for text in part)
+    heights = [
+        _SIGNAL if is_signal else map_height(_values(inputs), _values(change.inputs), orientation)
+        for change in drawn
+    ]
+    below = (lines + 1) * _LINE
+    figure = Figure(figsize=(WIDTH, 0.5 + sum(heights) + below), dpi=120, layout="constrained")
     figure.suptitle(_wrapped(title), fontsize="medium")
-    rows = figure.subfigures(len(changes), squeeze=False)[:, 0]
-    for row, change in zip(rows, changes, strict=True):
-        row.suptitle(_wrapped(change.caption), fontsize="small", x=0.02, ha="left", color=GREY)
-        draw = _draw_signal if is_signal else _draw_image
-        draw(row, _values(inputs), _values(change.inputs), answer, change.answer, bounds)
+    *rows, end = figure.subfigures(len(drawn) + 1, squeeze=False, height_ratios=[*heights, below])[
+        :, 0
+    ]
+    for row, change in zip(rows, drawn, strict=True):
+        if change.caption:
+            caption = _wrapped(change.caption)
+            row.suptitle(caption, fontsize="small", x=0.02, ha="left", color=GREY)
+        clean, changed = _values(inputs), _values(change.inputs)
+        if is_signal:
+            _draw_signal(row, clean, changed, answer, change.answer, units)
+        else:
+            draw_change_map(
+                row,
+                clean,
+                changed,
+                before=Shown(heading="as it is", text=answer),
+                after=Shown(heading="changed", text=change.answer),
+                bounds=bounds,
+                units=units,
+                orientation=orientation,
+            )
+    said = "\n".join(texts[0] + texts[1])
+    end.text(0.02, 0.98, said, fontsize="x-small", va="top", ha="left", color=GREY)
     return figure
 
 
@@ -70,55 +122,8 @@ def _values(sample: Tensor) -> NDArray[np.float64]:
     return values
 
 
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 72).replace("$", r"\$")
-
-
-def _image_height(inputs: Tensor) -> float:
-    return 0.75 + plane_height(inputs.shape[1:])
-
-
-def _draw_image(
-    row: SubFigure,
-    clean: NDArray[np.float64],
-    changed: NDArray[np.float64],
-    before: str,
-    after: str,
-    bounds: tuple[float, float],
-) -> None:
-    low, span = bounds[0], bounds[1] - bounds[0]
-    largest = np.abs((changed - clean).mean(axis=0)).max() or 1.0
-    where = most_changed(changed - clean) if clean.ndim > 3 else ()
-    cleans, changeds = (planes(each, where) if where else [each] for each in (clean, changed))
-    cells = row.subplots(len(cleans), 3, squeeze=False)
-    for place, (before_, after_) in enumerate(zip(cleans, changeds, strict=True)):
-        change = (after_ - before_).mean(axis=0)
-        colors = np.where(change[..., None] > 0, to_rgb(RED), to_rgb(BLUE))
-        overlay = np.concatenate([colors, _OPAQUE * np.abs(change)[..., None] / largest], axis=-1)
-        columns = (
-            ("as it is", before_, before),
-            ("the change", before_, "red brighter, blue darker"),
-            ("changed", after_, after),
-        )
-        for axes, (heading, image, text) in zip(cells[place], columns, strict=True):
-            picture = np.moveaxis(image, 0, -1) if len(image) == 3 else image[0]
-            is_change = heading == "the change"
-            if is_change and picture.ndim == 3:
-                picture = picture.mean(axis=-1)  # red over a red lesion is not seen
-            axes.imshow(np.clip((picture - low) / span, 0, 1), cmap="gray", vmin=0, vmax=1)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if is_change:
-                axes.imshow(overlay)
-            if place == 0:
-                axes.set_title(heading, fontsize="small")
-            if place == len(cleans) - 1:
-                axes.set_xlabel(
-                    literal(text), fontsize="small", color=GREY if is_change else "black"
-                )
-        if where:
-            plane = f"plane {where[place] + 1} of {clean.shape[1 + place]}"
-            cells[place, 0].set_ylabel(plane, fontsize="small")
+def _wrapped(text: str, width: int = 72) -> str:
+    return textwrap.fill(text, width).replace("$", r"\$")
 
 
 def _draw_signal(
@@ -127,19 +132,26 @@ def _draw_signal(
     changed: NDArray[np.float64],
     before: str,
     after: str,
-    bounds: tuple[float, float],
+    units: Units | None,
 ) -> None:
-    del bounds  # a signal is drawn as large as it is
     clean, changed = np.atleast_2d(clean), np.atleast_2d(changed)
     spacing = np.ptp(clean, axis=1).max() or 1.0
     offsets = -spacing * np.arange(len(clean))[:, None]  # channels below one another
-    above, below = row.subplots(2, sharex=True, height_ratios=(2, 1))
+    is_changed = bool((changed != clean).any())
+    above, *below = row.subplots(
+        2 if is_changed else 1, sharex=True, squeeze=False, height_ratios=(2, 1)[: 1 + is_changed]
+    )[:, 0]
     above.plot((clean + offsets).T, color="0.65", lw=2)
-    above.plot((changed + offsets).T, color=RED, lw=0.9)
-    below.plot((changed - clean).T, color=GREY, lw=0.8)
     above.set_title(f"as it is: {literal(before)}", fontsize="small", color="0.45", loc="left")
-    above.set_title(f"changed: {literal(after)}", fontsize="small", color=RED, loc="right")
-    below.set_ylabel("change", fontsize="small")
-    for axes in (above, below):
+    if is_changed:
+        above.plot((changed + offsets).T, color=RED, lw=0.9)
+        above.set_title(f"changed: {literal(after)}", fontsize="small", color=RED, loc="right")
+        scale, name = (
+            (1.0, "units of the input") if units is None else (units.per_unit, units.brief)
+        )
+        below[0].plot(scale * (changed - clean).T, color=GREY, lw=0.8)
+        below[0].set_ylabel("change", fontsize="small")
+        below[0].set_xlabel(f"the change, in {name}", fontsize="small")
+    for axes in (above, *below):
         axes.margins(x=0)
         axes.tick_params(labelsize="small")

@@ -13,15 +13,10 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_ima.report.drawing import (
-    NORM_NAMES,
-    WIDTH,
-    literal,
-    most_changed,
-    plane_height,
-    planes,
-)
+from monai_ima.report.change_map import Shown, draw_change_map, map_height
+from monai_ima.report.drawing import NORM_NAMES, WIDTH, literal
 from monai_ima.report.palette import GREEN, GREY, RED
+from monai_ima.report.units import Units
 
 Verdict: TypeAlias = tuple[str, str]  # what the model says, and its color
 
@@ -62,12 +57,14 @@ def example_figure(
     bounds: tuple[float, float] | None,
     title: str = "",
     dpi: int = 120,
+    units: Units | None = None,
+    orientation: str | None = None,
 ) -> Figure:
-    """Samples in rows: clean, the perturbation magnified, attacked, with what the model says.
+    """Samples in rows: clean, a map of the change with a scale, attacked, with what the model says.
 
-    Of a volume the three planes that are changed most are shown, below one another, and the caption
-    says which. A signal is drawn as lines, attacked over clean, with the
-    perturbation below.
+    Of a volume the three planes that are changed most are shown, below one another. A signal is drawn
+    as lines, attacked over clean, with the change below, larger, on a scale of its own. A sample for
+    which nothing was found is drawn once.
 
     Args:
         examples: one or more, of one shape.
@@ -76,29 +73,50 @@ def example_figure(
         bounds: range of valid inputs, drawn from black to white; ``None``: each sample's own.
         title: above all.
         dpi: pixels of an inch; the figure is some five inches wide.
+        units: of the data, in which changes are said; by default in units of the input.
+        orientation: of a volume, the direction in which each of its axes rises, as ``"RAS"``, by which
+            its planes are named and turned; ``None`` where it is not known.
     """
     is_signal = examples[0].clean.ndim < 3
-    height = _signal_height if is_signal else _image_height
+    heights = [
+        _signal_height(example.clean)
+        if is_signal
+        else 0.2 + map_height(_values(example.clean), _values(example.attacked), orientation)
+        for example in examples
+    ]
     figure = Figure(
-        figsize=(WIDTH, 0.3 * bool(title) + sum(height(example.clean) for example in examples)),
-        dpi=dpi,
-        layout="constrained",
+        figsize=(WIDTH, 0.3 * bool(title) + sum(heights)), dpi=dpi, layout="constrained"
     )
     if title:
         figure.suptitle(title, fontsize="medium")
-    rows = figure.subfigures(len(examples), squeeze=False)[:, 0]
+    rows = figure.subfigures(len(examples), squeeze=False, height_ratios=heights)[:, 0]
     for row, example in zip(rows, examples, strict=True):
-        _caption(row, example, norm)
+        _caption(row, example, norm, classes)
         truth = f"true: {literal(classes[example.label])}"
         before, after = (
             _verdict(probabilities, example.label, classes)
             for probabilities in (example.clean_probabilities, example.attacked_probabilities)
         )
         if is_signal:
-            _draw_signal(row, example, truth, before, after)
+            _draw_signal(row, example, truth, before, after, units)
         else:
-            _draw_images(row, example, truth, before, after, bounds)
+            draw_change_map(
+                row,
+                _values(example.clean),
+                _values(example.attacked),
+                before=Shown(heading="clean", text=before[0], color=before[1]),
+                after=Shown(heading="attacked", text=after[0], color=after[1]),
+                bounds=bounds or (float(example.clean.min()), float(example.clean.max())),
+                units=units,
+                orientation=orientation,
+                side=truth,
+            )
     return figure
+
+
+def _values(sample: Tensor) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = sample.detach().double().cpu().numpy()
+    return values
 
 
 def _verdict(probabilities: Tensor, label: int, classes: Sequence[str]) -> Verdict:
@@ -107,74 +125,19 @@ def _verdict(probabilities: Tensor, label: int, classes: Sequence[str]) -> Verdi
     return text, GREEN if predicted == label else RED
 
 
-def _caption(row: SubFigure, example: Example, norm: str) -> None:
+def _caption(row: SubFigure, example: Example, norm: str, classes: Sequence[str]) -> None:
     parts = [example.id[-40:]]
     if example.patient is not None:
         parts.append(f"patient {example.patient}")
     if example.margin is not None:
         distance = f"{example.margin:.3g} ({NORM_NAMES.get(norm, norm)})"
-        parts.append("never broken" if math.isinf(example.margin) else f"margin {distance}")
+        is_found = not math.isinf(example.margin)
+        parts.append(f"margin {distance}" if is_found else "no error found at any level")
     text = ", ".join(part for part in parts if part).replace("$", r"\$")
-    if example.clean.ndim > 3:
-        text = f"{text}, planes through voxel {most_changed(_changed(example))}"
+    if example.clean.ndim > 3:  # whose planes have their names where an image has its class
+        text = f"{text}, true: {literal(classes[example.label])}"
     if text:
         row.suptitle(textwrap.fill(text, 64), fontsize="small", x=0.02, ha="left", color=GREY)
-
-
-def _gain(perturbation: NDArray[np.float64], span: float) -> tuple[float, str]:
-    """Factor that makes the largest component half the range shown, and the words for it."""
-    largest = np.abs(perturbation).max()
-    if largest == 0:
-        return 1.0, "no perturbation"
-    gain = 0.5 * span / largest
-    return gain, f"perturbation x {gain:.0f}" if gain >= 9.95 else f"perturbation x {gain:.1f}"
-
-
-def _image_height(clean: Tensor) -> float:
-    return 0.7 + plane_height(clean.shape[1:])
-
-
-def _draw_images(
-    row: SubFigure,
-    example: Example,
-    truth: str,
-    before: Verdict,
-    after: Verdict,
-    bounds: tuple[float, float] | None,
-) -> None:
-    cleans, attackeds = (_pictures(sample, example) for sample in (example.clean, example.attacked))
-    low, high = bounds or (float(example.clean.min()), float(example.clean.max()))
-    span = (high - low) or 1.0
-    gain, magnified = _gain(_changed(example), span)
-    cells = row.subplots(len(cleans), 3, squeeze=False)
-    for place, (clean, attacked) in enumerate(zip(cleans, attackeds, strict=True)):
-        columns = (
-            ("clean", clean, before),
-            (magnified, (low + high) / 2 + gain * (attacked - clean), ("", "black")),
-            ("attacked", attacked, after),
-        )
-        for axes, (heading, image, (text, color)) in zip(cells[place], columns, strict=True):
-            axes.imshow(np.clip((image - low) / span, 0, 1), cmap="gray", vmin=0, vmax=1)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if place == 0:
-                axes.set_title(heading, fontsize="small")
-            if place == len(cleans) - 1:
-                axes.set_xlabel(text, fontsize="small", color=color)
-            if heading == "clean" and place == len(cleans) // 2:
-                axes.set_ylabel(truth, fontsize="small")
-
-
-def _changed(example: Example) -> NDArray[np.float64]:
-    difference = example.attacked.detach().double() - example.clean.detach().double()
-    return difference.cpu().numpy()
-
-
-def _pictures(sample: Tensor, example: Example) -> list[NDArray[np.float64]]:
-    """``(H, W, 3)`` of three channels, else the first as ``(H, W)``; of a volume three planes."""
-    values = sample.detach().double().cpu().numpy()
-    shown = planes(values, most_changed(_changed(example))) if values.ndim > 3 else [values]
-    return [np.moveaxis(plane, 0, -1) if len(plane) == 3 else plane[0] for plane in shown]
 
 
 def _signal_height(clean: Tensor) -> float:
@@ -183,28 +146,44 @@ def _signal_height(clean: Tensor) -> float:
 
 
 def _draw_signal(
-    row: SubFigure, example: Example, truth: str, before: Verdict, after: Verdict
+    row: SubFigure,
+    example: Example,
+    truth: str,
+    before: Verdict,
+    after: Verdict,
+    units: Units | None,
 ) -> None:
     clean, attacked = (
-        np.atleast_2d(sample.detach().double().cpu().numpy())
-        for sample in (example.clean, example.attacked)
+        np.atleast_2d(_values(sample)) for sample in (example.clean, example.attacked)
     )
+    change, channels = attacked - clean, len(clean)
+    is_changed = bool(change.any())
     spacing = np.ptp(clean, axis=1).max() or 1.0
-    gain, magnified = _gain(attacked - clean, spacing)
-    channels = len(clean)
-    offsets = -spacing * np.arange(channels)[:, None]  # channels below one another
+    below_one_another = -np.arange(channels)[:, None]
+    offsets = spacing * below_one_another
     heights = (2, 1) if channels == 1 else (1, 1)
-    above, below = row.subplots(2, sharex=True, height_ratios=heights)
+    above, *below = row.subplots(
+        1 + is_changed, sharex=True, squeeze=False, height_ratios=heights[: 1 + is_changed]
+    )[:, 0]
     above.plot((clean + offsets).T, color="0.65", lw=2)
-    above.plot((attacked + offsets).T, color=after[1], lw=0.9)
-    below.plot((gain * (attacked - clean) + offsets).T, color=GREY, lw=0.8)
     above.set_title(f"clean: {before[0]}", fontsize="small", color="0.45", loc="left")
-    above.set_title(f"attacked: {after[0]}", fontsize="small", color=after[1], loc="right")
     above.set_ylabel(truth, fontsize="small")
-    below.set_xlabel(magnified, fontsize="small")
-    for axes in (above, below):
+    if is_changed:
+        scale, name = (
+            (1.0, "units of the input") if units is None else (units.per_unit, units.brief)
+        )
+        above.plot((attacked + offsets).T, color=after[1], lw=0.9)
+        above.set_title(f"attacked: {after[0]}", fontsize="small", color=after[1], loc="right")
+        largest = float(np.abs(change).max())
+        apart = 2 * largest * below_one_another
+        below[0].plot(scale * (change + apart).T, color=GREY, lw=0.8)
+        label = f"the change, in {name}"
+        if channels > 1:
+            label += f"; at most {float(f'{scale * largest:.2g}'):g}"
+            below[0].set_yticks([])
+        below[0].set_xlabel(label, fontsize="small")
+    for axes in (above, *below):
         axes.margins(x=0)
         axes.tick_params(labelsize="small")
     if channels > 1:
         above.set_yticks(clean[:, 0] + offsets[:, 0], range(1, channels + 1))
-    below.set_yticks([])

@@ -74,7 +74,12 @@ def html_report(
                 "answer": answer(curve, units, element),
                 "figures": _figures(curve, report["classes"], margins[curve["norm"]][correct]),
                 "examples": _pictures(
-                    examples.get(curve["norm"], ()), report["classes"], curve["norm"], bounds
+                    examples.get(curve["norm"], ()),
+                    report["classes"],
+                    norm=curve["norm"],
+                    bounds=bounds,
+                    units=units,
+                    orientation=report["inputs"]["orientation"],
                 ),
             }
             for curve in report["curves"]
@@ -88,6 +93,8 @@ def html_report(
         questions=CHECK_QUESTIONS,
         units=units,
         element=element,
+        single=element if report["inputs"]["shape"][0] == 1 else "value",
+        bounds=bounds,
         size=size_in_words(report["inputs"]["shape"]),
     )
 
@@ -106,7 +113,8 @@ def answer(curve: Curve, units: Units | None = None, element: str = "value") -> 
     norm = NORM_NAMES.get(curve["norm"], curve["norm"])
     # where half are misclassified, or the largest level tried
     at = eps[-1] if median is None else median
-    known = f": {units.words(at, curve['norm'])} in every {element}" if units else ""
+    evenly = ", if spread evenly" if curve["norm"] == "l2" else ""
+    known = f": {units.words(at, curve['norm'])} in every {element}{evenly}" if units else ""
     unit = f"({norm}, in units of the input{known})"
     levels = range(1, len(eps))
     if median is None:
@@ -161,13 +169,23 @@ def _roc(report: Mapping[str, Any], probabilities: Tensor, labels: Tensor) -> st
 def _pictures(
     examples: Sequence[Example],
     classes: Sequence[str],
+    *,
     norm: str,
     bounds: tuple[float, float] | None,
+    units: Units | None,
+    orientation: str | None,
 ) -> dict[str, list[dict[str, str]]]:
     """By kind, an image of each example and the words that say it."""
     by_kind: dict[str, list[dict[str, str]]] = {}
     for example in examples:
-        figure = example_figure([example], classes=classes, norm=norm, bounds=bounds)
+        figure = example_figure(
+            [example],
+            classes=classes,
+            norm=norm,
+            bounds=bounds,
+            units=units,
+            orientation=orientation,
+        )
         before, after = (
             f"{classes[int(p.argmax())]} {float(p.max()):.2f}"
             for p in (example.clean_probabilities, example.attacked_probabilities)
@@ -175,9 +193,7 @@ def _pictures(
         # Lines stay sharp as SVG; of pictures, it would hold every pixel of the original.
         is_signal = example.clean.ndim < 3
         uri = (
-            _data_uri("svg+xml", as_svg(figure))
-            if is_signal
-            else _data_uri("png", as_png(figure, grey=len(example.clean) != 3))
+            _data_uri("svg+xml", as_svg(figure)) if is_signal else _data_uri("png", as_png(figure))
         )
         words = (
             f"{example.id}, true class {classes[example.label]}: clean {before}, attacked {after}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import cycle
 
 BLUE, ORANGE, GREEN, RED, GREY = "#1f5a85", "#b4581c", "#1d7f5f", "#b3261e", "#5f6b73"
+PURPLE = "#6a3d9a"
 
 # Okabe and Ito's colours, which most people tell apart, and two more.
 SERIES = (

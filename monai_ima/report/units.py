@@ -5,9 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from monai_ima.data import TensorSamples
+from monai_ima.data.image_formats import kind_of
+from monai_ima.data.intensity import TAILS
+
 _GREY_LEVELS = 255  # from black to white, of an image of 8 bits
+_GREY = f"grey levels of {_GREY_LEVELS}"
+_SHARE = "percent of the image's brightness range"
+_PERCENTILES = f"{_SHARE} ({' to '.join(f'{100 * tail:g}th' for tail in TAILS)} percentile)"
+_MINMAX = f"{_SHARE} (darkest to brightest value)"
+_BEAT = "percent of the beat's range"
+BEAT_UNITS = {"name": _BEAT, "per_unit": 100.0}
+"""Units of heartbeats that are scaled each by itself, as for :func:`image_units`."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,18 @@ class Units:
     per_unit: float
     values: int
 
+    @property
+    def column(self) -> str:
+        """What a column of a table in these units is called, as ``"grey_levels"``."""
+        if self.name == _GREY:
+            return "grey_levels"
+        return "percent_of_range" if self.name.startswith((_SHARE, _BEAT)) else "data_units"
+
+    @property
+    def brief(self) -> str:
+        """The name without what is said of it in brackets."""
+        return self.name.partition(" (")[0]
+
     @classmethod
     def of(cls, inputs: Mapping[str, Any]) -> Units | None:
         """Those of the part ``inputs`` of ``robustness.json``; ``None`` where they are not known."""
@@ -38,20 +62,28 @@ class Units:
         """
         return eps * self.per_unit * (self.values**-0.5 if norm == "l2" else 1.0)
 
-    def words(self, eps: float, norm: str) -> str:
-        """The same with the name of the unit."""
+    def words(self, eps: float, norm: str, *, brief: bool = False) -> str:
+        """The same with the name of the unit, or its brief one."""
         rounded = float(f"{self.each(eps, norm):.3g}")  # and 1000, not 1e+03
-        return f"{rounded:g} {self.name}"
+        return f"{rounded:g} {self.brief if brief else self.name}"
 
 
 def image_units(
-    bounds: Sequence[float] | None, intensity_range: Sequence[float] | str | None = None
+    bounds: Sequence[float] | None,
+    intensity_range: Sequence[float] | str | None = None,
+    samples: TensorSamples | Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any] | None:
-    """Units of images: those of the files where a window of them was taken, grey levels otherwise.
+    """Units of images: those of the files where a window of them was taken, otherwise grey levels.
+
+    An image that was scaled by its own content, as MR and all volumes without a window are, has no
+    unit: there it is a share of what became black to white.
 
     Args:
         bounds: range of the network's inputs, from black to white; ``None`` where there is none.
-        intensity_range: low and high of the window, in units of the files, that became that range.
+        intensity_range: what became that range: low and high of a window, in units of the files, or
+            ``"percentiles"`` or ``"minmax"`` of each image.
+        samples: whose ``image`` is the path of a file. Without a range, those of NIfTI and DICOM are
+            scaled by themselves, from their darkest to their brightest value.
 
     Returns:
         ``name`` and ``per_unit``; ``None`` without bounds.
@@ -63,10 +95,26 @@ def image_units(
     if bounds is None:
         return None
     low, high = map(float, bounds)
-    if intensity_range is None or isinstance(intensity_range, str):
-        return {"name": f"grey levels of {_GREY_LEVELS}", "per_unit": _GREY_LEVELS / (high - low)}
-    darkest, brightest = map(float, intensity_range)
-    return {"name": "units of the files", "per_unit": (brightest - darkest) / (high - low)}
+    files = () if isinstance(samples, TensorSamples) else samples
+    if intensity_range is None and any(map(_is_scaled_by_itself, files)):
+        intensity_range = "minmax"
+    match intensity_range:
+        case None:
+            name, black_to_white = _GREY, float(_GREY_LEVELS)
+        case str():
+            name, black_to_white = (
+                _PERCENTILES if intensity_range == "percentiles" else _MINMAX,
+                100.0,
+            )
+        case _:
+            darkest, brightest = map(float, intensity_range)
+            name, black_to_white = "units of the files", brightest - darkest
+    return {"name": name, "per_unit": black_to_white / (high - low)}
+
+
+def _is_scaled_by_itself(sample: Mapping[str, Any]) -> bool:
+    image = sample.get("image")
+    return isinstance(image, str | Path) and kind_of(Path(image)) != "picture"
 
 
 def value_name(shape: Sequence[int]) -> str:

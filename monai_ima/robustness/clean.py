@@ -44,7 +44,9 @@ def clean_findings(
     """Look at the answers to clean samples for signs of a mistake before the attack.
 
     - ``nothing_correct``: no sample is classified correctly.
-    - ``one_class``: every prediction is the same class, with five or more samples of others.
+    - ``one_class``: every prediction is the same class, though there are samples of two classes or
+      five of another. Where fewer than five are of others, the verdict says that so few may be missed by
+      chance.
     - ``chance``: the balanced accuracy has made less than a tenth of the way from chance to 1.
       Whoever answers without a look at the sample has a balanced accuracy of 1 / C, whatever the
       shares of the C classes and whichever he prefers, while his accuracy depends on both. So that
@@ -109,10 +111,16 @@ def _one_class(counts: Tensor, classes: Sequence[str], causes: str) -> list[Find
     given = counts.sum(dim=0)
     name = int(given.argmax())
     n, others = int(given.sum()), int(given.sum() - counts[name].sum())
-    if given[name] < n or others < _FEW:
+    are_told_apart = int((counts.sum(dim=1) > 0).sum()) > 1
+    if given[name] < n or others == 0 or (others < _FEW and not are_told_apart):
         return []
-    verdict = f"every prediction is {classes[name]}, though {others} of {n} samples are not"
-    return [Finding("one_class", verdict, causes, {"class": classes[name], "n": n})]
+    few = f"; {others} may be missed by chance, so evaluate more of them" if others < _FEW else ""
+    verdict = (
+        f"every prediction is {classes[name]}, though {others} of {n} samples are not{few}: a model "
+        "that gives every case one answer is of no use, whatever its accuracy"
+    )
+    figures = {"class": classes[name], "n": n, "others": others}
+    return [Finding("one_class", verdict, causes, figures)]
 
 
 def _chance(counts: Tensor, causes: str) -> list[Finding]:

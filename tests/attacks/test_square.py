@@ -1,11 +1,14 @@
 """Square: a black box's queries stay where they may, and find what there is to find."""
 
+from unittest import mock
+
 import pytest
 import torch
 from linear import exact_distance, linear_model
+from test_forms import batch, network
 from torch import nn
 
-from monai_ima.attacks import square
+from monai_ima.attacks import L2, loop_form, square, square_attack
 from monai_ima.attacks.square_attack import random_window
 
 SHAPES = [(30,), (1, 30), (2, 9, 11), (1, 5, 6, 7)]
@@ -150,3 +153,51 @@ def test_shapes_without_windows_are_refused():
         ValueError, match=r"one to three spatial dimensions, got \(2, 1, 2, 2, 2, 2\)"
     ):
         square(linear_model((1, 2, 2, 2, 2)), inputs, torch.tensor([0, 1]), eps=0.1, norm="l2")
+
+
+def with_rows_led_by_rounding(run):
+    """What a run in a fixed shape finds, and which of its rows ``(N,)`` went where rounding led.
+
+    Where a window is drawn again with the opposite sign, the bump and what is there already cancel: what
+    is left is zero but for rounding, or zero, and its direction is taken. It is another one on
+    another device.
+    """
+    rows, unit = [], square_attack._unit
+
+    def recorded(images):
+        length = torch.linalg.vector_norm(images, dim=square_attack._spatial(images))
+        rows.append(((length > 0) & (length < 1e-6)).any(dim=1))
+        return unit(images)
+
+    with mock.patch.object(square_attack, "_unit", recorded), loop_form("fixed"):
+        return run(), torch.stack(rows).any(dim=0)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_another_order_of_sums_leads_elsewhere_only_where_rounding_leads(dimensions):
+    """As on another device, where a sample in some twenty short signals is changed in another way."""
+
+    def unit(images):
+        spatial = square_attack._spatial(images)
+        length = images.flip(spatial).square().sum(dim=spatial, keepdim=True).sqrt()
+        return images / torch.where(length == 0, 1, length)
+
+    def length(_, delta):
+        return delta.flatten(1).flip(1).square().sum(dim=1).sqrt()
+
+    def run():
+        options = {"eps": torch.linspace(0.02, 2, 21).double(), "norm": "l2", "queries": 100}
+        return square(model, inputs, labels, **options, generator=seeded())
+
+    model, (inputs, labels) = network(dimensions), batch(dimensions, 21)
+    labels = torch.where(labels == 1, labels, model(inputs).argmax(dim=1))
+    expected, led = with_rows_led_by_rounding(run)
+    with (
+        mock.patch.object(square_attack, "_unit", unit),
+        mock.patch.object(L2, "length", length),
+        loop_form("fixed"),
+    ):
+        found = run()
+    differ = (found.inputs - expected.inputs).abs().flatten(1).amax(dim=1) > 1e-6
+    assert not (differ & ~led[:21]).any()
+    assert differ.any() == (dimensions == 1)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from monai.bundle import ConfigWorkflow
 from PIL import Image
 from torch import nn
 
+from monai_ima.cli.main import main
 from monai_ima.data_report import write_datalists
 from monai_ima.errors import RejectedError
 from monai_ima.evaluate_run import evaluate_run
@@ -424,6 +426,104 @@ def test_12_bits_are_scaled_as_the_data_report_says(tmp_path):
     (values,) = re.findall(r'--intensity_range "(\[[^"]+\])"', finding.to_do)
     brightened = first_image(starts(tmp_path, intensity_range=literal_eval(values)))
     assert 0.9 < brightened.max() <= 1
+
+
+def command_of_datalist(capsys, *words):
+    """The config and the settings of the training that the command ends with."""
+    main(["datalist", *map(str, words), "--fractions", "0.5", "0.25", "0.25"])
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[:4] == ["python", "-m", "monai.bundle", "run"]
+    names, values = (words[place::2] for place in (4, 5))
+    settings = dict(zip((name.removeprefix("--") for name in names), values, strict=True))
+    config = settings.pop("config_file")
+    read = {name: json.loads(v) if v[0] in "[tf0123456789" else v for name, v in settings.items()}
+    return ROOT / config, read
+
+
+def trained_on(config, settings, folder):
+    few = IMAGES if config == OCT else {"batch_size": 2}
+    given = few | settings | {"output_dir": str(folder / "run"), "num_workers": 0}
+    return first_image(started([config], given))
+
+
+def test_the_command_of_datalist_keeps_colour_where_there_is_colour(tmp_path, capsys):
+    for path in class_folders(tmp_path / "data").rglob("*.png"):
+        Image.merge("RGB", [Image.open(path), *[Image.new("L", (16, 16), 90)] * 2]).save(path)
+    config, settings = command_of_datalist(capsys, tmp_path / "data", "--output", tmp_path / "l")
+    assert config == OCT
+    assert settings["colour"] is True
+    image = trained_on(config, settings, tmp_path)
+    assert len(image) == 3
+    assert (image[0] - image[1]).abs().max() > 0.05
+
+
+def test_the_command_of_datalist_has_one_channel_for_grey_files_of_three(tmp_path, capsys):
+    for path in class_folders(tmp_path / "data").rglob("*.png"):
+        Image.open(path).convert("RGB").save(path)
+    config, settings = command_of_datalist(capsys, tmp_path / "data", "--output", tmp_path / "l")
+    assert "colour" not in settings
+    assert len(trained_on(config, settings, tmp_path)) == 1
+
+
+def test_the_command_of_datalist_has_the_range_that_its_report_advises(tmp_path, capsys):
+    folder = class_folders(tmp_path / "data")
+    for number, path in enumerate(folder.rglob("*.png")):
+        levels = np.random.default_rng(number).integers(0, 4096, (16, 16), dtype=np.uint16)
+        Image.fromarray(levels).save(path)
+    (finding,) = [
+        each
+        for each in write_datalists(folder, tmp_path / "first").findings
+        if "nearly black" in each.title
+    ]
+    (values,) = re.findall(r'--intensity_range "(\[[^"]+\])"', finding.to_do)
+    words = (folder, "--output", tmp_path / "l", "--intensity_range", values)
+    config, settings = command_of_datalist(capsys, *words)
+    page = (tmp_path / "l" / "data_report.html").read_text("utf-8")
+    assert "nearly black:" not in page
+    assert 0.9 < trained_on(config, settings, tmp_path).max() <= 1
+
+
+def test_floats_of_any_scale_are_read_with_the_option_that_datalist_names(tmp_path, capsys):
+    folder = tmp_path / "data"
+    for path in class_folders(folder).rglob("*.png"):
+        levels = np.linspace(-1000, 3000, 256, dtype=np.float32).reshape(16, 16)
+        Image.fromarray(levels).save(path.with_suffix(".tif"))
+        path.unlink()
+    with pytest.raises(SystemExit):
+        main(["datalist", str(folder), "--output", str(tmp_path / "l")])
+    page = (tmp_path / "l" / "data_report.html").read_text("utf-8")
+    assert "got -1000 to 3000; say with --intensity_range what becomes 0 and 1" in page
+    words = (folder, "--output", tmp_path / "l", "--intensity_range", "[-1000, 3000]")
+    config, settings = command_of_datalist(capsys, *words)
+    assert 0.9 < trained_on(config, settings, tmp_path).max() <= 1
+
+
+def test_the_command_of_datalist_resizes_what_a_square_would_cut(tmp_path, capsys):
+    folder = class_folders(tmp_path / "data", size=(16, 80))
+    config, settings = command_of_datalist(capsys, folder, "--output", tmp_path / "l")
+    assert settings["crop"] is False
+    assert trained_on(config, settings, tmp_path).shape == (1, 16, 16)
+
+
+def test_the_command_of_datalist_takes_whole_volumes(tmp_path, capsys):
+    """Axes as scanners have them, front to back first; 4 mm slices; 160 mm at most."""
+    folder = tmp_path / "data"
+    affine = np.array([[0, 0, 4.0, 0], [2.0, 0, 0, 0], [0, -2.0, 0, 0], [0, 0, 0, 1]])
+    for name in CLASSES:
+        for patient in range(4):
+            path = folder / name / f"{name}-{patient}-1.nii"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values = np.full((80, 50, 10), 50, np.int16)
+            values[0, 0, 0] = values[-1, -1, -1] = 900  # corners, which a crop would lose
+            nibabel.save(nibabel.Nifti1Image(values, affine), path)
+    config, settings = command_of_datalist(capsys, folder, "--output", tmp_path / "l")
+    assert settings["spacing"] == [2.5, 2.5, 2.5]
+    assert settings["image_size"] == [16, 64, 40]
+    settings["intensity_range"] = "minmax"
+    image = trained_on(config, settings, tmp_path)[0]
+    assert image.shape == (16, 64, 40)
+    corners = torch.nonzero(image > 0.1)
+    assert (corners.amax(0) - corners.amin(0)).tolist() == [14, 63, 39]
 
 
 def test_grey_images_beside_coloured_ones_are_trained_on(tmp_path):

@@ -90,6 +90,19 @@ def test_names_without_a_patient_lead_to_what_works(folder, capsys):
     assert "LOOK  patients are not known" in capsys.readouterr().out
 
 
+def test_a_bundle_that_is_there_is_left_alone(folder, capsys):
+    """It may be made from another bundle, or of other data."""
+    (folder.parent / "my_study").mkdir()
+    (folder.parent / "my_study" / "train.json").write_text("{}")
+    (folder.parent / "my_study_2").touch()
+
+    main(["datalist", str(folder)])
+
+    *_, made, command = capsys.readouterr().out.splitlines()
+    assert made == "monai-ima new my_study_3 --from oct_ima"
+    assert "--config_file my_study_3/train.json" in command
+
+
 def test_volumes_come_with_the_bundle_that_they_need(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for number in range(6):

@@ -53,6 +53,13 @@ def test_another_command_is_rejected(capsys):
     assert "invalid choice: 'compair'" in capsys.readouterr().err
 
 
+def test_without_a_command_it_says_which_there_are(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+
+    assert "\n  datalist     split your images" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_all_of_it_works_from_a_wheel_alone(tmp_path):
     """Build, install, and in an empty folder: new, MONAI's command, evaluate, compare, select."""

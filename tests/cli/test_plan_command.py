@@ -49,13 +49,26 @@ def test_a_datalist_becomes_a_bundle_that_trains(study, tmp_path, monkeypatch, c
     assert config["dataset_dir"] == str(study.parents[1] / "images")
     assert config["datalist_file"] == str(study)
     levels = json.loads((tmp_path / "my_study" / "evaluate.json").read_text())["evaluation_levels"]
-    assert levels == {"linf": "@noise_levels"}
+    assert levels["linf"] == "@noise_levels"
+    assert levels["l2"][-1] == 1.5
     ended = run_bundle(tmp_path / "my_study" / "train.json", output_dir=tmp_path / "run")
     assert ended.returncode == 0, ended.stderr
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["settings"]["eps_max"] == plan["proposal"]["eps_max"]
     assert record["settings"]["delta"] == plan["proposal"]["delta"]
     assert record["parts"]["optimizer"]["weight_decay"] == 0.01
+
+
+def test_too_few_validation_samples_are_rejected_before_any_training(study, tmp_path, capsys):
+    words = ["datalist", str(study.parent.parent / "images"), "--output", str(tmp_path)]
+    main([*words, "--fractions", "0.8", "0.1", "0.1"])
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["plan", str(tmp_path / "datalist.json"), *QUICK])
+
+    said = capsys.readouterr().err
+    assert "validation samples for a median margin, got 6; take a larger share" in said
+    assert "training the plain network" not in said
 
 
 def test_without_a_bundle_it_says_how_to_train(study, tmp_path, capsys):
@@ -120,6 +133,8 @@ def test_what_cannot_be_planned_is_said(words, said, tmp_path, monkeypatch, caps
     moved = {
         "labels": {"0": "A"},
         "settings": {"dataset_dir": "gone"},
+        "bundle": "oct_ima",
+        "bundle_settings": {"num_classes": 2},
         "training": [{"image": "a"}],
     }
     (tmp_path / "moved.json").write_text(json.dumps(moved))

@@ -68,7 +68,12 @@ def test_beats_of_prepare_ecg(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("a,b\n1,2\n", "rows of 187 numbers"), ("1,2,3\n", r"shape \(1, 3\)")],
+    [
+        ("a,b\n1,2\n", "rows of 187 numbers"),
+        ("1,2,3\n", r"shape \(1, 3\)"),
+        ("", "got an empty file; copy or export it again"),
+        ("0,5;0,25\n", "with decimal points and commas between"),
+    ],
 )
 def test_other_tables_are_rejected(tmp_path, content, said):
     file = tmp_path / "table.csv"
@@ -92,3 +97,26 @@ def test_other_arrays_are_rejected(tmp_path, values, said):
     np.save(tmp_path / "x.npy", values)
     with pytest.raises(ValueError, match=said):
         array_cases(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "got an empty file"),
+        (b"1,2,3", r"an array of NumPy's \(.npy\), got another file$"),
+        (b"\x93NUMPY\x01\x00", "an array of NumPy's, got: "),
+    ],
+)
+def test_files_that_are_no_arrays_are_rejected(tmp_path, content, said):
+    file = tmp_path / "x.npy"
+    file.write_bytes(content)
+    for cases in (array_cases, beat_cases):
+        with pytest.raises(ValueError, match=said):
+            cases(file)
+
+
+def test_an_array_without_a_case_is_rejected(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((0, 187), np.float32))
+    for cases in (array_cases, beat_cases):
+        with pytest.raises(ValueError, match="at least, got none"):
+            cases(tmp_path / "none.npy")

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,15 +19,19 @@ import wfdb
 from wfdb_record import heartbeat, write_record
 
 from monai_ima.cli.main import main
+from monai_ima.cli.prepare_ecg import few_beats
 from monai_ima.data.ecg import (
     CLASSES,
+    EcgBeats,
     dataset,
+    load_ecg,
     load_ecg_beats,
     read_record,
     split_beats,
     write_ecg_beats,
 )
 from monai_ima.data.ecg.beats import LABELS
+from monai_ima.data.ecg.class_counts import fitting_protocols, small_classes
 from monai_ima.data.ecg.split import DS1, DS2, PACED
 
 ROOT = Path(__file__).parents[2]
@@ -366,6 +371,75 @@ def test_the_command_prints_counts_and_says_when_it_is_done(records, tmp_path, p
     assert annotated == [11, 1, 3, 1, 2, 18]
     assert np.subtract(annotated, np.sum(excluded, axis=0)).tolist() == written
     assert "annotations with an unknown symbol: code 45 1" in counts
+
+
+def test_the_command_ends_with_the_next_ones(records, tmp_path, prepare, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = prepare("--records", records, "--output", "my beats").splitlines()
+
+    *_, plan, new, train, split = said
+    assert plan.startswith("monai-ima plan --bundle ecg_ima --dataset_dir 'my beats'  proposes")
+    assert new == "monai-ima new my_study --from ecg_ima"
+    assert train == (
+        "python -m monai.bundle run --config_file my_study/train.json --dataset_dir 'my beats'"
+    )
+    assert split.startswith("add --split inter_patient")
+
+
+def test_a_class_of_few_beats_is_named_before_a_training_stops_at_it(records, tmp_path, prepare):
+    said = prepare("--records", records, "--output", tmp_path / "beats")
+
+    (of_random,) = [line for line in said.splitlines() if "beats of F:" in line]
+    assert of_random.startswith("  LOOK  --split random: beats of F: training ")
+    assert of_random.endswith("and stops; add records that have F")
+    assert "  LOOK  --split inter_patient: no training, expected beats for training" in said
+    with pytest.raises(ValueError, match=r"expected beats of every class in the .* none of .*F"):
+        load_ecg(tmp_path / "beats")
+
+
+def test_few_beats_are_said_and_enough_are_not():
+    labels = np.repeat(np.arange(5), [400, 400, 400, 60, 400])
+    beats = EcgBeats(
+        beats=np.zeros((len(labels), 187), np.float32),
+        labels=labels,
+        records=np.full(len(labels), "x"),
+        patients=np.full(len(labels), "x"),
+        positions=np.arange(len(labels)),
+        symbols=np.full(len(labels), "N"),
+        leads=np.full(len(labels), "MLII"),
+    )
+
+    assert fitting_protocols(beats) == ("random",)
+    (small,) = small_classes(beats, "random")
+    assert small.name == "F"
+    assert sum(small.beats.values()) == 60
+    assert small.beats["validation"] < 10
+    (line,) = few_beats(beats, "random")
+    assert line.endswith("too few to learn F from, or to tell how well it is recognised")
+
+
+@pytest.mark.parametrize("what", ["prepared", "kaggle", "records"])
+def test_datalist_leads_on_from_heartbeats(records, tmp_path, what, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = records
+    if what == "prepared":
+        folder = tmp_path / "beats"
+        write_ecg_beats(records, folder)
+    elif what == "kaggle":
+        folder = tmp_path / "kaggle"
+        folder.mkdir()
+        for name in ("mitbih_train.csv", "mitbih_test.csv"):
+            (folder / name).touch()
+    with pytest.raises(SystemExit, match="2"):
+        main(["datalist", str(folder)])
+
+    said = capsys.readouterr().err.splitlines()
+    if what == "records":
+        main(shlex.split(said[-1])[1:])  # the command that is named
+        assert "annotated beats" in capsys.readouterr().out
+    else:
+        assert f"got heartbeats in {folder}" in said[0]
+        assert shlex.split(said[-1])[-2:] == ["--dataset_dir", str(folder)]
 
 
 def test_the_commands_errors_are_words(records, tmp_path, prepare, capsys):

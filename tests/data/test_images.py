@@ -466,7 +466,8 @@ def test_that_colour_becomes_grey_is_said_once(tmp_path, caplog):
 
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"{path} has 3 channels and becomes grey, as will others; keep colour with --colour true"
+        f"{path} has 3 channels and becomes grey, as will others; a training keeps colour with "
+        "--colour true"
     )
     load_grey({"image": save(tmp_path / "grey.png", GREY)})
     LoadIntensityd("image", colour=True)({"image": path})

@@ -75,6 +75,8 @@ EXPECTED = {
         pytest.param((text() + "\r\n").encode(), id="empty line at the end"),
         pytest.param(text(delimiter="|").encode(), id="bars"),
         pytest.param(text("img,Diagnosis,Case ID,Subset").encode(), id="other names"),
+        pytest.param(text("Serie,Diagnose,Patient,Split").encode(), id="series, in German"),
+        pytest.param(text("Series folder,Label,Patient ID,Split").encode(), id="folders of series"),
     ],
 )
 def test_lists_of_other_tools_are_read_right(folder, content):
@@ -82,6 +84,16 @@ def test_lists_of_other_tools_are_read_right(folder, content):
 
     assert datalist.classes == ("Müller, dog", "cat")
     assert sections(datalist) == EXPECTED
+
+
+def test_a_series_beside_a_path_is_not_taken_for_one(folder):
+    """It may be a number, or T1."""
+    rows = [(*fields(path), "T1") for path in PATHS]
+    content = text("Datei,Befund,Patient,Split,Serie", rows=rows)
+
+    assert (
+        sections(load_datalist(folder, num_classes=2, datalist=write(folder, content))) == EXPECTED
+    )
 
 
 LANGUAGES = {

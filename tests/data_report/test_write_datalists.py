@@ -1,5 +1,6 @@
 """Data sets with a known fault each: the report names it, and lists are as trainings read them."""
 
+import io
 import json
 import os
 from html.parser import HTMLParser
@@ -161,7 +162,10 @@ def test_nothing_is_found_where_nothing_is(folder, tmp_path):
 
     assert [finding.weight for finding in written.findings] == ["note"]
     found(written, "fewer than 10 patients")
-    assert "<strong>Nothing was found</strong>" in written.page.read_text()
+    page = written.page.read_text()
+    top = page[page.index('class="banner passed"') : page.index("<nav")]
+    assert "<strong>Nothing was found</strong> that speaks against a training. To be known:" in top
+    assert f"<li>{written.findings[0].title}</li>" in top
 
 
 def test_a_duplicate_across_sections_is_found(folder, tmp_path):
@@ -291,6 +295,82 @@ def test_mixed_channels_and_depths_are_found(folder, tmp_path):
     )
 
 
+@pytest.mark.parametrize("mode", ["RGB", "P"])
+def test_colour_is_by_what_is_seen_and_nothing_is_logged_of_grey(tmp_path, caplog, mode):
+    for number in range(20):
+        path = tmp_path / "study" / "AB"[number % 2] / f"x-{number}-1.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        channels = [picture(number), picture(number + 50), picture(number + 90)]
+        Image.merge("RGB", channels).convert(mode).save(path)
+
+    written = write_datalists(tmp_path / "study", tmp_path / "out")
+
+    assert written.fitting.settings == {"num_classes": 2, "colour": True}
+    assert written.fitting.reasons == {"colour": "20 of 20 images are in colour"}
+    listed = json.loads(written.lists[0].read_text("utf-8"))
+    assert listed["bundle"] == "oct_ima"
+    assert listed["bundle_settings"] == written.fitting.settings
+    assert not caplog.records
+
+
+def volumes(root, shape=(9, 8, 7), depth=np.float32):
+    for number in range(12):
+        path = root / "AB"[number % 2] / f"{number}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        levels = np.random.default_rng(number).integers(0, 255, shape)
+        volume = nibabel.Nifti1Image(levels.astype(depth if number else np.uint8), np.eye(4))
+        nibabel.save(volume, path)
+    return root
+
+
+def test_of_volumes_the_advice_is_about_their_bundle(tmp_path):
+    folder = volumes(tmp_path / "study")
+
+    written = write_datalists(folder, tmp_path / "out", patient_pattern=r"(?P<patient>\d+)")
+
+    mixed = found(written, "mixed bit depths")
+    assert "scaled by its own percentiles (intensity_range of volume_ima)" in mixed.why
+    assert "65535" not in mixed.why
+    assert written.fitting.name == "volume_ima"
+    assert written.fitting.settings == {"num_classes": 2}
+
+
+def test_with_a_range_the_advice_is_about_that(tmp_path):
+    folder = volumes(tmp_path / "study")
+
+    written = write_datalists(
+        folder, tmp_path / "out", patient_pattern=r"(?P<patient>\d+)", intensity_range=(0, 255)
+    )
+
+    assert "scaled by the one --intensity_range" in found(written, "mixed bit depths").why
+    assert written.fitting.settings == {"num_classes": 2, "intensity_range": (0, 255)}
+
+
+def test_volumes_that_differ_in_size_by_class_are_advised_what_the_bundle_has(tmp_path):
+    folder = tmp_path / "study"
+    for number in range(40):
+        path = folder / "AB"[number % 2] / f"{number}.nii"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        levels = np.random.default_rng(number).random((9, 8, 7 + number % 2), np.float32)
+        nibabel.save(nibabel.Nifti1Image(levels, np.eye(4)), path)
+
+    written = write_datalists(folder, tmp_path / "out", patient_pattern=r"(?P<patient>\d+)")
+
+    advice = found(written, "told without looking").to_do
+    assert "cuts or pads them to one --image_size" in advice
+    assert "square" not in advice
+
+
+def test_pictures_among_volumes_are_a_problem_since_no_training_takes_both(tmp_path):
+    folder = volumes(tmp_path / "study")
+    picture(1).save(folder / "A" / "77.png")
+
+    written = write_datalists(folder, tmp_path / "out", patient_pattern=r"(?P<patient>\d+)")
+
+    assert found(written, "mixed dimensions: 12 with 3 dimensions, 1 with 2").weight == "problem"
+    assert not written.lists
+
+
 def test_a_class_that_is_told_by_its_bit_depth_is_found(folder, tmp_path):
     for path in (folder / "B").iterdir():
         deep = np.asarray(Image.open(path), dtype=np.uint16) * 257
@@ -408,12 +488,23 @@ def test_the_known_traps_of_real_oct_are_found_and_no_others(tmp_path):
     assert len(written.findings) == 2  # no duplicates among them
 
 
-def test_who_sees_grey_pictures_of_colour_images_learns_how_to_keep_colour(folder, tmp_path):
-    kept = "without\n    <code>--colour true</code>"
-    assert kept not in write_datalists(folder, tmp_path / "grey").page.read_text()
+def test_images_in_colour_are_shown_in_colour(folder, tmp_path):
+    kept = "<code>--colour true</code>"
+    grey = write_datalists(folder, tmp_path / "grey")
+    assert kept not in grey.page.read_text()
+    assert {mode_of_thumbnail(one) for one in grey.survey.facts.values()} == {"L"}
     for path in folder.glob("*/*.png"):
-        Image.open(path).convert("RGB").save(path)
+        channels = [Image.open(path), Image.open(path).point(lambda value: value // 2)]
+        Image.merge("RGB", [channels[0], channels[1], channels[1]]).save(path)
 
-    text = write_datalists(folder, tmp_path / "out").page.read_text()
-    assert kept in text
-    assert "Colour became grey" in text
+    written = write_datalists(folder, tmp_path / "out")
+
+    assert kept in written.page.read_text()
+    for one in written.survey.facts.values():
+        red, green, blue = Image.open(io.BytesIO(one.thumbnail)).convert("RGB").split()
+        assert np.mean(red) > 1.5 * np.mean(green)
+        assert np.mean(green) == pytest.approx(np.mean(blue), abs=3)
+
+
+def mode_of_thumbnail(facts):
+    return Image.open(io.BytesIO(facts.thumbnail)).mode

@@ -233,9 +233,22 @@ def test_model_card_has_the_data_and_the_figures(bundle):
         row = " | ".join(map(str, [*counts, len(ids), len(set(patients))]))
         assert f"| training | {row} |" in card
         assert "No patient is on two sides." in card
-    assert ("grey levels of 255" in card) == (kind != "beats")
+    steps = {
+        "two_classes": "read in grey, pictures with the whole range of their bits from 0 (black)",
+        "rgb": "values from 0 to 255 become 0.0 to 1.0, beyond which they are cut off",
+        "volumes": "resized to 16 x 16 x 16",
+        "beats": "2 steps, below",
+    }
+    assert steps[kind] in card
+    assert ("grey levels of 255" in card) == (kind in ("two_classes", "rgb"))
+    share = "percent of the image's brightness range (darkest to brightest value)"
+    assert (share in card) == (kind == "volumes")
     if kind == "beats":
         assert report["settings"]["warning"] in card
+        assert "in brackets in percent of the beat's range" in card
+        assert "187 values, 1.5 seconds" in card
+        assert "- V: premature or an escape beat, from the ventricles\n- F: fusion" in card
+        assert "unclassified\n\n*To be completed" in card
     assert ("but it may have seen others of the same patients" in card) == (kind == "beats")
 
 

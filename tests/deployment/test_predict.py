@@ -1,17 +1,22 @@
 """Predictions with margins, as a person asks for them."""
 
 import json
+import math
+import os
+import shutil
 
 import numpy as np
+import openpyxl
 import pytest
 import torch
 from bundle_run import run_command
-from exported import CLASSES, a_case, rows, trained
+from exported import CLASSES, SHAPES, a_case, rows, trained
 from PIL import Image
 
 from monai_ima.data import list_samples
-from monai_ima.deployment import predict_files
+from monai_ima.deployment import predict, predict_files
 from monai_ima.errors import RejectedError
+from monai_ima.report import change_figure
 
 
 def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path):
@@ -35,18 +40,60 @@ def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path)
                 100 * below / len(others), abs=0.01
             )
             assert row[f"changes_to_{norm}"] in set(CLASSES[kind]) - {row["prediction"]}
-        if kind == "beats":
-            assert "grey_levels_linf" not in row
-        else:
-            assert float(row["grey_levels_linf"]) == pytest.approx(
-                255 * float(row["margin_linf"]), abs=0.001
+        columns = {name for name in row if name.endswith("_linf")} - {
+            *("margin_linf", "percentile_linf", "changes_to_linf")
+        }
+        # volumes and beats have no grey levels: each is scaled by itself
+        by_itself = kind in ("volumes", "beats")
+        name, largest = ("percent_of_range", 100) if by_itself else ("grey_levels", 255)
+        assert columns == {f"{name}_linf"}
+        margins = {norm: float(row[f"margin_{norm}"]) for norm in ("linf", "l2")}
+        values = math.prod(SHAPES[kind])
+        for norm, each in (("linf", 1), ("l2", values**-0.5)):
+            assert float(row[f"{name}_{norm}"]) == pytest.approx(
+                largest * each * margins[norm], abs=0.001
             )
+    heading, *cells = openpyxl.load_workbook(tmp_path / "predictions.xlsx").active.values
+    for row, values in zip(found, cells, strict=True):
+        in_a_spreadsheet = dict(zip(heading, values, strict=True))
+        assert list(in_a_spreadsheet) == list(row)
+        assert in_a_spreadsheet["probability"] == pytest.approx(
+            float(row["probability"]), rel=1e-12
+        )
+    assert str(tmp_path / "predictions.xlsx") in ended.stdout
     drawings = [path.name for path in (tmp_path / "changes").glob("*.png")]
     assert len(drawings) == len(found)
     # series of several patients are often called the same
     assert all(a_case(kind, where).parent.name in name for name in drawings)
     assert f"percentiles are among the margins of {reference['source']}" in ended.stdout
     assert "not for clinical use" in ended.stdout
+
+
+@pytest.fixture
+def drawings(monkeypatch):
+    """What each drawing was made of."""
+    made = []
+
+    def keep(inputs, answer, changes, **options):
+        made.append(([change.caption for change in changes], options))
+        return change_figure(inputs, answer, changes, **options)
+
+    monkeypatch.setattr(predict, "change_figure", keep)
+    return made
+
+
+def test_a_drawing_says_sizes_in_units_of_the_data(bundle, tmp_path, drawings):
+    kind, folder, where = bundle
+    predict_files(folder, [a_case(kind, where)], tmp_path)
+    (linf, l2), options = drawings[0]
+    unit, element = {
+        "beats": ("percent of the beat's range", "value"),
+        "volumes": ("percent of the image's brightness range", "voxel"),
+    }.get(kind, ("grey levels of 255", "pixel"))
+    assert options["orientation"] is None
+    assert options["units"].name.startswith(unit)
+    assert f"{unit} in every {element})" in linf
+    assert f"{unit} in every {element}, if spread evenly)" in l2
 
 
 def test_a_list_without_labels_leads_here(bundle, tmp_path):
@@ -104,6 +151,9 @@ def test_what_the_model_was_not_trained_on_is_named(bundle, tmp_path):
         Image.new("L", (20, 20)).save(tmp_path / "grey.png")
         file, said = tmp_path / "grey.png", r"expected an input of the shape (3, 16, 16)"
     elif kind == "volumes":
+        (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7")
+        (reason,) = predict_files(folder, [tmp_path / "report.pdf"], tmp_path).errors.values()
+        assert "cannot identify image file" in reason
         Image.new("L", (20, 20)).save(tmp_path / "slice.png")
         file, said = tmp_path / "slice.png", "expected an image of 3 axes"
     else:
@@ -114,7 +164,63 @@ def test_what_the_model_was_not_trained_on_is_named(bundle, tmp_path):
     assert said in reason
 
 
-def test_a_run_is_exported_when_it_is_asked_and_again_when_it_has_changed(tmp_path_factory):
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("empty.png", b"", "the file is empty"),
+        ("text.png", b"text", "cannot identify image file"),
+        ("report.pdf", b"%PDF-1.7", "cannot identify image file"),
+        ("nan.tif", np.full((20, 20), np.nan, np.float32), "NaN in 400 of 400"),
+        ("levels.tif", np.full((20, 20), 900, np.float32), "expected floats from 0 to 1, got 900"),
+        ("oblong.png", np.zeros((20, 200), np.uint8), "keeps a quarter of"),
+        ("cut.dcm", b"\0" * 128 + b"DICM", "cannot read"),
+        ("text.dcm", b"text", "expected a DICOM file, got one that does not begin as such"),
+    ],
+)
+def test_what_is_advised_of_a_new_case_is_for_who_has_no_data_set(
+    bundle, tmp_path, name, content, said
+):
+    kind, folder, _ = bundle
+    if kind != "two_classes":
+        return
+    file = tmp_path / name
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        Image.fromarray(content).save(file)
+    (reason,) = predict_files(folder, [file], tmp_path / "out", norms=[]).errors.values()
+    assert said in reason
+    for of_a_training in ("data set", "nan_value", "intensity_range", "--crop", "force="):
+        assert of_a_training not in reason
+    assert reason.endswith("again, as the images were that the model was trained on")
+
+
+def test_a_name_that_is_no_unicode_stops_nothing(bundle, tmp_path):
+    kind, folder, where = bundle
+    if kind != "rgb":
+        return
+    case = os.fsdecode(os.fsencode(tmp_path) + b"/m\xfcller.png")
+    shutil.copy(a_case(kind, where), case)
+    ended = run_command("predict", folder, case, "--output", tmp_path / "out", "--norms", "linf")
+    assert ended.returncode == 0, ended.stderr
+    (row,) = rows(tmp_path / "out")
+    assert row["id"] == f"{tmp_path}/m\\udcfcller.png"
+    assert len(list((tmp_path / "out" / "changes").iterdir())) == 1
+
+
+def test_arrays_without_a_case_are_named(bundle, tmp_path):
+    kind, folder, _ = bundle
+    if kind != "beats":
+        return
+    np.save(tmp_path / "none.npy", np.zeros((0, 187), np.float32))
+    done = predict_files(folder, [tmp_path / "none.npy"], tmp_path / "out")
+    (reason,) = done.errors.values()
+    assert "to hold a beat at least, got none" in reason
+
+
+def test_a_run_is_exported_when_it_is_asked_and_again_when_it_has_changed(
+    tmp_path_factory, drawings
+):
     folder = tmp_path_factory.mktemp("asked")
     run = trained("beats", folder)
     case = a_case("beats", folder)
@@ -129,7 +235,10 @@ def test_a_run_is_exported_when_it_is_asked_and_again_when_it_has_changed(tmp_pa
         "predict", run, case, "--output", folder / "constant", "--norms", "l2"
     ).stdout
     assert "no change of the answer found (l2, percentile 50)" in said
-    third = predict_files(run, [case], folder / "third", norms=[])
+    third = predict_files(run, [case], folder / "third", norms=["linf"])
+    assert drawings[-1][0] == [
+        "L∞: no change of the answer found up to 1, the most that values from 0 to 1 allow"
+    ]
     assert torch.allclose(third.predictions[0].probabilities, torch.full((5,), 0.2))
     assert not torch.allclose(
         first.predictions[0].probabilities, third.predictions[0].probabilities

@@ -109,7 +109,7 @@ def test_files_are_what_is_printed(command, written, tmp_path):
     text = command(*runs, "--output", str(tmp_path / "both"))
 
     files = sorted(path.name for path in (tmp_path / "both").iterdir())
-    assert files == ["compare.csv", "compare.md", "compare.png"]
+    assert files == ["compare.csv", "compare.md", "compare.png", "compare.xlsx"]
     assert text == (tmp_path / "both" / "compare.md").read_text()
     assert text.startswith("# 2 runs on the same 2 samples\n\n## L∞\n")
     assert (tmp_path / "both" / "compare.png").read_bytes().startswith(b"\x89PNG")

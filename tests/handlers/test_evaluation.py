@@ -197,8 +197,8 @@ def report_in(folder):
 def test_every_file_is_there(finished):
     names = {path.name.split(".out.")[0] for path in finished.folder.iterdir()}
     assert names == {
-        "report.html", "robustness.json", "robustness.csv", "robustness_linf.png",
-        "robustness_l2.png", "samples.csv", "events", "progress.records",
+        "report.html", "robustness.json", "robustness.csv", "robustness.xlsx", "robustness_linf.png",
+        "robustness_l2.png", "samples.csv", "samples.xlsx", "events", "progress.records",
     }  # fmt: skip
 
 
@@ -273,7 +273,7 @@ def test_the_report_as_json(finished):
     assert report["attack"]["description"].startswith("40-step PGD at every level")
     assert (report["classes"], report["n"], report["patients"]) == (CLASSES, 20, 7)
     assert report["network"] == {"class": "Sequential", "parameters": 3 * 20 + 3}
-    assert report["inputs"] == {"shape": [1, 4, 5], "units": UNITS}
+    assert report["inputs"] == {"shape": [1, 4, 5], "units": UNITS, "orientation": None}
     assert [curve["norm"] for curve in report["curves"]] == ["linf", "l2"]
     for curve in report["curves"]:
         assert set(curve) == {
@@ -946,6 +946,7 @@ def test_what_is_refused_moves_nothing(tmp_path, problem, evaluate, written):
         ({"positive_class": "DME"}, r"positive_class for two classes only, got 'DME' for 3"),
         ({"prevalence": 0.1}, r"prevalence for two classes only, got 0.1 for 3"),
         ({"operating_specificity": 1}, r"operating_specificity to be a share between 0 and 1"),
+        ({"orientation": "RLS"}, r"three letters, one of R and L, .* got 'RLS'"),
         ({"units": {"name": "mV"}}, r"units to be a name and how many .*, got {'name': 'mV'}"),
         ({"units": {"name": "mV", "per_unit": 0}}, r"'per_unit': 0}; leave them out"),
         ({"auroc_steps": -1}, r"auroc_steps to be a whole number >= 0, got -1"),
@@ -1062,7 +1063,8 @@ def test_what_speaks_against_the_clean_answers_is_said_before_any_attack(
 ):
     interrupt(0, model=OneClass(balanced[0]), samples=balanced[1])
     (told,) = warnings_of(caplog)
-    assert "every prediction is NORMAL, though 20 of 30 samples are not. Likely" in told
+    assert "every prediction is NORMAL, though 20 of 30 samples are not: a model that" in told
+    assert "of no use, whatever its accuracy. Likely" in told
     assert attacked.places == []
 
 

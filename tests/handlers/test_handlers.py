@@ -683,7 +683,10 @@ def test_a_network_that_predicts_one_class_is_said_to(linear_data, tmp_path, cap
     network, images, _ = linear_data
     curve_handler = RobustnessCurveHandler([0.01], "linf", protocol="screen", steps=2)
     report = report_of(curve_handler, tmp_path)
-    verdict = "every prediction is ill, though 10 of 21 samples are not"
+    verdict = (
+        "every prediction is ill, though 10 of 21 samples are not: a model that gives every case one "
+        "answer is of no use, whatever its accuracy"
+    )
     for network_, names in ((nn.Sequential(network, Shifted()), ["one_class"]), (network, [])):
         labels = torch.arange(21) % 2 if names else network(images).argmax(dim=1)
         labels[20] = 1 if names else labels[20]
@@ -717,7 +720,7 @@ def test_report_draws_a_figure_and_tensorboard_images(reported):
     folder, _, writer = reported
 
     assert {path.name for path in folder.iterdir()} == {
-        f"robustness.{kind}" for kind in ("csv", "json", "png")
+        f"robustness.{kind}" for kind in ("csv", "xlsx", "json", "png")
     }
     assert (folder / "robustness.png").read_bytes().startswith(b"\x89PNG")
     shown = [(call.args[0], call.args[2]) for call in writer.add_image.call_args_list]

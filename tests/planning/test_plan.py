@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from bundle_run import ROOT
 from monai_ima.errors import RejectedError
 from monai_ima.planning import Times, TrainingParts, make_plan
 from monai_ima.planning.plan import duration
+from monai_ima.report import Units
 from monai_ima.robustness import closest_errors
 
 MOONS = ROOT / "bundles" / "moons_ima" / "train.json"
@@ -82,6 +84,16 @@ def test_it_warns_where_margins_cannot_follow(parts):
     assert "LOOK  the decision boundary is nearer than delta" in plan.text()
 
 
+def test_lines_with_long_units_are_wrapped(plan):
+    of_range = Units(
+        "percent of the image's brightness range (0.5th to 99.5th percentile)", 100.0, 2
+    )
+
+    lines = replace(plan, units=of_range).text().splitlines()
+
+    assert max(map(len, lines)) <= 100
+
+
 def test_times_add_up():
     times = Times(epoch=10, margin_pass=4, validation=1, curve=100)
     kwargs = {"epochs": 7, "margin_interval": 2, "val_interval": 3, "robust_interval": 4}
@@ -110,6 +122,7 @@ def test_durations_are_round(seconds, said):
         ({"epss_max": 0.1}, "did you mean"),
         ({"eps_max": -1}, "expected eps_max to be"),
         ({"max_epochs": 1, "learning_rate": 1e-9}, "expected the plain network to learn something"),
+        ({"max_epochs": 1, "learning_rate": 1e-9}, "monai-ima datalist with --fractions"),
         ({"class_weights": [1.0, 1e6]}, "expected the plain network to learn something"),
     ],
 )

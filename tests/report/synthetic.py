@@ -92,7 +92,7 @@ def synthetic_report(
             "seed": 0,
         },
         "network": {"class": "ConvNet", "parameters": 1234567},
-        "inputs": {"shape": [1, 64, 64], "units": units},
+        "inputs": {"shape": [1, 64, 64], "units": units, "orientation": None},
         "classes": list(classes),
         "n": n,
         "patients": 41,

@@ -7,13 +7,24 @@ from monai_ima.report import Units, image_units
 from monai_ima.report.units import size_in_words, value_name
 
 GREY = {"name": "grey levels of 255", "per_unit": 255.0}
+SHARE = "percent of the image's brightness range"
+PERCENTILES = {"name": f"{SHARE} (0.5th to 99.5th percentile)", "per_unit": 100.0}
+MINMAX = {"name": f"{SHARE} (darkest to brightest value)", "per_unit": 100.0}
 
 
 @pytest.mark.parametrize(
     ("arguments", "units"),
     [
         (([0, 1],), GREY),
-        (((0.0, 1.0), "percentiles"), GREY),
+        (([0, 1], None, [{"image": "eye.png"}]), GREY),
+        (((0.0, 1.0), "percentiles"), PERCENTILES),
+        (((-1, 1), "percentiles"), PERCENTILES | {"per_unit": 50.0}),
+        (([0, 1], "minmax"), MINMAX),
+        (([0, 1], None, [{"image": "brain.nii.gz"}]), MINMAX),
+        (
+            ([0, 1], [-160, 240], [{"image": "lung.nii"}]),
+            {"name": "units of the files", "per_unit": 400.0},
+        ),
         (([-1, 1],), GREY | {"per_unit": 127.5}),
         (([0, 1], [-160, 240]), {"name": "units of the files", "per_unit": 400.0}),
         (([-1, 1], [0, 4095]), {"name": "units of the files", "per_unit": 2047.5}),
@@ -33,6 +44,16 @@ def test_a_level_is_the_change_of_every_value_that_has_it_as_its_length():
         assert units.each(level, norm) == pytest.approx(127.5)
     assert units.words(0.01, "linf") == "2.55 grey levels of 255"
     assert Units.of({"shape": [1, 8, 32], "units": None}) is None
+    words = Units.of({"shape": [1, 8, 32], "units": PERCENTILES}).words(0.02, "linf")
+    assert words == "2 percent of the image's brightness range (0.5th to 99.5th percentile)"
+
+
+def test_units_have_a_name_for_columns():
+    shown = (GREY, PERCENTILES, MINMAX, {"name": "HU", "per_unit": 400})
+    assert [Units(**units, values=1).column for units in shown] == [
+        *("grey_levels", "percent_of_range", "percent_of_range", "data_units")
+    ]
+    assert Units(**PERCENTILES, values=1).brief == SHARE
 
 
 def test_a_value_is_called_by_what_it_is_of():

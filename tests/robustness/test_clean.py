@@ -45,8 +45,8 @@ def test_nothing_is_found_in_a_model_that_works(counts):
         [[1, 1], [1, 1]],
         [[2, 2], [2, 2]],
         [[2, 1, 0, 0], [0, 1, 1, 0], [1, 0, 0, 1], [0, 0, 1, 1]],
-        [[4, 0], [4, 0]],
-        [[60, 0], [3, 0]],
+        [[4, 0], [3, 1]],
+        [[60, 0], [2, 1]],
         [[0, 0, 4], [0, 2, 0], [0, 0, 2]],
     ],
     ids=str,
@@ -105,11 +105,30 @@ def test_every_prediction_the_same_class():
     findings = found([[0, 60, 0], [0, 90, 0], [0, 0, 0]])
     assert list(findings) == ["one_class"]
     finding = findings["one_class"]
-    assert finding.verdict == "every prediction is DME, though 60 of 150 samples are not"
+    assert finding.verdict == (
+        "every prediction is DME, though 60 of 150 samples are not: a model that gives every case one "
+        "answer is of no use, whatever its accuracy"
+    )
     assert "values from 0 to 1 were seen" in finding.advice
     assert "a training that collapsed" in finding.advice
     assert list(found([[0, 5], [0, 900]])) == ["one_class"]
     assert list(found([[0, 0, 5], [0, 0, 6], [0, 0, 0]])) == ["nothing_correct", "one_class"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "others", "n"),
+    [([[4, 0], [4, 0]], 4, 8), ([[60, 0], [3, 0]], 3, 63), ([[1, 0], [1, 0]], 1, 2)],
+    ids=str,
+)
+def test_one_answer_for_every_case_is_of_no_use_however_few_are_of_other_classes(counts, others, n):
+    findings = found(counts)
+    assert list(findings) == ["one_class"]
+    assert findings["one_class"].verdict == (
+        f"every prediction is CNV, though {others} of {n} samples are not; {others} may be missed by "
+        "chance, so evaluate more of them: a model that gives every case one answer is of no use, "
+        "whatever its accuracy"
+    )
+    assert findings["one_class"].figures == {"class": "CNV", "n": n, "others": others}
 
 
 def test_a_class_of_which_none_is_recognised():

@@ -21,6 +21,14 @@ _SYMBOLS = {
     "F": "F",  # fusion of a ventricular and a normal beat
     "Q": "/fQ?",  # paced, fusion of a paced and a normal beat, unclassified
 }
+MEANINGS = {
+    "N": "normal, with a bundle branch block, or an escape beat from above the ventricles",
+    "S": "premature, from above the ventricles",
+    "V": "premature or an escape beat, from the ventricles",
+    "F": "fusion of a ventricular and a normal beat",
+    "Q": "paced, fusion of a paced and a normal beat, or unclassified",
+}
+"""The five classes of the AAMI, in words."""
 LABELS = {symbol: CLASSES.index(name) for name, symbols in _SYMBOLS.items() for symbol in symbols}
 NOT_BEATS = frozenset(" ~|sT*D\"=p^t+u![]@x()'`")  # rhythm, noise, waves, comments
 LENGTH = 187
