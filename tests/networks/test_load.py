@@ -728,6 +728,15 @@ def test_a_flipped_bit_is_noticed(trained, tmp_path, is_torchscript):
     assert ends == {"refused", "loaded"}
 
 
+def test_an_export_whose_list_of_files_is_damaged_is_to_be_made_again(trained, tmp_path):
+    file = scripted(trained, tmp_path / "model.pt")
+    content = bytearray(file.read_bytes())
+    content[content.rindex(b"constants.pkl")] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="copy or export it again|damaged; copy it again"):
+        load_classifier(torchscript=file)
+
+
 def test_a_changed_weight_is_noticed(trained, tmp_path):
     file = saved(trained.state_dict(), tmp_path / "model.pt")
     content = bytearray(file.read_bytes())
