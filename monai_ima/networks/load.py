@@ -129,7 +129,8 @@ def _load_torchscript(file: Path) -> nn.Module:
     if not is_torchscript(file):
         raise ValueError(
             f"expected torchscript to be a file of torch.jit.save, got {file}, {nature(file)}; "
-            f"weights alone are given as checkpoint, together with their network"
+            f"weights alone are given as checkpoint, together with their network; if it was one, "
+            f"copy or export it again"
         )
     _logger.warning(
         "%s is TorchScript, a program that can read and write any file that you can; load it only "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_ima.report.change_map import Shown, draw_change_map, map_height
-from monai_ima.report.drawing import WIDTH, literal
+from monai_ima.report.drawing import ALONG, WIDTH, literal
 from monai_ima.report.palette import GREY, RED
 from monai_ima.report.units import Units
 
@@ -150,8 +150,8 @@ def _draw_signal(
             (1.0, "units of the input") if units is None else (units.per_unit, units.brief)
         )
         below[0].plot(scale * (changed - clean).T, color=GREY, lw=0.8)
-        below[0].set_ylabel("change", fontsize="small")
-        below[0].set_xlabel(f"the change, in {name}", fontsize="small")
+        below[0].set_title(f"the change, in {name}", fontsize="small", color=GREY, loc="left")
+        below[0].set_xlabel(ALONG, fontsize="small")
     for axes in (above, *below):
         axes.margins(x=0)
         axes.tick_params(labelsize="small")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 NORM_NAMES = {"linf": "L∞", "l2": "L2"}
+ALONG = "place of the value in the signal"
 WIDTH = 5.2  # inches: text drawn at 10 points can still be read on a phone
 
 

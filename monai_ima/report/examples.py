@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_ima.report.change_map import Shown, draw_change_map, map_height
-from monai_ima.report.drawing import NORM_NAMES, WIDTH, literal
+from monai_ima.report.drawing import ALONG, NORM_NAMES, WIDTH, literal
 from monai_ima.report.palette import GREEN, GREY, RED
 from monai_ima.report.units import Units
 
@@ -181,7 +181,8 @@ def _draw_signal(
         if channels > 1:
             label += f"; at most {float(f'{scale * largest:.2g}'):g}"
             below[0].set_yticks([])
-        below[0].set_xlabel(label, fontsize="small")
+        below[0].set_title(label, fontsize="small", color=GREY, loc="left")
+        below[0].set_xlabel(ALONG, fontsize="small")
     for axes in (above, *below):
         axes.margins(x=0)
         axes.tick_params(labelsize="small")

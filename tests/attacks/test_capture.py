@@ -200,11 +200,11 @@ def precisions():
     if not hasattr(torch.backends.cudnn, "conv"):
         pytest.skip("torch has one for all, before 2.9")
     parts = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
-    before = [part.fp32_precision for part in parts]
     yield parts
-    torch.set_float32_matmul_precision("highest")
-    for part, value in zip(parts, before, strict=True):
-        part.fp32_precision = value
+    # torch's own, by its older settings, which else reject every question from now on
+    for part in parts:
+        part.fp32_precision = "none"
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = False, True
 
 
 @pytest.mark.parametrize("precision", [False, True])

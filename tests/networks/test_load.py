@@ -17,6 +17,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from monai_ima.networks import Normalized, load_classifier, small_cnn, weights_fingerprint
+from monai_ima.networks.checkpoint_file import is_intact, is_torchscript
 
 
 class Wrapped(nn.Module):
@@ -726,6 +727,18 @@ def test_a_flipped_bit_is_noticed(trained, tmp_path, is_torchscript):
             assert weights_fingerprint(loaded) == weights_fingerprint(trained)
             ends.add("loaded")
     assert ends == {"refused", "loaded"}
+
+
+def test_an_export_whose_list_of_files_is_damaged_is_to_be_made_again(trained, tmp_path):
+    file = scripted(trained, tmp_path / "model.pt")
+    content, reasons = file.read_bytes(), []
+    for place in range(content.index(b"PK\x01\x02"), len(content)):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 8]) + content[place + 1 :])
+        if is_intact(file) and not is_torchscript(file):
+            with pytest.raises(ValueError, match="copy or export it again") as caught:
+                load_classifier(torchscript=file)
+            reasons.append(str(caught.value))
+    assert any("a file of another kind" in reason for reason in reasons)
 
 
 def test_a_changed_weight_is_noticed(trained, tmp_path):
