@@ -3,14 +3,16 @@
     python scripts/plan_grid.py oct_64 --dataset_dir FOLDER --seeds 0 1 2
     python scripts/plan_grid.py
 
-The first command plans a training, trains with five eps_max, the proposal's among them, from each seed, and
-keeps the margins of validation and test samples in results/plan/oct_64.json, run by run; what is there is not
-made again. Both print the tables of docs/results/plan.md from all files there.
+For each seed, which chooses the split of the data too, the first command plans a training and trains with five
+eps_max, the proposal's among them. It keeps the margins of test samples in
+results/plan/oct_64.json, run by run; what is there is not made again. Both print the tables of
+docs/results/plan.md from all files there.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import time
@@ -21,9 +23,11 @@ from typing import Any, NamedTuple
 import nibabel
 import numpy as np
 import torch
+from ignite.engine import Engine, Events
 from scipy.stats import t
 from torch import Tensor
 
+from monai_ima import __version__
 from monai_ima.cli.settings import settings_values
 from monai_ima.handlers import EpochSeedHandler, MarginUpdateHandler
 from monai_ima.handlers.files import write_whole
@@ -31,10 +35,11 @@ from monai_ima.installed_bundles import bundle_folder
 from monai_ima.planning import TrainingParts, make_plan
 from monai_ima.planning.pilot import measured_margins, samples_of, train
 from monai_ima.report import markdown_table
-from monai_ima.robustness import area_under, get_protocol
+from monai_ima.robustness import area_under, closest_errors, get_protocol
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "plan"
 FACTORS = (0.25, 0.5, 1, 2, 4)
+PROTOCOL = get_protocol("minimum_norm", steps=40)
 
 
 class Task(NamedTuple):
@@ -42,44 +47,32 @@ class Task(NamedTuple):
 
     bundle: str
     settings: dict[str, Any]
-    protocol: str = "minimum_norm"
-    samples: int = 200  # at most, of validation and test
+    samples: int = 400  # at most, of validation and test
 
 
-EPOCHS: dict[str, Any] = {"max_epochs": 12, "margin_interval": 1}
+BY_STEPS: dict[str, Any] = {"objective#margin_update": "step"}
 SHORT: dict[str, Any] = {"attack_steps": 6, "bisections": 6}
-BY_STEPS = {"objective#margin_update": "step"}
 TASKS = {
     "ecg": Task(
         "ecg_ima",
-        {**EPOCHS, **BY_STEPS, "training_per_class": 600, "evaluation_per_class": 50, "epoch_size": 3000},
+        {**BY_STEPS, "training_per_class": 600, "evaluation_per_class": 100, "epoch_size": 3000},
     ),
     "fashion_mnist": Task(
         "fashion_mnist_ima",
         {
-            **EPOCHS,
             **BY_STEPS,
-            "training_samples": 600,
-            "validation_samples": 200,
-            "test_samples": 200,
+            "training_samples": 1000,
+            "validation_samples": 400,
+            "test_samples": 400,
             "batch_size": 32,
             "learning_rate": 0.004,
             "image_size": [32, 32],
             "network_def": {"_target_": "monai_ima.networks.small_cnn", "num_classes": "@num_classes"},
         },
     ),
-    "oct_64": Task("oct_ima", {**EPOCHS, **BY_STEPS, "num_classes": 4, "samples_per_class": 80}),
-    "hippocampus": Task("volume_ima", {**EPOCHS, **SHORT, **BY_STEPS, "num_classes": 2}),
-    "oct_224": Task(
-        "oct_ima",
-        {**EPOCHS, **SHORT, **BY_STEPS, "num_classes": 4, "image_size": [224, 224], "samples_per_class": 30, "batch_size": 8},
-        protocol="screen",
-        samples=64,
-    ),
+    "oct_64": Task("oct_ima", {**BY_STEPS, "fractions": [0.5, 0.25, 0.25]}),
+    "hippocampus": Task("volume_ima", {**BY_STEPS, **SHORT, "num_classes": 2, "fractions": [0.5, 0.25, 0.25]}),
 }  # fmt: skip
-for _name in ("ecg", "oct_64"):
-    _task = TASKS[_name]
-    TASKS[f"{_name}_l2"] = _task._replace(settings={**_task.settings, "norm": "l2"})
 
 
 def main() -> None:
@@ -101,31 +94,30 @@ def read() -> dict[str, dict[str, Any]]:
 
 
 def make_runs(data: str, seeds: list[int], where: dict[str, Any]) -> None:
-    """Plan, train with each ``eps_max`` from each seed, and keep what is found, run by run."""
+    """Plan and train with each ``eps_max`` from each seed, and keep what is found, run by run."""
     task, path = TASKS[data], RESULTS / f"{data}.json"
     if data == "hippocampus":
         where = {**where, "datalist_file": str(hippocampus_list(Path(where["dataset_dir"])))}
-    parts = TrainingParts([bundle_folder(task.bundle) / "train.json"], **task.settings, **where)
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    if "plan" not in found:
-        plan = make_plan(parts, samples=task.samples).to_dict()
-        plan["given"] = task.settings  # without the paths of whoever made it
-        del plan["reasons"], plan["warnings"]  # which follow from the rest
-        found = {
-            "version": plan["version"],
-            "plan": plan,
-            "protocol": task.protocol,
-            "runs": found.get("runs", []),
-        }
-        keep(path, found)
-    made = {(run["seed"], run["eps_max"]) for run in found["runs"]}
+    found = {"version": __version__, "protocol": PROTOCOL.name, "plans": {}, "runs": [], **found}
     for seed in seeds:
-        for factor in sorted(FACTORS, key=lambda factor: abs(math.log(factor))):
-            eps_max = factor * found["plan"]["proposal"]["eps_max"]
-            if (seed, eps_max) not in made:
-                found["runs"].append(trained(parts, task, eps_max, seed))
-                keep(path, found)
-                print(data, seed, factor, found["runs"][-1]["seconds"], flush=True)
+        made = {run["factor"] for run in found["runs"] if run["seed"] == seed}
+        if made.issuperset(FACTORS):
+            continue
+        settings = {**task.settings, "seed": seed}
+        parts = TrainingParts([bundle_folder(task.bundle) / "train.json"], **settings, **where)
+        if str(seed) not in found["plans"]:
+            plan = make_plan(parts, samples=task.samples).to_dict()
+            plan["given"] = settings  # without the paths of whoever made it
+            del plan["reasons"], plan["warnings"]  # which follow from the rest
+            found["plans"][str(seed)] = plan
+            keep(path, found)
+        proposal = found["plans"][str(seed)]["proposal"]
+        for factor in sorted(set(FACTORS) - made, key=lambda factor: abs(math.log(factor))):
+            run = trained(parts, task, proposal, factor * proposal["eps_max"], seed)
+            found["runs"].append({"seed": seed, "factor": factor, **run})
+            keep(path, found)
+            print(data, seed, factor, run["seconds"], flush=True)
 
 
 def hippocampus_list(folder: Path) -> Path:
@@ -154,32 +146,75 @@ def keep(path: Path, content: object) -> None:
     write_whole(path, lambda draft: draft.write_text(json.dumps(content) + "\n", "utf-8"))
 
 
-def trained(parts: TrainingParts, task: Task, eps_max: float, seed: int) -> dict[str, Any]:
-    """Train with one eps_max, and measure the margins of validation and test."""
+def trained(
+    parts: TrainingParts, task: Task, proposal: dict[str, Any], eps_max: float, seed: int
+) -> dict[str, Any]:
+    """Train with one eps_max, and measure the margins of test samples at the best epoch."""
     start = time.process_time()
-    epochs, interval = parts["max_epochs"], parts["margin_interval"]
+    epochs, interval = proposal["max_epochs"], parts["margin_interval"]
     delta = eps_max * min(1, interval / epochs)
     parts.begin_anew(seed, eps_max=eps_max, delta=delta)
     objective = parts["objective"]
     update = MarginUpdateHandler(objective, parts["margin_update::data_loader"], interval)
-    train(parts, objective, epochs, [EpochSeedHandler(seed), update])
+    validation, test = (
+        samples_of(parts, section, task.samples, seed) for section in ("validate", "robustness")
+    )
+    levels = proposal["noise_levels"]
+    best = BestEpoch(parts, *validation, level=levels[len(levels) // 2], first=epochs // 2)
+    train(parts, objective, epochs, [EpochSeedHandler(seed), update, best])
+    parts["network"].load_state_dict(best.weights)
     seconds = time.process_time() - start
-    protocol = get_protocol(task.protocol, steps=40)
-    found = {
-        section: finite(
-            measured_margins(parts, *samples_of(parts, section, task.samples, seed=0), protocol)
-        )
-        for section in ("validate", "robustness")
-    }
     kept = objective.margins.margins
     return {
         "eps_max": eps_max,
         "delta": delta,
-        "seed": seed,
+        "best_epoch": best.epoch,
         "seconds": round(seconds, 1),
         "training_margins": [round(float(value), 6) for value in (kept.mean(), kept.max())],
-        **found,
+        "validation_area": round(best.area, 6),
+        "margins": finite(measured_margins(parts, *test, PROTOCOL)),
     }
+
+
+class BestEpoch:
+    """Keeps the weights of the epoch that is best on validation samples, as the bundles do.
+
+    By the mean of the accuracies without noise and, under the attack of the training, at one noise level.
+    Every second epoch from ``first`` on is looked at, which saves three quarters of the time.
+    """
+
+    def __init__(
+        self, parts: TrainingParts, inputs: Tensor, labels: Tensor, *, level: float, first: int
+    ) -> None:
+        self.parts, self.inputs, self.labels = parts, inputs, labels
+        self.level, self.first = level, first
+        self.epoch, self.area = 0, -1.0
+        self.weights: dict[str, Any] = {}
+
+    def attach(self, trainer: Engine) -> None:
+        """Look at the end of each epoch."""
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, trainer: Engine) -> None:
+        """Keep the weights if they are the best so far."""
+        epoch = trainer.state.epoch
+        if epoch < self.first or epoch % 2 == 1:
+            return
+        parts, levels = self.parts, [0.0, self.level]
+        found = closest_errors(
+            parts["network"],
+            self.inputs,
+            self.labels,
+            eps=levels,
+            norm=parts["norm"],
+            protocol=get_protocol("paper", steps=parts["attack_steps"], restarts=1),
+            bounds=tuple(parts["bounds"]),
+            batch_size=parts["evaluation_batch_size"],
+        )
+        mean_accuracy = area(finite(found.margins), levels)
+        if mean_accuracy > self.area:
+            weights = copy.deepcopy(parts["network"].state_dict())
+            self.epoch, self.area, self.weights = epoch, mean_accuracy, weights
 
 
 def finite(margins: Tensor) -> list[float | None]:
@@ -187,22 +222,20 @@ def finite(margins: Tensor) -> list[float | None]:
     return [None if math.isinf(margin) else margin for margin in margins.tolist()]
 
 
-def area(run: dict[str, Any], section: str, levels: list[float]) -> float:
-    """Mean accuracy over the plan's noise levels."""
+def area(margins: list[float | None], levels: list[float]) -> float:
+    """Mean accuracy over noise levels."""
     eps = torch.tensor(levels, dtype=torch.float64)
-    margins = [math.inf if margin is None else margin for margin in run[section]]
-    robust = torch.tensor(margins, dtype=torch.float64)[:, None] > eps
+    known = [math.inf if margin is None else margin for margin in margins]
+    robust = torch.tensor(known, dtype=torch.float64)[:, None] > eps
     return float(area_under(robust.double().mean(dim=0), eps))
 
 
-def by_factor(content: dict[str, Any], section: str = "robustness") -> dict[float, list[float]]:
+def by_factor(content: dict[str, Any]) -> dict[float, list[float]]:
     """The areas of each multiple of the proposed ``eps_max``, a number a seed, of all that are complete."""
-    proposal = content["plan"]["proposal"]
     found: dict[float, dict[int, float]] = {factor: {} for factor in FACTORS}
     for run in content["runs"]:
-        for factor in FACTORS:
-            if math.isclose(run["eps_max"], factor * proposal["eps_max"]):
-                found[factor][run["seed"]] = area(run, section, proposal["noise_levels"])
+        levels = content["plans"][str(run["seed"])]["proposal"]["noise_levels"]
+        found[run["factor"]][run["seed"]] = area(run["margins"], levels)
     seeds = sorted(set.intersection(*map(set, found.values())))
     return {factor: [by_seed[seed] for seed in seeds] for factor, by_seed in found.items()}
 
@@ -228,18 +261,19 @@ def plans(results: dict[str, dict[str, Any]]) -> str:
     """What was planned for each data set, in Markdown."""
     rows = [
         [
-            "data", "training, validation, test", "plain accuracy", "median margin",
-            "noise of flat regions", "highest level", "eps_max", "delta",
+            "data", "seed", "training, validation, test", "plain accuracy", "median margin",
+            "noise of flat regions", "highest level", "eps_max", "delta", "epochs",
         ]
     ]  # fmt: skip
-    for name, content in results.items():
-        plan = content["plan"]
+    plans = [(name, plan) for name, found in results.items() for plan in found["plans"].values()]
+    for name, plan in plans:
         proposal, plain = plan["proposal"], plan["plain_network"]
         sizes = [plan["samples"][section] for section in ("training", "validation", "test")]
         noise = plan["reference_noise"]
         rows.append(
             [
                 name,
+                str(plan["given"]["seed"]),
                 ", ".join(map(str, sizes)),
                 f"{plain['accuracy']:.3f}",
                 f"{plain['median_margin']:.2g}",
@@ -247,6 +281,7 @@ def plans(results: dict[str, dict[str, Any]]) -> str:
                 f"{proposal['noise_levels'][-1]:.2g}",
                 f"{proposal['eps_max']:.2g}",
                 f"{proposal['delta']:.2g}",
+                str(proposal["max_epochs"]),
             ]
         )
     return markdown_table(rows)

@@ -5,7 +5,7 @@
 
 Each bundle is begun with its ``paper.json``, as ``python -m monai.bundle run`` does, and stopped after an
 epoch that is like most and one with a pass over the margins; the first one, in which graphs are captured,
-does not count. What is evaluated after the last epoch does not count either. Fashion-MNIST is read from
+does not count. What an epoch's steps and its validation take of it is said too. What is evaluated after the last epoch does not count either. Fashion-MNIST is read from
 ``--fashion_mnist``; the other data, and that by default, are stand-ins of the real ones' sizes.
 """
 
@@ -85,22 +85,40 @@ def measured(run: Run, folder: Path, small: bool) -> dict[str, Any]:
         **smaller,
     )
     workflow.initialize()
-    trainer = workflow.parser.get_parsed_content("train::trainer")
+    trainer, validator = (
+        workflow.parser.get_parsed_content(name)
+        for name in ("train::trainer", "validate::evaluator")
+    )
     began: list[float] = []
+    stepped: list[float] = []
+    validated: list[float] = []
+
+    def note(times: list[float]) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter())
 
     def at_start(engine: Engine) -> None:
-        began.append(time.perf_counter())
+        note(began)
         if len(began) > max(run.interval, 2) + 1:
             engine.terminate()
 
+    last = Events.ITERATION_COMPLETED(every=len(trainer.data_loader))
     trainer.add_event_handler(Events.EPOCH_STARTED, at_start)
+    trainer.add_event_handler(last, lambda: note(stepped))
+    for event in (Events.STARTED, Events.COMPLETED):
+        validator.add_event_handler(event, lambda: note(validated))
     trainer.run()
+    steps = stepped[-1] - began[len(stepped) - 1]
+    validation = validated[-1] - validated[-2]
     _, *epochs = (end - start for start, end in itertools.pairwise(began))
     without, with_pass = (None, epochs[0]) if run.interval == 1 else (epochs[0], epochs[-1])
     mean = ((run.interval - 1) * (without or 0) + with_pass) / run.interval
     return {
         "bundle": run.bundle,
         "training_samples": len(trainer.objective.margins),
+        "seconds_of_all_steps": round(steps, 2),
+        "seconds_of_a_validation": round(validation, 2),
         "seconds_of_an_epoch": without and round(without, 2),
         "seconds_of_an_epoch_with_a_pass": round(with_pass, 2),
         f"minutes_of_{EPOCHS}_epochs": round(mean * EPOCHS / 60, 2),

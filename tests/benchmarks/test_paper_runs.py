@@ -16,6 +16,8 @@ def test_the_time_of_an_epoch_is_kept(bundle, tmp_path, monkeypatch):
     paper_runs.main()
     (row,) = json.loads((tmp_path / "paper_runs_small.json").read_text())["rows"]
     assert row["bundle"] == bundle
+    assert row["seconds_of_all_steps"] > 0
+    assert row["seconds_of_a_validation"] > 0
     assert row["seconds_of_an_epoch"] is None  # each has a pass over the margins
     seconds = row["seconds_of_an_epoch_with_a_pass"]
     assert row["minutes_of_60_epochs"] == pytest.approx(seconds, abs=0.01)
