@@ -82,9 +82,10 @@ def clean_findings(
         "seen), or other preprocessing, as of transposed images"
     )
     order = f"classes in another order than in training (here {in_order(classes)})"
-    any_of_them = f"Likely causes: {inputs}; {order}; the weights of another network"
-    untrained = f"Likely causes: {inputs}; weights that were not loaded; a training that collapsed"
-    untaught = f"Likely causes: {order}; {inputs}; a training with almost no sample of it"
+    short = "a training that was too short"
+    any_of_them = f"Likely causes: {inputs}; {order}; {short}; the weights of another network"
+    untrained = f"Likely causes: {inputs}; weights that were not loaded; {short}, or collapsed"
+    untaught = f"Likely causes: {order}; {inputs}; {short}, or had almost no sample of it"
     nothing, one = _nothing_correct(counts, any_of_them), _one_class(counts, classes, untrained)
     if one:
         return nothing + one
