@@ -237,7 +237,10 @@ def test_a_run_is_exported_when_it_is_asked_and_again_when_it_has_changed(
     assert "no change of the answer found (l2, percentile 50)" in said
     third = predict_files(run, [case], folder / "third", norms=["linf"])
     assert drawings[-1][0] == [
-        "L∞: no change of the answer found up to 1, the most that values from 0 to 1 allow"
+        (
+            "L∞: no change of the answer found up to 1 (100 percent of the beat's range in every value), "
+            "the most that values from 0 to 1 allow"
+        )
     ]
     assert torch.allclose(third.predictions[0].probabilities, torch.full((5,), 0.2))
     assert not torch.allclose(
