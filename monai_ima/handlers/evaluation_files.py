@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from monai_ima.handlers.files import file_digest, write_whole
 from monai_ima.handlers.json_file import write_json
-from monai_ima.handlers.tables import write_table
+from monai_ima.handlers.tables import curve_rows, write_table
 from monai_ima.report import (
     Example,
     Units,
@@ -84,20 +84,10 @@ def write_evaluation(
 def _levels(curves: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row for each level of each norm, with the columns that a training run's file has."""
     return [
-        {
-            "epoch": "",
-            "norm": curve["norm"],
-            "eps": eps,
-            "accuracy": accuracy,
-            "low": low,
-            "high": high,
-            "n": curve["n"],
-            "balanced_accuracy": balanced,
-        }
+        {**row, "balanced_accuracy": balanced}
         for curve in curves
-        for eps, accuracy, low, high, balanced in zip(
-            *(curve[name] for name in ("eps", "accuracy", "low", "high", "balanced_accuracy")),
-            strict=True,
+        for row, balanced in zip(
+            curve_rows(curve, epoch=""), curve["balanced_accuracy"], strict=True
         )
     ]
 

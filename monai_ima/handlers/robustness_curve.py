@@ -25,7 +25,7 @@ from monai_ima.attacks.base import checked_labels
 from monai_ima.distributed import by_sample, from_all, is_first, processes
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.json_file import read_json, write_json
-from monai_ima.handlers.tables import write_table
+from monai_ima.handlers.tables import curve_rows, write_table
 from monai_ima.logits import logits_of
 from monai_ima.report import Example, as_image, curve_figure, example_figure
 from monai_ima.robustness import (
@@ -274,21 +274,7 @@ class RobustnessReport:
             "clean_findings": [finding.to_dict() for finding in findings],
             "curves": [{"epoch": epoch, **curve} for epoch, curve in curves.items()],
         }
-        rows = [
-            {
-                "epoch": epoch,
-                "norm": curve["norm"],
-                "eps": eps,
-                "accuracy": accuracy,
-                "low": low,
-                "high": high,
-                "n": curve["n"],
-            }
-            for epoch, curve in curves.items()
-            for eps, accuracy, low, high in zip(
-                curve["eps"], curve["accuracy"], curve["low"], curve["high"], strict=True
-            )
-        ]
+        rows = [row for epoch, curve in curves.items() for row in curve_rows(curve, epoch)]
         write_table(self.output_dir / "robustness.csv", rows)
         write_whole(self.output_dir / "robustness.png", curve_figure(curves).savefig)
         write_json(self.output_dir / "robustness.json", report)

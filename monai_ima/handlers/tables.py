@@ -52,6 +52,23 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> list[Path]:
     return [path, book]
 
 
+def curve_rows(curve: Mapping[str, Any], epoch: int | str) -> list[dict[str, Any]]:
+    """A row for each noise level of a curve, as ``robustness.json`` has it."""
+    levels = zip(*(curve[name] for name in ("eps", "accuracy", "low", "high")), strict=True)
+    return [
+        {
+            "epoch": epoch,
+            "norm": curve["norm"],
+            "eps": eps,
+            "accuracy": accuracy,
+            "low": low,
+            "high": high,
+            "n": curve["n"],
+        }
+        for eps, accuracy, low, high in levels
+    ]
+
+
 def _write_workbook(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """One sheet, whose heading stays in sight."""
     import openpyxl  # noqa: PLC0415 - half a second, for what is done at the end
@@ -100,7 +117,7 @@ def _without_dates(book: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What a cell can hold: no number that is none, no character that XML does not have."""
+    """What a cell can hold: no infinity or NaN, no character that XML does not have."""
     if isinstance(value, str):
         return _NOT_IN_XML.sub("\ufffd", value) or None
     return None if isinstance(value, float) and not math.isfinite(value) else value
