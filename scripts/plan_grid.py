@@ -71,6 +71,19 @@ TASKS = {
         },
     ),
     "oct_64": Task("oct_ima", {**BY_STEPS, "fractions": [0.5, 0.25, 0.25]}),
+    "oct_224": Task(
+        "oct_ima",
+        {
+            **BY_STEPS,
+            **SHORT,
+            "fractions": [0.5, 0.25, 0.25],
+            "image_size": [224, 224],
+            "batch_size": 16,
+            # a convolution that halves the image, then the network of the small images
+            "network_def": "$torch.nn.Sequential(torch.nn.Conv2d(1, 8, 5, stride=2, padding=2), "
+            "torch.nn.ReLU(), monai_ima.networks.small_cnn(8, @num_classes))",
+        },
+    ),
     "hippocampus": Task("volume_ima", {**BY_STEPS, **SHORT, "num_classes": 2, "fractions": [0.5, 0.25, 0.25]}),
 }  # fmt: skip
 

@@ -129,10 +129,10 @@ def _bpgd(
     norm: Norm,
     **settings: Any,
 ) -> AttackResult:
-    previous, found, crossed = ascend(classify, rows, inputs, labels, *known, norm=norm, **settings)
+    settings["keep_previous"] = segment == "crossing"
+    inside, found, crossed = ascend(classify, rows, inputs, labels, *known, norm=norm, **settings)
     rows = rows.of(crossed)
     if rows.any():
-        inside = previous if segment == "crossing" else inputs
         ends = (rows.read(part) for part in (inside, found, labels))
         rows.write(found, bisect(classify, *ends, bisections=bisections, side=side))
     return AttackResult(found, crossed, norm.length(found - inputs))
@@ -150,14 +150,14 @@ def _bpgd_in_blocks(
     norm: Norm,
     **settings: Any,
 ) -> AttackResult:
+    settings["keep_previous"] = segment == "crossing"
     with attacking(model, inputs) as classify:
-        previous, found, crossed = ascend_in_blocks(
+        inside, found, crossed = ascend_in_blocks(
             model, classify, inputs, labels, *known, where=where, norm=norm, **settings
         )
         places = crossed.nonzero()[:, 0]
         if len(places) > 0:
             whole, meant = filled_up(places)
-            inside = previous if segment == "crossing" else inputs
             ends = (part[whole] for part in (inside, found, labels))
             function = partial(_narrowed, bisections=bisections, side=side)
             narrowed = in_form(model, classify, function, *ends, where=meant)

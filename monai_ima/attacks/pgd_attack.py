@@ -34,8 +34,8 @@ class Ascent(NamedTuple):
     """Where each sample's iterates were when its ascent ended.
 
     ``current`` is the iterate where it ended, the first misclassified one where it was to end there;
-    ``previous`` is the iterate before it, the clean sample itself where there is none; ``crossed``
-    tells whether any iterate was misclassified.
+    ``previous`` is the iterate before it, the clean sample itself where there is none or it was not asked
+    for; ``crossed`` tells whether any iterate was misclassified.
     """
 
     previous: Tensor
@@ -161,17 +161,20 @@ def ascend(
     bounds: Bounds | None,
     loss: Callable[[Tensor, Tensor], Tensor],
     until: Until = "crossing",
+    keep_previous: bool = False,
 ) -> Ascent:
     """Climb ``loss`` inside each sample's ball, by default until its first misclassified iterate.
 
     Arguments as in :func:`pgd`, but the model, which is as :func:`attacking` yields it, the rows to
-    work on, what :func:`ascent_arguments` says of each sample, and ``start`` ``(N, *)``, iterates of an
-    ascent that goes on, instead of the samples.
+    work on, what :func:`ascent_arguments` says of each sample, ``start`` ``(N, *)``, iterates of an
+    ascent that goes on, instead of the samples, and ``keep_previous``, whether :class:`Ascent` is to have
+    the iterates before the last ones.
     """
     check_values(inputs, bounds)
     check_radius("eps", eps)
     check_radius("step_size", step)
-    previous, current = inputs.clone(), inputs.clone()
+    current = inputs.clone()
+    previous = inputs.clone() if keep_previous else inputs
     crossed = torch.zeros_like(labels, dtype=torch.bool)
     start = inputs if start is None else start
     if random_start:
@@ -185,17 +188,20 @@ def ascend(
             targets = rows.fitting(targets, logits)
         correct = logits.argmax(dim=1) == targets
         rows.write(current, iterate)
-        rows.mark(crossed, ~correct)
+        if until == "end":
+            rows.mark(crossed, ~correct)
         going_on = correct if until == "crossing" else torch.ones_like(correct)
         if not more_steps or not rows.any(going_on):
+            rows.keep(going_on)
             break
         gradient = loss_gradient(loss, logits, targets, leaf)
         iterate, gradient, clean, targets, eps, step = rows.keep(
             going_on, iterate, gradient, clean, targets, eps, step
         )
-        rows.write(previous, iterate)
+        if keep_previous:
+            rows.write(previous, iterate)
         iterate = advanced(iterate, gradient, clean, step=step, eps=eps, norm=norm, bounds=bounds)
-    return Ascent(previous, current, crossed)
+    return Ascent(previous, current, rows.done(labels) if until == "crossing" else crossed)
 
 
 def loss_gradient(

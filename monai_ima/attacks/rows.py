@@ -48,6 +48,10 @@ class Rows(Protocol):
         """Work on with those ``(M,)`` bool only; their part of each of these ``(M, *)``."""
         ...
 
+    def done(self, like: Tensor) -> Tensor:
+        """Those ``(N,)`` bool that were worked on at first and are not any more; ``like`` is ``(N, *)``."""
+        ...
+
     def finite(self, logits: Tensor) -> Tensor:
         """Hand back logits ``(M, C)``; the attack fails if they are not finite."""
         ...
@@ -62,6 +66,7 @@ class Shrinking:
 
     def __init__(self, places: Tensor | None = None) -> None:
         self.places = places  # in the batch; all where there is none
+        self._first = places
 
     def of(self, chosen: Tensor) -> Shrinking:
         return Shrinking(chosen.nonzero()[:, 0])
@@ -90,6 +95,12 @@ class Shrinking:
             return parts
         self.places = self._of(going_on)
         return tuple(part[going_on] for part in parts)
+
+    def done(self, like: Tensor) -> Tensor:
+        done = torch.zeros(len(like), dtype=torch.bool, device=like.device)
+        done[slice(None) if self._first is None else self._first] = True
+        done[slice(None) if self.places is None else self.places] = False
+        return done
 
     def finite(self, logits: Tensor) -> Tensor:
         return finite_logits(logits)
@@ -139,6 +150,9 @@ class FixedShape:
     def keep(self, going_on: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
         self.working = self.working & going_on
         return parts
+
+    def done(self, like: Tensor) -> Tensor:  # noqa: ARG002  as long as all of the batch
+        return self.chosen & ~self.working
 
     def finite(self, logits: Tensor) -> Tensor:
         # A sum overflows at most where logits are as good as infinite; then the other form decides.
