@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from monai_ima.counts import counted
 from monai_ima.handlers.weights_keeper import KEPT, kept_weights
 
 _SHOWN = 20  # classes, of which each has a line
@@ -63,8 +64,7 @@ def _check_lines(checks: list[dict[str, Any]]) -> list[str]:
     )
     others = f"{len(passed)} passed, {len(skipped)} not run"
     if failed:
-        count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
-        head = f"DO NOT TRUST THIS CURVE: {count} failed, {others}"
+        head = f"DO NOT TRUST THIS CURVE: {counted(len(failed), 'check')} failed, {others}"
     elif not passed:
         head = f"NO CHECK WAS RUN, of {len(skipped)}: nothing says whether to believe the curve"
     elif len(passed) <= len(skipped):

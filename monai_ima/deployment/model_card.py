@@ -18,6 +18,7 @@ from monai_ima.deployment.preprocessing_words import preprocessing_in_words
 from monai_ima.deployment.trained_run import TrainedRun
 from monai_ima.prediction import ReferenceMargins
 from monai_ima.report import NORM_NAMES, Units
+from monai_ima.report.units import rounded
 from monai_ima.robustness import wilson_interval
 
 
@@ -156,5 +157,5 @@ def _size(norm: str, size: float, units: Units | None) -> str:
     """A change in units of the input, and in those of the data where they are known."""
     if math.isinf(size):
         return "not found"
-    in_units = "" if units is None else f" ({units.each(size, norm):.2g} {units.brief})"
-    return f"{size:.3g}{in_units}"
+    in_units = "" if units is None else f" ({units.words(size, norm, brief=True)})"
+    return f"{rounded(size)}{in_units}"

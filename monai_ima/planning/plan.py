@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_ima import __version__
+from monai_ima.counts import counted
 from monai_ima.data import TensorSamples
 from monai_ima.data.sample import SECTIONS
 from monai_ima.errors import RejectedError
@@ -275,7 +276,7 @@ def duration(seconds: float) -> str:
         '1.5 hours'
     """
     if seconds < 90:
-        return f"{max(round(seconds), 1)} seconds"
+        return counted(max(round(seconds), 1), "second")
     if seconds < 90 * 60:
         return f"{round(seconds / 60)} minutes"
     if seconds < 48 * 3600:

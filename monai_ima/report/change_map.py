@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from monai_ima.report.drawing import literal
 from monai_ima.report.palette import BLUE, GREY, PURPLE, RED
-from monai_ima.report.units import Units
+from monai_ima.report.units import Units, rounded
 from monai_ima.report.views import View, views
 
 _FAINT = 0.35  # of the case's contrast below the map, so that colours are those of the scale
@@ -198,12 +198,8 @@ def _draw_scale(
         extend=beyond,
     )
     ticks = [low, 0.0, end] if is_signed else [0.0, end]
-    labels = [_number(tick * per_unit) for tick in ticks]
+    labels = [rounded(tick * per_unit, 2) for tick in ticks]
     bar.set_ticks(ticks, labels=labels, fontsize="x-small")
     what = "darker (-) or brighter (+)" if is_signed else "largest change of a colour"
     label = textwrap.fill(f"{what}, {name}", 34)
     bar.set_label(label, fontsize="x-small", color=GREY)
-
-
-def _number(value: float) -> str:
-    return f"{float(f'{value:.2g}'):g}"

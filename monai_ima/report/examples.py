@@ -16,7 +16,7 @@ from torch import Tensor
 from monai_ima.report.change_map import Shown, draw_change_map, map_height
 from monai_ima.report.drawing import ALONG, NORM_NAMES, WIDTH, literal
 from monai_ima.report.palette import GREEN, GREY, RED
-from monai_ima.report.units import Units
+from monai_ima.report.units import Units, rounded
 
 Verdict: TypeAlias = tuple[str, str]  # what the model says, and its color
 
@@ -179,7 +179,7 @@ def _draw_signal(
         below[0].plot(scale * (change + apart).T, color=GREY, lw=0.8)
         label = f"the change, in {name}"
         if channels > 1:
-            label += f"; at most {float(f'{scale * largest:.2g}'):g}"
+            label += f"; at most {rounded(scale * largest, 2)}"
             below[0].set_yticks([])
         below[0].set_title(label, fontsize="small", color=GREY, loc="left")
         below[0].set_xlabel(ALONG, fontsize="small")

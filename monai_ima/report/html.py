@@ -12,11 +12,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
+from monai_ima.counts import counted
 from monai_ima.report.curves import Curve, curve_figures
 from monai_ima.report.drawing import NORM_NAMES, as_png, as_svg
 from monai_ima.report.examples import Example, example_figure
 from monai_ima.report.roc import roc_figure
-from monai_ima.report.units import Units, size_in_words, value_name
+from monai_ima.report.units import Units, rounded, size_in_words, value_name
 
 CHECK_QUESTIONS = {  # each such that yes is good
     "logits": "Does the model return logits?",
@@ -127,7 +128,7 @@ def answer(curve: Curve, units: Units | None = None, element: str = "value") -> 
         level = min(levels, key=lambda level: abs(eps[level] - median))
         loss = (
             "Half of the correctly classified samples are misclassified at a noise of "
-            f"{median:.3g} {unit}"
+            f"{rounded(median)} {unit}"
         )
     change = (
         f"falls from {accuracy[0]:.2f} to {accuracy[level]:.2f}"
@@ -235,4 +236,5 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"plain": _plain, "fixed": _fixed}
+_ENVIRONMENT.filters |= {"plain": _plain, "fixed": _fixed, "rounded": rounded}
+_ENVIRONMENT.globals["counted"] = counted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +65,23 @@ class Units:
 
     def words(self, eps: float, norm: str, *, brief: bool = False) -> str:
         """The same with the name of the unit, or its brief one."""
-        rounded = float(f"{self.each(eps, norm):.3g}")  # and 1000, not 1e+03
-        return f"{rounded:g} {self.brief if brief else self.name}"
+        number, name = rounded(self.each(eps, norm)), self.brief if brief else self.name
+        return f"{number} {_singular(name) if number == '1' else name}"
+
+
+def rounded(value: float, digits: int = 3) -> str:
+    """A number to so many digits, without an exponent up to a million.
+
+    Example:
+        >>> rounded(1234.5), rounded(0.012345)
+        ('1230', '0.0123')
+    """
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def _singular(name: str) -> str:
+    """The name of one unit: its noun has no s before what is said of it, and a name of a person keeps its."""
+    return re.sub(r"\b([a-z]*[a-rt-z])s(?= of |$)", r"\1", name, count=1)
 
 
 def image_units(

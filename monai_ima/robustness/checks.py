@@ -13,6 +13,7 @@ from torch import Tensor
 from monai_ima.attacks import Norm, square
 from monai_ima.attacks.base import Bounds, Model, attacking
 from monai_ima.attacks.pgd_attack import input_gradient
+from monai_ima.counts import counted
 from monai_ima.losses import soft_margin
 from monai_ima.robustness.closest import closest_errors
 from monai_ima.robustness.protocols import Paper, Protocol, Strong
@@ -254,7 +255,7 @@ def monotone(subset: Subset) -> Check:
         "monotone",
         passed,
         "attacked at each level by itself, accuracy "
-        + ("does not rise with the noise" if rise == 0 else f"rises by {rise} samples")
+        + ("does not rise with the noise" if rise == 0 else f"rises by {counted(rise, 'sample')}")
         + ("" if passed else ": stronger noise should not be less harmful"),
         {"eps": levels, "accuracy": (counts / len(subset.labels)).tolist()},
     )

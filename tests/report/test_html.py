@@ -244,6 +244,17 @@ def test_the_confusion_the_calibration_and_the_errors_are_those_of_the_report():
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(("count", "said"), [(20, ""), (21, "1 more patient is in samples.csv")])
+def test_how_many_more_there_are_is_said_in_words(count, said):
+    def change(report):
+        report["curves"][0]["most_fragile"]["count"] = count
+
+    text = Page(render(change=change)[1]).text
+    assert said in text
+    assert text.count("more patient") == bool(said)
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_the_page_begins_with_what_it_is_not_for_and_says_what_each_norm_asks():
     text = Page(render(norms=BOTH)[1]).text.removeprefix("Robustness of a classifier ")
     assert text.startswith("For research; not for clinical use.")

@@ -43,9 +43,31 @@ def test_a_level_is_the_change_of_every_value_that_has_it_as_its_length():
         level = float(torch.linalg.vector_norm(change, order))
         assert units.each(level, norm) == pytest.approx(127.5)
     assert units.words(0.01, "linf") == "2.55 grey levels of 255"
+    assert units.words(1 / 255, "linf") == "1 grey level of 255"
+    assert units.words(8, "linf") == "2040 grey levels of 255"
     assert Units.of({"shape": [1, 8, 32], "units": None}) is None
     words = Units.of({"shape": [1, 8, 32], "units": PERCENTILES}).words(0.02, "linf")
     assert words == "2 percent of the image's brightness range (0.5th to 99.5th percentile)"
+
+
+@pytest.mark.parametrize(
+    ("name", "one"),
+    [
+        ("units of the files", "1 unit of the files"),
+        ("Hounsfield units", "1 Hounsfield unit"),
+        ("millivolts", "1 millivolt"),
+        ("HU", "1 HU"),
+        ("gauss", "1 gauss"),
+        ("degrees Celsius", "1 degrees Celsius"),
+        (SHARE, f"1 {SHARE}"),
+        (PERCENTILES["name"], f"1 {PERCENTILES['name']}"),
+    ],
+)
+def test_one_of_a_unit(name, one):
+    units = Units(name, per_unit=1.0, values=1)
+    assert units.words(1.0, "linf") == one
+    assert units.words(1.001, "linf") == one  # as it is rounded
+    assert units.words(1.01, "linf") == f"1.01 {name}"
 
 
 def test_units_have_a_name_for_columns():
