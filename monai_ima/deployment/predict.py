@@ -35,6 +35,7 @@ from monai_ima.report import NORM_NAMES, Change, Units, as_png, change_figure
 from monai_ima.report.units import value_name
 
 CHANGES = "changes"
+_LONGEST = 60  # characters, of up to four bytes: file systems take 255
 _EXPORT_AGAIN = "copy or export it again, as the images were that the model was trained on"
 
 
@@ -108,16 +109,26 @@ def predict_files(
         units=model.units,
         errors=errors,
     )
-    for old in (output / CHANGES).glob("*.png"):
+    for old in (output / CHANGES).glob("[0-9][0-9][0-9]*_*.png"):
         old.unlink()
     for number, prediction in enumerate(shown, start=1):
         (output / CHANGES).mkdir(exist_ok=True)
-        name = re.sub(r"[^\w.-]+", "_", _short(prediction.id))
-        _draw(model, prediction, output / CHANGES / f"{number:03d}_{name}.png")
+        _draw(model, prediction, output / CHANGES / drawing_name(number, prediction.id))
     source_of_margins = model.predictor.reference.source
     return PredictedFiles(
         predictions, model.class_names, errors, written, len(shown), source_of_margins
     )
+
+
+def drawing_name(number: int, name: str) -> str:
+    """What the file of a drawing is called: no other of the same prediction has its number.
+
+    Example:
+        >>> drawing_name(1, "data/CNV/a.png"), drawing_name(2, "data/CNV/a.jpg")
+        ('001_CNV_a.png', '002_CNV_a_jpg.png')
+    """
+    plain = re.sub(r"[^\w-]+", "_", re.sub(r"\.png$", "", _short(name), flags=re.IGNORECASE))
+    return f"{number:03d}_{plain[-_LONGEST:]}.png"
 
 
 class _Model:

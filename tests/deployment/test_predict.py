@@ -69,6 +69,23 @@ def test_each_case_has_class_margins_percentiles_and_a_drawing(bundle, tmp_path)
     assert "not for clinical use" in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "drawing"),
+    [
+        ("data/CNV/a.png", "007_CNV_a.png"),
+        ("data/CNV/A.PNG", "007_CNV_A.png"),
+        ("data/CNV/a.jpg", "007_CNV_a_jpg.png"),
+        ("p 1/T1.nii.gz", "007_p_1_T1_nii_gz.png"),
+        ("series/1.2.840.10008", "007_series_1_2_840_10008.png"),
+        ("png", "007_png.png"),
+        ("data/müller/" + 250 * "ü" + ".png", f"007_{60 * 'ü'}.png"),
+    ],
+)
+def test_a_drawing_is_named_after_its_case(name, drawing, tmp_path):
+    assert predict.drawing_name(7, name) == drawing
+    (tmp_path / drawing).touch()
+
+
 @pytest.fixture
 def drawings(monkeypatch):
     """What each drawing was made of."""
