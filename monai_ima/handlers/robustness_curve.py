@@ -23,6 +23,7 @@ from monai_ima import __version__
 from monai_ima.attacks import Norm, get_norm, pgd
 from monai_ima.attacks.base import checked_labels
 from monai_ima.distributed import by_sample, from_all, is_first, processes
+from monai_ima.handlers.evaluation_samples import checked_orientation
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.json_file import read_json, write_json
 from monai_ima.handlers.tables import curve_rows, write_table
@@ -155,6 +156,12 @@ class RobustnessReport:
         class_names: names of the classes.
         summary_writer: where the images go.
         settings: plain values of the run, by name, that the JSON file keeps beside the curves.
+        orientation: of volumes, the direction in which each axis rises, as ``"RAS"``, see
+            :func:`~monai_ima.data.orientation_of`, by which planes are named and turned; ``None``:
+            not known.
+
+    Raises:
+        ValueError: if the orientation is none.
     """
 
     def __init__(
@@ -165,12 +172,14 @@ class RobustnessReport:
         class_names: Sequence[str],
         summary_writer: SummaryWriter,
         settings: Mapping[str, Any],
+        orientation: str | None = None,
     ) -> None:
         self.curve_handler = curve_handler
         self.output_dir = Path(output_dir)
         self.class_names = tuple(class_names)
         self.summary_writer = summary_writer
         self.settings = dict(settings)
+        self.orientation = checked_orientation(orientation)
         self._examples: dict[int, tuple[int, Tensor]] = {}  # of each class, with its place
         self._clean: list[tuple[Tensor, Tensor, Tensor]] = []  # places, predictions, labels
         self._range = (math.inf, -math.inf)
@@ -219,8 +228,8 @@ class RobustnessReport:
         self.summary_writer.add_image(
             "robustness/curve", as_image(figure), epoch, dataformats="HWC"
         )
-        # signals (C, L) and images (C, H, W) can be shown
-        if any(sample.ndim in (2, 3) for sample in examples.values()):
+        # signals (C, L), images (C, H, W) and volumes (C, D, H, W) can be shown
+        if any(sample.ndim in (2, 3, 4) for sample in examples.values()):
             self._write_examples(engine, examples)
         self.summary_writer.flush()
 
@@ -322,6 +331,7 @@ class RobustnessReport:
             norm=handler.norm.name,
             bounds=handler.bounds,
             title=f"PGD at {handler.norm.name} {eps:g}",
+            orientation=self.orientation,
             dpi=200,  # TensorBoard enlarges no picture beyond its pixels
         )
         self.summary_writer.add_image(

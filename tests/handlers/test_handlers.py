@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+import sys
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -38,6 +39,7 @@ from monai_ima.margins import MarginStore
 from monai_ima.networks import load_classifier
 from monai_ima.networks.sealed_file import is_as_sealed
 from monai_ima.objectives import IMA, CrossEntropy
+from monai_ima.report import as_image
 from monai_ima.robustness import Paper, area_under, closest_errors
 
 CPU = torch.device("cpu")
@@ -739,7 +741,7 @@ def test_a_report_without_its_curve_says_where_to_put_it(linear_data, tmp_path):
         evaluator(network, dataset(images, labels), [report]).run()
 
 
-@pytest.mark.parametrize("shape", [(1, 9), (1, 4, 5), (3, 4, 5), (1, 4, 5, 6)], ids=str)
+@pytest.mark.parametrize("shape", [(3,), (1, 9), (1, 4, 5), (3, 4, 5), (1, 4, 5, 6)], ids=str)
 def test_a_report_leaves_the_network_as_found_and_takes_any_shape(tmp_path, shape):
     network = nn.Sequential(
         nn.Flatten(), nn.Unflatten(1, (1, -1)), nn.BatchNorm1d(1), linear_model(shape)
@@ -750,10 +752,34 @@ def test_a_report_leaves_the_network_as_found_and_takes_any_shape(tmp_path, shap
     evaluator(network.train(), dataset(images, labels), [curve, report]).run()
 
     shown = [call.args[0] for call in report.summary_writer.add_image.call_args_list]
-    can_be = len(shape) < 4  # signals and images, no volumes
+    can_be = len(shape) > 1  # points of a plane have no picture of their own
     assert shown == ["robustness/curve", "robustness/examples"][: 1 + can_be]
     assert network[2].num_batches_tracked == 0
     assert all(module.training for module in network.modules())
+
+
+@pytest.mark.parametrize("orientation", [None, "RAS"])
+def test_planes_of_a_volume_have_the_names_of_the_report(tmp_path, monkeypatch, orientation):
+    figures = []
+
+    def keep(figure):
+        figures.append(figure)
+        return as_image(figure)
+
+    monkeypatch.setattr(sys.modules[RobustnessReport.__module__], "as_image", keep)
+    shape = (1, 4, 5, 6)
+    network, images = linear_model(shape), torch.rand(6, *shape)
+    labels = network(images).argmax(dim=1)
+    curve = RobustnessCurveHandler([0.05], "linf", protocol="paper", steps=2, restarts=1)
+    report = report_of(curve, tmp_path, orientation=orientation)
+    evaluator(network, dataset(images, labels), [curve, report]).run()
+
+    names = {
+        axes.get_ylabel().partition("\n")[0] for row in figures[-1].subfigs for axes in row.axes
+    }
+    said = {"axial", "coronal", "sagittal"}
+    assert names & said == (said if orientation else set())
+    assert any(name.startswith("plane") for name in names) == (orientation is None)
 
 
 def test_margins_of_more_samples_than_a_quantile_of_torch_takes():
