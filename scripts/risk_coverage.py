@@ -28,7 +28,7 @@ from monai_ima.handlers.evaluation_samples import fingerprints
 from monai_ima.report import markdown_table
 from monai_ima.robustness import changed_answers, get_protocol, percentile_interval
 from monai_ima.robustness.selective import area_under_risk, risk_at_coverage
-from monai_ima.robustness.statistics import numbered
+from monai_ima.robustness.uncertainty import numbered
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "risk_coverage"
 SCORES = {"confidence": "confidence", "margin_linf": "margin (L∞)", "margin_l2": "margin (L2)"}

@@ -22,7 +22,7 @@ from monai_ima.errors import RejectedError
 from monai_ima.evaluation.folder import Evaluation
 from monai_ima.handlers.run_record import RunRecord, differences
 from monai_ima.robustness import area_under, bootstrap_means, holm, mcnemar, percentile_interval
-from monai_ima.robustness.statistics import ENOUGH_PATIENTS, numbered
+from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS, numbered
 
 # What may differ between attacks of the same strength. Other versions of a protocol are rejected.
 SAME_STRENGTH = {"description", "version", "seed", "batch_size", "check_samples"}

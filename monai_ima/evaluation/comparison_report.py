@@ -14,7 +14,7 @@ from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.tables import write_table
 from monai_ima.report import NORM_NAMES, markdown_table
 from monai_ima.report.palette import MARKERS, series
-from monai_ima.robustness.statistics import ENOUGH_PATIENTS
+from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS
 
 SIGNIFICANT = 0.05
 SMALL_PRINT = (

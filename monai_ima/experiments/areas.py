@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from monai_ima.errors import RejectedError
 from monai_ima.robustness import area_under, bootstrap_means, percentile_interval
 from monai_ima.robustness.curve import Z_95
-from monai_ima.robustness.statistics import ENOUGH_PATIENTS
+from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS
 
 DRAWS = 2000
 

@@ -14,7 +14,7 @@ from monai_ima.experiments.results import by_method, evaluated
 from monai_ima.report import NORM_NAMES, markdown_table
 from monai_ima.report.palette import method_colors
 from monai_ima.robustness import percentile_interval
-from monai_ima.robustness.statistics import ENOUGH_PATIENTS
+from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS
 
 Runs = Sequence[dict[str, Any]]
 

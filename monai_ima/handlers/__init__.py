@@ -7,7 +7,8 @@ from monai_ima.handlers.interval import ValidateAtEnd
 from monai_ima.handlers.margin_update import MarginUpdateHandler
 from monai_ima.handlers.plane import PlaneHandler
 from monai_ima.handlers.progress import ProgressHandler
-from monai_ima.handlers.robustness_curve import RobustnessCurveHandler, RobustnessReport
+from monai_ima.handlers.robustness_curve import RobustnessCurveHandler
+from monai_ima.handlers.robustness_report import RobustnessReport
 from monai_ima.handlers.run_writer import RunWriter
 from monai_ima.handlers.seed import EpochSeedHandler
 from monai_ima.handlers.slot import HandlerSlot

@@ -12,17 +12,18 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from monai_ima import __version__
 from monai_ima.attacks import get_norm
 from monai_ima.counts import checked_count
-from monai_ima.distributed import by_first, by_sample, is_first, processes
-from monai_ima.handlers.evaluation_checks import checks_left
+from monai_ima.distributed import by_first, is_first
+from monai_ima.handlers.evaluation_attack import attacked
+from monai_ima.handlers.evaluation_checks import checks_left, subset_of
 from monai_ima.handlers.evaluation_clean import clean_pass
 from monai_ima.handlers.evaluation_files import FILES, write_evaluation
-from monai_ima.handlers.evaluation_progress import Examples, Progress
+from monai_ima.handlers.evaluation_progress import Progress
 from monai_ima.handlers.evaluation_report import report_content, sample_rows, shown_examples
 from monai_ima.handlers.evaluation_samples import (
     SampleList,
@@ -38,7 +39,6 @@ from monai_ima.handlers.folder_lock import free_folder, make_and_lock
 from monai_ima.handlers.model_outputs import check_mask, check_single_output, output_kind
 from monai_ima.networks import weights_fingerprint
 from monai_ima.robustness import Protocol, get_protocol
-from monai_ima.robustness.checks import Subset
 from monai_ima.robustness.clean import Finding, in_order
 from monai_ima.robustness.curve import noise_levels as checked_levels
 from monai_ima.robustness.measure import Measure, batched, eval_logits
@@ -154,7 +154,6 @@ class RobustnessEvaluation:
             operating_specificity=operating_specificity,
             prevalence=prevalence,
         )
-        self.seed = seed
         order = torch.randperm(len(samples), generator=seeded(seed, "checks"))
         self._checked = set(order[:check_samples].tolist())
         self._progress_path = self.output_dir / "progress.records"
@@ -202,7 +201,7 @@ class RobustnessEvaluation:
     def batch_seen(self, engine: SupervisedEvaluator) -> None:
         """Keep the batch until there are enough samples to attack."""
         batch, logits = self._listed.batch(engine.state.batch, engine.state.output, self._seen)
-        self._check_same(batch, self._looked_at, "its first pass over the data gave")
+        self._listed.check_same(batch, self._looked_at, "its first pass over the data gave")
         if self._seen == 0:
             self._outputs = output_kind(logits)
             self._input_shape = list(batch.inputs.shape[1:])
@@ -213,7 +212,7 @@ class RobustnessEvaluation:
             self._subset.append(Samples(*(values[checked] for values in batch)))
         finished = batch.places < self._progress.finished
         if finished.any():
-            self._check_same(
+            self._listed.check_same(
                 Samples(*(values[finished] for values in batch)),
                 self._progress.answers["fingerprints"],
                 f"{self._progress_path} has begun",
@@ -259,17 +258,6 @@ class RobustnessEvaluation:
             disable=not is_first(),
         )
 
-    def _check_same(self, batch: Samples, known: Tensor, source: str) -> None:
-        """The samples are those that they were when their fingerprints were taken."""
-        places = batch.places.cpu()
-        changed = places[known[places] != fingerprints(batch.inputs)]
-        if len(changed):
-            raise ValueError(
-                f"expected the samples of the evaluation that {source}, got another image "
-                f"{self._listed.name(int(changed[0]))}; leave randomness out of the transforms, turn "
-                "shuffling off, or, if the data have changed, choose another folder"
-            )
-
     def _attack(self, network: nn.Module) -> None:
         """Measure the samples that have gathered, and keep the answers."""
         chunk, self._chunk = Samples.cat(self._chunk), []
@@ -277,22 +265,7 @@ class RobustnessEvaluation:
         if not self._progress.finished:  # of few samples it cannot be told
             check_single_output(logits)
             check_mask(logits, self._listed.class_names)
-        clean = logits.softmax(dim=1)
-        answers = {
-            "labels": chunk.labels.cpu(),
-            "fingerprints": fingerprints(chunk.inputs),
-            "probabilities": clean.cpu(),
-        }
-        examples = {}
-        share = chunk.of_this_process()
-        for norm, measure in self.measures.items():
-            own, errors = measure(network, *share)
-            _, *found = by_sample(share.places.cpu(), *own.values())
-            answers |= {f"{norm}/{name}": v for name, v in zip(own, found, strict=True)}
-            kept = (share.places, errors.margins, share.inputs, errors.inputs)
-            examples[norm] = Examples(*(values[errors.margins > 0].cpu() for values in kept))
-            if processes() > 1:
-                examples[norm] = Examples(*by_sample(*examples[norm].joined_with(None)))
+        answers, examples = attacked(network, chunk, logits.softmax(dim=1), self.measures)
         if not self._progress.finished:  # not earlier: what is rejected should move nothing
             by_first(partial(set_aside, self.output_dir, FILES))
         self._progress.add(answers, examples)
@@ -311,26 +284,13 @@ class RobustnessEvaluation:
         """Make the checks of a norm that are not made yet, and keep each."""
         if not self._checked:
             return
-        measure, answers = self.measures[norm], self._progress.answers
-        samples = Samples.cat(self._subset)
-        subset = Subset(
-            model=network,
-            inputs=samples.inputs,
-            labels=samples.labels,
-            index=samples.places,
-            margins=answers[f"{norm}/margins"].to(samples.places.device)[samples.places],
-            eps=measure.eps.to(samples.places.device),
-            norm=measure.norm,
-            bounds=measure.bounds,
-            protocol=measure.protocol,
-            seed=self.seed,
-            batch_size=self.batch_size,
-        )
+        answers = self._progress.answers
+        margins = answers[f"{norm}/margins"]
         found = checks_left(
-            subset,
+            subset_of(network, Samples.cat(self._subset), margins, self.measures[norm]),
             set(self._progress.checks.get(norm, {})),
             zero_gradients=answers.get(f"{norm}/zero_gradient"),
-            correct=answers[f"{norm}/margins"] > 0,
+            correct=margins > 0,
             outputs=self._outputs,
         )
         for check in found:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from monai_ima.handlers.evaluation_samples import Samples
 from monai_ima.robustness.checks import (
     ON_SUBSET,
     Check,
@@ -16,6 +17,32 @@ from monai_ima.robustness.checks import (
     without_gradients,
     zero_gradient,
 )
+from monai_ima.robustness.measure import Measure
+
+
+def subset_of(network: nn.Module, samples: Samples, margins: Tensor, measure: Measure) -> Subset:
+    """The samples that the checks of a norm are made on, and how they were attacked.
+
+    Args:
+        network: attacked.
+        samples: of the subset.
+        margins: ``(N,)`` of all samples.
+        measure: of the norm.
+    """
+    device = samples.places.device
+    return Subset(
+        model=network,
+        inputs=samples.inputs,
+        labels=samples.labels,
+        index=samples.places,
+        margins=margins.to(device)[samples.places],
+        eps=measure.eps.to(device),
+        norm=measure.norm,
+        bounds=measure.bounds,
+        protocol=measure.protocol,
+        seed=measure.seed,
+        batch_size=measure.batch_size,
+    )
 
 
 def checks_left(

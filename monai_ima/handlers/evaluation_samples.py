@@ -15,7 +15,7 @@ from torch import Tensor
 from monai_ima.attacks.base import checked_labels, checked_logits
 from monai_ima.distributed import processes, rank
 from monai_ima.logits import is_single_output, logits_of
-from monai_ima.robustness.statistics import numbered
+from monai_ima.robustness.uncertainty import numbered
 
 
 class Samples(NamedTuple):
@@ -107,6 +107,23 @@ class SampleList:
                 )
         places = torch.arange(seen, seen + len(labels), device=labels.device)
         return Samples(*(plain(values) for values in (inputs, labels, places))), logits
+
+    def check_same(self, batch: Samples, known: Tensor, source: str) -> None:
+        """Raise ``ValueError`` unless a batch is of the samples whose fingerprints are known.
+
+        Args:
+            batch: samples of the list.
+            known: ``(M,)`` fingerprints, by place.
+            source: what these were taken of, for the message.
+        """
+        places = batch.places.cpu()
+        changed = places[known[places] != fingerprints(batch.inputs)]
+        if len(changed):
+            raise ValueError(
+                f"expected the samples of the evaluation that {source}, got another image "
+                f"{self.name(int(changed[0]))}; leave randomness out of the transforms, turn "
+                "shuffling off, or, if the data have changed, choose another folder"
+            )
 
 
 def plain(values: Tensor) -> Tensor:

@@ -18,16 +18,18 @@ from monai_ima.robustness.protocols import (
 from monai_ima.robustness.search import ClosestErrors
 from monai_ima.robustness.statistics import (
     balanced_accuracy,
-    bootstrap_interval,
-    bootstrap_means,
     confusion,
-    holm,
     macro_auroc,
-    mcnemar,
     median_margin,
-    percentile_interval,
     positive_predictive_value,
     specificity,
+)
+from monai_ima.robustness.uncertainty import (
+    bootstrap_interval,
+    bootstrap_means,
+    holm,
+    mcnemar,
+    percentile_interval,
 )
 
 __all__ = [

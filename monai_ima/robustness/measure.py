@@ -20,15 +20,14 @@ from monai_ima.robustness.protocols import BlackBox, Protocol
 from monai_ima.robustness.search import ClosestErrors
 from monai_ima.robustness.seeds import seeded
 from monai_ima.robustness.statistics import (
-    ENOUGH_PATIENTS,
     balanced_accuracy,
-    bootstrap_interval,
     confusion,
     macro_auroc,
     median_margin,
     positive_predictive_value,
     specificity,
 )
+from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS, bootstrap_interval
 
 Answers = dict[str, Tensor]
 # classes whose confusion is listed: the numbers grow with their square, 44 MB of 1,000
