@@ -51,12 +51,16 @@ class Protocol(ABC):
             so that one name and version is one attack.
 
     Args:
-        steps: steps of each attack.
+        steps: steps of each attack. It and other settings are counts, from 1 on.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     steps: int
+
+    def __post_init__(self) -> None:
+        for setting in dataclasses.fields(self):
+            checked_count(setting.name, getattr(self, setting.name), at_least=1)
 
     @property
     @abstractmethod
@@ -89,10 +93,6 @@ class Paper(Protocol):
     version: ClassVar[int] = 5
     steps: int = 100
     restarts: int = 2
-
-    def __post_init__(self) -> None:
-        checked_count("steps", self.steps, at_least=1)
-        checked_count("restarts", self.restarts, at_least=1)
 
     @property
     def description(self) -> str:
@@ -133,9 +133,6 @@ class Screen(Protocol):
     version: ClassVar[int] = 1
     steps: int = 100
 
-    def __post_init__(self) -> None:
-        checked_count("steps", self.steps, at_least=1)
-
     @property
     def description(self) -> str:
         return f"one {self.steps}-step minimum-norm attack (DDN in L2, FMN in Linf)"
@@ -168,10 +165,6 @@ class MinimumNorm(Protocol):
     version: ClassVar[int] = 3
     steps: int = 100
     targets: int = 9
-
-    def __post_init__(self) -> None:
-        checked_count("steps", self.steps, at_least=1)
-        checked_count("targets", self.targets, at_least=1)
 
     @property
     def description(self) -> str:
@@ -232,10 +225,6 @@ class Strong(Protocol):
     targets: int = 9
     queries: int = 500
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "targets", "queries"):
-            checked_count(name, getattr(self, name), at_least=1)
-
     @property
     def description(self) -> str:
         return (
@@ -282,9 +271,6 @@ class BlackBox(Protocol):
     name: ClassVar[str] = "blackbox"
     version: ClassVar[int] = 3
     steps: int = 1000
-
-    def __post_init__(self) -> None:
-        checked_count("steps", self.steps, at_least=1)
 
     @property
     def description(self) -> str:
