@@ -86,8 +86,9 @@ def _said(
         f"changes_to_{norm}": after if found else None,
     }
     if units is not None:
-        size = round(units.each(changed.margin, norm), 3) if found else None
-        said[f"{units.column}_{norm}"] = size
+        size = units.each(changed.margin, norm)
+        # to six digits, not decimals: a margin that is small is not 0
+        said[f"{units.column}_{norm}"] = float(f"{size:.6g}") if found else None
     return said
 
 
