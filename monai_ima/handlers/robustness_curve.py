@@ -44,7 +44,7 @@ class RobustnessCurveHandler:
             with settings.
         steps: steps of the protocol's attacks, by default its own.
         restarts: random starts of ``"paper"``, by default two.
-        bounds: range of valid inputs.
+        bounds: range of valid inputs; ``None`` for inputs without a range.
         seed: seed of all that is random.
         tag: first part of the metrics' names.
         class_names: names of the classes, if the metrics are to have the sensitivity of each.
@@ -63,7 +63,7 @@ class RobustnessCurveHandler:
         protocol: Protocol | str = "minimum_norm",
         steps: int | None = None,
         restarts: int | None = None,
-        bounds: tuple[float, float] = (0.0, 1.0),
+        bounds: tuple[float, float] | None = (0.0, 1.0),
         seed: int = 0,
         tag: str = "robust_accuracy",
         class_names: Sequence[str] = (),

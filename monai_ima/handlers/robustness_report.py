@@ -29,7 +29,7 @@ from monai_ima.handlers.json_file import read_json, write_json
 from monai_ima.handlers.robustness_curve import RobustnessCurveHandler, places_of
 from monai_ima.handlers.tables import curve_rows, write_table
 from monai_ima.logits import logits_of
-from monai_ima.report import Example, as_image, curve_figure, example_figure
+from monai_ima.report import NORM_NAMES, Example, as_image, curve_figure, example_figure
 from monai_ima.robustness.clean import Finding, clean_findings
 from monai_ima.robustness.measure import batched, probabilities
 
@@ -172,7 +172,7 @@ class RobustnessReport:
                 "description": handler.protocol.description,
                 **asdict(handler.protocol),
                 "norm": handler.norm.name,
-                "bounds": list(handler.bounds),
+                "bounds": handler.bounds,
                 "seed": handler.seed,
             },
             "classes": self.class_names,
@@ -226,7 +226,7 @@ class RobustnessReport:
             classes=self.class_names,
             norm=handler.norm.name,
             bounds=handler.bounds,
-            title=f"PGD at {handler.norm.name} {eps:g}",
+            title=f"PGD at a noise of {eps:g} ({NORM_NAMES.get(handler.norm.name, handler.norm.name)})",
             orientation=self.orientation,
             dpi=200,  # TensorBoard enlarges no picture beyond its pixels
         )

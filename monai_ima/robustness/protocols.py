@@ -324,15 +324,15 @@ def get_protocol(protocol: Protocol | str, **settings: Any) -> Protocol:
         ValueError: if there is no such protocol, or it has no such setting.
     """
     settings = {name: value for name, value in settings.items() if value is not None}
-    if isinstance(protocol, Protocol):
-        return dataclasses.replace(protocol, **settings)
-    if protocol not in _PROTOCOLS:
+    if not isinstance(protocol, Protocol) and protocol not in _PROTOCOLS:
         raise ValueError(f"expected protocol to be one of {sorted(_PROTOCOLS)}, got {protocol!r}")
-    kind = _PROTOCOLS[protocol]
+    kind = type(protocol) if isinstance(protocol, Protocol) else _PROTOCOLS[protocol]
     known = [field.name for field in dataclasses.fields(kind)]
     if unknown := sorted(set(settings) - set(known)):
         raise ValueError(
-            f"expected settings of the protocol {protocol!r} among {known}, "
+            f"expected settings of the protocol {kind.name!r} among {known}, "
             f"got {', '.join(unknown)}; leave it out, or choose another protocol"
         )
+    if isinstance(protocol, Protocol):
+        return dataclasses.replace(protocol, **settings)
     return kind(**settings)

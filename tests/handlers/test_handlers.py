@@ -758,6 +758,15 @@ def test_a_report_leaves_the_network_as_found_and_takes_any_shape(tmp_path, shap
     assert all(module.training for module in network.modules())
 
 
+def test_inputs_without_a_range_are_reported_too(tmp_path):
+    network, images = linear_model((1, 4, 5)), torch.randn(6, 1, 4, 5)
+    labels = network(images).argmax(dim=1)
+    curve = RobustnessCurveHandler([0.05], "linf", protocol="screen", steps=2, bounds=None)
+    evaluator(network, dataset(images, labels), [curve, report_of(curve, tmp_path)]).run()
+
+    assert json.loads((tmp_path / "robustness.json").read_text())["attack"]["bounds"] is None
+
+
 @pytest.mark.parametrize("orientation", [None, "RAS"])
 def test_planes_of_a_volume_have_the_names_of_the_report(tmp_path, monkeypatch, orientation):
     figures = []

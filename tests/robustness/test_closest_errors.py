@@ -424,6 +424,7 @@ def test_bad_arguments_end_in_words(curved, settings, message):
     ("name", "settings", "message"),
     [
         ("screen", {"restarts": 2}, r"among \['steps'\], got restarts"),
+        (Screen(9), {"restarts": 2}, r"among \['steps'\], got restarts"),
         ("paper", {"restarts": 0}, "restarts to be a whole number >= 1, got 0"),
         ("paper", {"steps": 0}, "steps to be a whole number >= 1, got 0"),
         ("minimum_norm", {"restarts": 2}, "got restarts"),
