@@ -14,6 +14,7 @@ from torch import Tensor
 
 from monai_ima.report.drawing import NORM_NAMES, WIDTH, literal
 from monai_ima.report.palette import BLUE, MARKERS, ORANGE, RED, SERIES, series
+from monai_ima.report.units import rounded
 
 Curve: TypeAlias = Mapping[str, Any]  # one norm's part of robustness.json
 
@@ -90,7 +91,7 @@ def robustness_figure(curve: Curve, label: str = "accuracy") -> Figure:
     )
     chance = 1 / len(curve["per_class"])
     axes.axhline(chance, color="0.75", lw=1, label=f"chance {chance:.2f}", zorder=0)
-    _mark_median(axes, curve["median_margin"])
+    _mark_median(axes, curve["median_margin"], curve["eps"][-1])
     _level_axis(axes, curve)
     _fraction_axis(axes, "accuracy under attack")
     _legend_below(figure, axes)
@@ -134,7 +135,7 @@ def margin_figure(margins: Tensor, eps: Sequence[float], median: float | None) -
     Args:
         margins: ``(N,)`` of the correctly classified samples, infinite where none was found.
         eps: ``(L,)`` levels of the curve.
-        median: half the samples lie below it; ``None`` if it is beyond the largest level.
+        median: half the samples lie below it, or at it; ``None`` if half were never broken.
     """
     figure, (axes,) = _panels(1)
     values = margins.detach().double().cpu().numpy()
@@ -148,7 +149,7 @@ def margin_figure(margins: Tensor, eps: Sequence[float], median: float | None) -
         largest + 2 * width, beyond.sum(), 2 * width, color="0.8", hatch="///", ec="white", lw=0
     )
     axes.axvline(largest, color="0.6", lw=1)
-    _mark_median(axes, median)
+    _mark_median(axes, median, largest)
     if median is not None:
         axes.legend(loc="upper right", fontsize="small", frameon=False)
     axes.set_xlim(0, largest + 3.5 * width)
@@ -210,9 +211,15 @@ def _draw_curve(axes: Axes, curve: Curve, color: str, label: str) -> None:
     axes.plot(curve["eps"], curve["accuracy"], "o-", color=color, label=label)
 
 
-def _mark_median(axes: Axes, median: float | None) -> None:
-    if median is not None:
-        axes.axvline(median, color=RED, ls=":", label=f"median margin {median:.3g}")
+def _mark_median(axes: Axes, median: float | None, largest: float) -> None:
+    """A line at the median; where it lies beyond the largest level, its name alone."""
+    if median is None:
+        return
+    label = f"median margin {rounded(median)}"
+    if median <= largest:
+        axes.axvline(median, color=RED, ls=":", label=label)
+    else:
+        axes.plot([], [], color=RED, ls=":", label=f"{label}, beyond the levels")
 
 
 def _level_axis(axes: Axes, curve: Curve) -> None:

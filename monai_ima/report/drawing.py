@@ -17,8 +17,11 @@ WIDTH = 5.2  # inches: text drawn at 10 points can still be read on a phone
 
 
 def literal(text: str) -> str:
-    """Text as it is: no formula between dollars, and no leading underscore, which hides a line."""
-    short = text if len(text) <= 28 else f"{text[:27]}…"
+    """Text as it is: no formula between dollars, and no leading underscore, which hides a line.
+
+    Of a long one both ends: names of classes may differ in either.
+    """
+    short = text if len(text) <= 28 else f"{text[:15]}…{text[-12:]}"
     return short.lstrip("_").replace("$", r"\$") or "_"
 
 

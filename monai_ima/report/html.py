@@ -130,11 +130,8 @@ def answer(curve: Curve, units: Units | None = None, element: str = "value") -> 
             "Half of the correctly classified samples are misclassified at a noise of "
             f"{rounded(median)} {unit}"
         )
-    change = (
-        f"falls from {accuracy[0]:.2f} to {accuracy[level]:.2f}"
-        if accuracy[level] < accuracy[0]
-        else f"stays at {accuracy[level]:.2f}"
-    )
+    clean, left = f"{accuracy[0]:.2f}", f"{accuracy[level]:.2f}"
+    change = f"stays at {left}" if left == clean else f"falls from {clean} to {left}"
     interval = f"95 % {curve['low'][level]:.2f} to {curve['high'][level]:.2f}"
     return f"{loss}; at {eps[level]:g} accuracy {change} ({interval})."
 

@@ -70,6 +70,15 @@ def test_robustness_figure_without_patients_and_median_has_neither():
     assert not any("median" in text or "patients" in text for text in texts(figure))
 
 
+def test_a_median_beyond_the_levels_is_said_and_leaves_the_curve_its_place():
+    curve = curve_of() | {"median_margin": 5.0}
+    (axes,) = robustness_figure(curve).axes
+    assert axes.get_xlim()[1] < 1.2 * curve["eps"][-1]
+    assert "median margin 5, beyond the levels" in texts(axes.figure)
+    figure = margin_figure(torch.tensor([5.0, 5.0]), curve["eps"], 5.0)
+    assert "median margin 5, beyond the levels" in texts(figure)
+
+
 @pytest.mark.parametrize("classes", [2, 20])
 def test_class_figure_draws_each_class_in_every_panel(classes):
     names = [f"class {c}" for c in range(classes)]
@@ -108,12 +117,12 @@ def test_class_figure_leaves_out_a_class_without_samples():
     figure.draw_without_rendering()
 
 
-def test_class_names_are_drawn_as_they_are():
+def test_class_names_are_drawn_as_they_are_and_long_ones_with_both_ends():
     names = ["costs $1 and $2", "_hidden", "a name that is much too long for any legend"]
     figure = class_figure(curve_of(classes=names), names)
     figure.draw_without_rendering()
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert shown == [r"costs \$1 and \$2", "hidden", "a name that is much too lon…"]
+    assert shown == [r"costs \$1 and \$2", "hidden", "a name that is …r any legend"]
 
 
 def test_margins_add_up_and_those_beyond_the_levels_stand_apart():

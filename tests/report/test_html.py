@@ -522,8 +522,8 @@ def all_wrong(report):
         ({}, with_nan, "DME 26" + 7 * f" {DASH}"),
         ({}, without("median_margin"), "more than half of the correct ones are robust"),
         ({}, without("white_noise"), "White noise was not measured."),
-        ({}, without("auroc"), "128 samples, patients not recorded"),
-        ({}, without("patient_low", "patient_high"), "patients not recorded"),
+        ({}, without("auroc"), "128 samples, patients not recorded for every sample"),
+        ({}, without("patient_low", "patient_high"), "patients not recorded for every sample"),
         ({"bounds": None}, None, "bounds none"),
     ],
 )
@@ -585,6 +585,11 @@ def test_the_answer_of_a_classifier_that_mostly_stands():
         "More than half of the correctly classified samples are robust at the largest noise tried, 0.03 "
         "(L2, in units of the input); at 0.03 accuracy stays at 0.90 (95 % 0.00 to 0.05)."
     )
+
+
+def test_an_accuracy_that_falls_by_less_than_is_shown_does_not_fall_in_words():
+    curve = CURVE | {"accuracy": [0.924, 0.921, 0.918, 0.915]}
+    assert "at 0.01 accuracy stays at 0.92 (95 %" in answer(curve)
 
 
 @pytest.mark.parametrize("cut", ["margins", "probabilities", "norm"])
