@@ -151,7 +151,7 @@ def margin_figure(margins: Tensor, eps: Sequence[float], median: float | None) -
     axes.axvline(largest, color="0.6", lw=1)
     _mark_median(axes, median, largest)
     if median is not None:
-        axes.legend(loc="upper right", fontsize="small", frameon=False)
+        _legend_below(figure, axes)  # within the axes it lies on the line
     axes.set_xlim(0, largest + 3.5 * width)
     axes.set_ylim(0, 1.15 * max(1, *counts, beyond.sum()))
     ticks = edges[::6]
