@@ -133,10 +133,10 @@ def _caption(row: SubFigure, example: Example, norm: str, classes: Sequence[str]
         distance = f"{example.margin:.3g} ({NORM_NAMES.get(norm, norm)})"
         is_found = not math.isinf(example.margin)
         parts.append(f"margin {distance}" if is_found else "no error found at any level")
-    text = ", ".join(part for part in parts if part).replace("$", r"\$")
+    said = [part.replace("$", r"\$") for part in parts if part]
     if example.clean.ndim > 3:  # whose planes have their names where an image has its class
-        text = f"{text}, true: {literal(classes[example.label])}"
-    if text:
+        said.append(f"true: {literal(classes[example.label])}")
+    if text := ", ".join(said):
         row.suptitle(textwrap.fill(text, 64), fontsize="small", x=0.02, ha="left", color=GREY)
 
 

@@ -211,6 +211,14 @@ def test_what_is_not_known_of_an_example_is_not_said():
     assert "20-PGD" in texts(figure)
 
 
+def test_of_a_volume_of_which_nothing_else_is_known_the_class_is_said():
+    example = volume_example("", 0, 0.02)
+    for name, value in (("id", ""), ("patient", None), ("margin", None)):
+        object.__setattr__(example, name, value)
+    figure = example_figure([example], classes=["healthy", "lesion"], norm="l2", bounds=(0, 1))
+    assert "true: healthy" in texts(figure)
+
+
 def test_three_channels_are_drawn_in_color():
     clean = torch.rand(3, 5, 6)
     example = attacked(clean, "", 0, 0.1, 4, seed=0)
