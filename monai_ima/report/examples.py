@@ -130,14 +130,21 @@ def _caption(row: SubFigure, example: Example, norm: str, classes: Sequence[str]
     if example.patient is not None:
         parts.append(f"patient {example.patient}")
     if example.margin is not None:
-        distance = f"{example.margin:.3g} ({NORM_NAMES.get(norm, norm)})"
-        is_found = not math.isinf(example.margin)
-        parts.append(f"margin {distance}" if is_found else "no error found at any level")
+        parts.append(_distance(example.margin, norm, example))
     said = [part.replace("$", r"\$") for part in parts if part]
     if example.clean.ndim > 3:  # whose planes have their names where an image has its class
         said.append(f"true: {literal(classes[example.label])}")
     if text := ", ".join(said):
         row.suptitle(textwrap.fill(text, 64), fontsize="small", x=0.02, ha="left", color=GREY)
+
+
+def _distance(margin: float, norm: str, example: Example) -> str:
+    if not math.isinf(margin):
+        return f"margin {rounded(margin)} ({NORM_NAMES.get(norm, norm)})"
+    if int(example.attacked_probabilities.argmax()) == example.label:
+        return "no error found at any level"
+    # what is shown was made after the measurement, by PGD at the largest level
+    return "counted as robust, yet PGD finds an error afterwards: the attack was too weak for it"
 
 
 def _signal_height(clean: Tensor) -> float:

@@ -219,6 +219,19 @@ def test_of_a_volume_of_which_nothing_else_is_known_the_class_is_said():
     assert "true: healthy" in texts(figure)
 
 
+def test_an_error_found_after_the_measurement_is_not_denied():
+    example = oct_example("hardest to break", 0, math.inf)
+    assert any("no error found" in text for text in texts(one(example)))
+    object.__setattr__(example, "attacked_probabilities", torch.tensor([0.1, 0.9, 0.0, 0.0]))
+    said = " ".join(" ".join(texts(one(example))).split())
+    assert "no error found" not in said
+    assert "PGD finds an error afterwards" in said
+
+
+def one(example):
+    return example_figure([example], classes=CLASSES, norm="linf", bounds=(0, 1))
+
+
 def test_three_channels_are_drawn_in_color():
     clean = torch.rand(3, 5, 6)
     example = attacked(clean, "", 0, 0.1, 4, seed=0)
