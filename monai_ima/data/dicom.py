@@ -120,7 +120,7 @@ def says_orientation(path: Path) -> bool:
 class _Reader(PydicomReader):
     """MONAI's, of the slices alone that a folder holds, and of what an enhanced file says elsewhere."""
 
-    def read(self, data: Any, **kwargs: Any) -> Any:
+    def read(self, data: Any, **_: Any) -> Any:
         path = Path(data)
         files = [file for file, _ in _slices(path)] if path.is_dir() else [path]
         read = [_as_a_plain_one(pydicom.dcmread(file)) for file in files]

@@ -517,3 +517,57 @@ def test_the_full_range_of_8_bits_is_used_where_asked(tmp_path):
 def test_a_range_is_two_rising_numbers_or_a_known_word(given):
     with pytest.raises(ValueError, match=r"intensity_range to be \[low, high\].* got"):
         LoadIntensityd("image", intensity_range=given)
+
+
+VOLUME = np.random.default_rng(0).integers(0, 1000, (20, 21, 22)).astype(np.int16)
+
+
+@pytest.mark.parametrize("at", ["middle", "checksum"])
+def test_a_compressed_volume_that_is_damaged_is_refused(tmp_path, at):
+    """Broken in the middle it still unpacked, to other voxels; nobody had read the checksum."""
+    path = save_nifti(tmp_path / "image.nii.gz", np.zeros_like(VOLUME))
+    content = bytearray(gzip.compress(gzip.decompress(path.read_bytes()), 0))  # stored as it is
+    place = len(content) // 2 if at == "middle" else len(content) - 8
+    content[place] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=r"cannot read .*image.nii.gz .*CRC check failed"):
+        load(path)
+
+
+def edited(path, place, values):
+    """A NIfTI file with other bytes in its header."""
+    content = bytearray(path.read_bytes())
+    content[place : place + len(values)] = values
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "message"),
+    [
+        (123, bytes([1]), r"size and direction of the voxels in mm, .*\(meter\)"),
+        (123, bytes([3]), r"in mm, .*\(micron\)"),
+        (280, bytes(48), r"in mm, .*got 0 x 0 x 0 \(unknown\); correct the header"),
+        (280, np.full(12, np.nan, np.float32).tobytes(), "in mm, .*got nan"),
+        (280, np.eye(3, 4, dtype=np.float32).ravel() * 1e-3, "got 0.02 x 0.021 x 0.022"),
+        (280, np.eye(3, 4, dtype=np.float32).ravel() * 1e3, "from 0.1 to 10000 mm wide, got 20000"),
+    ],
+)
+def test_sizes_that_no_volume_has_are_refused(tmp_path, place, values, message):
+    path = edited(save_nifti(tmp_path / "image.nii", VOLUME), place, bytes(values))
+
+    with pytest.raises(ValueError, match=rf"cannot read .*image.nii .*{message}"):
+        load(path)
+
+
+def test_complex_numbers_and_colours_are_no_grey_levels(tmp_path):
+    colours = np.zeros((4, 5, 6), RGB24)
+    for number, array in enumerate((VOLUME.astype(np.complex64), colours)):
+        with pytest.raises(ValueError, match=r"expected grey levels, got values of the type"):
+            load(save_nifti(tmp_path / f"{number}.nii", array))
+
+
+def test_a_volume_of_several_times_leads_to_one(tmp_path):
+    with pytest.raises(ValueError, match=r"got the shape \(20, 21, 22, 2\); save one of them"):
+        load(save_nifti(tmp_path / "image.nii", np.stack([VOLUME, VOLUME], axis=-1)))
