@@ -1,6 +1,8 @@
 import gzip
 import os
 import pickle
+import struct
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -484,6 +486,51 @@ def test_a_range_in_the_units_of_the_files_becomes_0_to_1(tmp_path):
     ):
         image = LoadIntensityd("image", intensity_range=ends)({"image": path})["image"]
         assert image.flatten().tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((2, 3), np.float16), np.zeros((2, 3)), np.zeros((2, 3, 5), np.uint8)]
+)
+def test_what_a_tiff_must_be_is_said_where_it_is_another(tmp_path, array):
+    tifffile = pytest.importorskip("tifffile")
+    layout = {} if array.ndim == 2 else {"planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "image.tif", array, photometric="minisblack", **layout)
+
+    with pytest.raises(ValueError, match=r"image.tif .*a TIFF of grey values .*got another"):
+        load(tmp_path / "image.tif")
+
+
+@pytest.mark.parametrize("kind", ["rgb.png", "grey_and_opacity.png", "rgb.tif"])
+def test_16_bits_in_several_channels_have_no_units(tmp_path, kind):
+    """PIL has the upper 8 bits only: all of 12 bits in 16 became 15 levels of 4095, nearly black."""
+    grey = np.array([[0, 1365, 4095]], np.uint16)
+    path = tmp_path / kind
+    if path.suffix == ".tif":
+        tifffile = pytest.importorskip("tifffile")
+        tifffile.imwrite(path, np.stack([grey] * 3, axis=-1), photometric="rgb")
+    else:
+        channels = [grey] * 3 if kind == "rgb.png" else [grey, np.full_like(grey, 65535)]
+        path.write_bytes(png_of_16_bits(np.stack(channels, axis=-1)))
+
+    load(path)  # by its full range
+    for intensity_range in ([0, 4095], "minmax"):
+        with pytest.raises(ValueError, match=rf"{kind} .*got 16 bits in several channels.*in grey"):
+            LoadIntensityd("image", intensity_range=intensity_range)({"image": path})
+
+
+def png_of_16_bits(array):
+    """``(H, W, C)``, which PIL does not write."""
+
+    def chunk(kind, content):
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    height, width, channels = array.shape
+    colour_type = {2: 4, 3: 2}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 def test_floats_of_any_scale_are_read_by_a_range(tmp_path):
