@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from monai_ima.data.image_formats import IMAGE_SUFFIXES, is_image, kind_of
 from monai_ima.data.labels import sorted_names
 from monai_ima.data.sample import SECTIONS, Entry, Listing, section_named
+from monai_ima.data.table_words import one_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,13 +41,13 @@ def read_folders(root: Path, patient_pattern: str | None) -> Listing:
     pattern = None if patient_pattern is None else patient_expression(patient_pattern)
     tops = _section_folders(root)
     by_section = {section: _class_folders(top) for section, top in tops.items()}
-    names = sorted_names({folder.name for folders in by_section.values() for folder in folders})
+    names = sorted_names({_class(folder) for folders in by_section.values() for folder in folders})
     left_out: Counter[str] = Counter()
     sections: dict[str, list[Entry]] = {}
     for section, folders in by_section.items():
         left_out += _counted(file for file in _files_in(tops[section]) if is_image(file))
         entries: list[Entry] = []
-        for folder in sorted(folders, key=lambda folder: names.index(folder.name)):
+        for folder in sorted(folders, key=lambda folder: names.index(_class(folder))):
             files = list(_files_below(folder))
             images = sorted(file for file in files if is_image(file))
             others = _counted(file for file in files if not is_image(file))
@@ -61,7 +62,7 @@ def read_folders(root: Path, patient_pattern: str | None) -> Listing:
             entries += [
                 Entry(
                     path=image.relative_to(root).as_posix(),
-                    label=folder.name,
+                    label=_class(folder),
                     patient=_patient(image, folder, pattern),
                 )
                 for image in images
@@ -80,6 +81,10 @@ def read_folders(root: Path, patient_pattern: str | None) -> Listing:
             root,
         )
     return Listing(root, dict(enumerate(names)), sections)
+
+
+def _class(folder: Path) -> str:
+    return one_spelling(folder.name)
 
 
 def _section_folders(root: Path) -> dict[str, Path]:

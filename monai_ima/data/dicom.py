@@ -124,7 +124,8 @@ class _Reader(PydicomReader):
         path = Path(data)
         files = [file for file, _ in _slices(path)] if path.is_dir() else [path]
         read = [_as_a_plain_one(pydicom.dcmread(file)) for file in files]
-        self.has_series, self.filenames = len(read) > 1, [files if len(read) > 1 else files[0]]
+        names: list[Any] = [files if len(read) > 1 else files[0]]
+        self.has_series, self.filenames = len(read) > 1, names
         return read if self.has_series else read[0]
 
 

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from monai_ima.data.content import contents
+from monai_ima.data.near_path import near_path
 from monai_ima.data_report.perceptual_hash import SIDE
 from monai_ima.data_report.reading import ReadImage
 
+NO_FILE = "there is no such file"
 DARK, WHITE = 0.02, 0.98  # grey values up to and from which a pixel of the border is black or white
 _BORDER = 0.02  # width of the border, as a share of the shorter side
 _THUMBNAIL = 112  # pixels of the longer side
@@ -95,7 +97,8 @@ def _facts_or_reason(root: Path, path: str, read: Callable[[Path], ReadImage]) -
     try:
         return _facts(path, read(root / path), contents([{"image": root / path}])[0])
     except FileNotFoundError:
-        return "there is no such file"
+        near = near_path(root, path)
+        return f"{NO_FILE}{f', but {near}' if near else ''}"
     except (OSError, ValueError) as error:
         return str(error.__cause__ or error)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from monai_ima.data.sample import Sample
-from monai_ima.data_report.facts import ImageFacts
+from monai_ima.data_report.facts import NO_FILE, ImageFacts
 from monai_ima.data_report.perceptual_hash import near_duplicates
 from monai_ima.data_report.shortcut_search import shortcuts
 from monai_ima.data_report.survey import Finding, Survey, Weight
@@ -48,6 +48,12 @@ def _unreadable(survey: Survey) -> Iterable[Finding]:
             "others are missing; and if it is the sick whose files are broken, leaving them out changes "
             "what is measured.",
             "Copy or export them anew."
+            + (
+                " Those that are not there may have another name: paths in a table are relative to the "
+                "folder of the images, with suffix, and upper and lower case matter."
+                if any(why.startswith(NO_FILE) for why in survey.unreadable.values())
+                else ""
+            )
             + ("" if survey.left_out else " To go on without them, add --leave-out-unreadable."),
             heading=("file", "reason"),
             rows=tuple((path, _as_option(why)) for path, why in survey.unreadable.items()),
