@@ -28,6 +28,7 @@ _NEEDED = [  # of a header, for what is looked at here
     "InstanceNumber",
     "ModalityLUTSequence",
     "NumberOfFrames",
+    "PatientID",
     "PhotometricInterpretation",
     "PixelSpacing",
     "Rows",
@@ -51,6 +52,7 @@ class DicomImage(NamedTuple):
         largest: the largest level of a colour picture; None where levels have no end of their own.
         bits: of a level in the file.
         spacing: of the values along each axis in mm; None where the file does not say it.
+        person: the PatientID; empty where the file does not say it.
     """
 
     values: Tensor
@@ -58,6 +60,7 @@ class DicomImage(NamedTuple):
     largest: float | None
     bits: int
     spacing: tuple[float, ...] | None
+    person: str
 
 
 def read_dicom(path: Path) -> DicomImage:
@@ -100,6 +103,7 @@ def read_dicom(path: Path) -> DicomImage:
         largest=float(2**first.BitsAllocated - 1) if colour else None,
         bits=int(first.get("BitsStored") or first.BitsAllocated),
         spacing=tuple(image.pixdim.tolist()[: 2 if colour else image.ndim]) if placed else None,
+        person=str(first.get("PatientID") or "").strip(),
     )
 
 

@@ -48,6 +48,8 @@ class ImageFacts:
         thumbnail: of what a network gets, as JPEG; of a volume, its middle slice.
         in_colour: red, green and blue differ, whatever the channels of the file.
         extent: of a volume, its sides in mm from left to right, back to front and below to above.
+        is_placed: not a volume whose file does not say which way round it lies.
+        person: whom the file says to be of, by a number; empty where it does not.
     """
 
     path: str
@@ -67,6 +69,8 @@ class ImageFacts:
     thumbnail: bytes
     in_colour: bool
     extent: tuple[float, ...] | None
+    is_placed: bool
+    person: str
 
 
 def image_facts(
@@ -125,6 +129,8 @@ def _facts(path: str, image: ReadImage, digest: str) -> ImageFacts:
         thumbnail=_thumbnail(picture[None] if image.colours is None else image.colours),
         in_colour=image.in_colour,
         extent=image.extent,
+        is_placed=image.is_placed,
+        person=image.person,
     )
 
 

@@ -34,6 +34,7 @@ def image_findings(survey: Survey) -> Iterable[Finding]:
     yield from _near_duplicates(survey)
     yield from _shortcuts(survey)
     yield from _mixed(survey)
+    yield from _not_placed(survey)
     yield from _constant(survey)
     yield from _dark(survey)
 
@@ -283,6 +284,19 @@ def _mixed(survey: Survey) -> Iterable[Finding]:
                 heading=("", "images", "for instance"),
                 rows=tuple((v, str(len(p)), few(p, 3)) for v, p in alike),
             )
+
+
+def _not_placed(survey: Survey) -> Iterable[Finding]:
+    if paths := [sample.path for sample, facts in survey.readable if not facts.is_placed]:
+        yield Finding(
+            "warning",
+            f"{counted(paths, 'volume')} whose file does not say which way round it lies",
+            "Left and right, or head and feet, may be exchanged in some: a training turns volumes by "
+            "what their files say, and takes these as they are stored.",
+            "Convert them anew from what the scanner wrote (dcm2niix does, of DICOM), so that qform or "
+            "sform is set; or see that all are stored in the same way.",
+            names=tuple(paths),
+        )
 
 
 def _constant(survey: Survey) -> Iterable[Finding]:
