@@ -23,6 +23,7 @@ from monai_ima.handlers.files import file_digest
 from monai_ima.handlers.json_file import write_json
 from monai_ima.installed_bundles import bundles_folder
 from monai_ima.prediction import ReferenceMargins
+from monai_ima.prediction.unlike import levels_of
 from monai_ima.robustness import changed_answers, get_protocol
 
 INFERENCE, METADATA, MARGINS = "inference.json", "metadata.json", "margins.json"
@@ -174,7 +175,11 @@ def _margins(run: TrainedRun, inputs: torch.Tensor) -> ReferenceMargins:
     share = f"{len(inputs)} of the {whole}" if len(inputs) < whole else f"the {whole}"
     margins = {norm: found.margins.cpu() for norm, found in answers.items()}
     return ReferenceMargins(
-        margins, protocol, run.bounds, f"{share} validation samples of the training"
+        margins,
+        protocol,
+        run.bounds,
+        f"{share} validation samples of the training",
+        levels_of(inputs, run.bounds[0]),
     )
 
 
