@@ -197,6 +197,11 @@ def read_cohort(
         )
     check_complete(listing, patient_column or "patient")
     classes = classes_of(listing)
+    if len(classes.names) < 2:
+        raise ValueError(
+            f"expected several classes in {listing.source}, got {', '.join(classes.names) or 'none'} "
+            f"alone, which leaves nothing to tell apart; {_OTHER_FOLDER}"
+        )
     sections = {name: _samples(members, classes) for name, members in listing.sections.items()}
     samples = [sample for members in sections.values() for sample in members]
     if not listing.of_folders and not allow_outside:

@@ -27,7 +27,7 @@ class ReferenceMargins:
         protocol: these attacks.
         bounds: range of valid inputs.
         source: which samples they are, in words.
-        levels: how bright and how varied they are, as :func:`~monai_ima.prediction.unlike.levels_of` has it;
+        levels: how bright and how varied they are, as ``levels_of`` has it;
             empty where it is not known.
     """
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -266,6 +267,14 @@ def test_a_class_without_images_in_a_section_is_a_problem(tmp_path):
     assert finding.weight == "problem"
     assert len(finding.rows) == 2
     assert not written.lists
+
+
+def test_one_class_alone_is_rejected(folder, tmp_path):
+    """Its list trained a network that answers everything with it."""
+    shutil.rmtree(folder / "B")
+
+    with pytest.raises(ValueError, match=r"several classes in .*study, got A alone, .*give as"):
+        write_datalists(folder, tmp_path / "out")
 
 
 @pytest.mark.parametrize("leave_out", [False, True])
