@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -35,6 +34,7 @@ _NEEDED = [  # of a header, for what is looked at here
     "SamplesPerPixel",
     "SeriesInstanceUID",
 ]
+_ORIENTATION, _POSITION = "00200037", "00200032"  # tags, as MONAI's reader has them
 _UNEVEN = 0.05  # of the distance between slices, beyond which one is missing
 _NO_PREAMBLE = (
     "expected a DICOM file, got one that does not begin as such: give a picture the suffix of its kind, "
@@ -83,16 +83,13 @@ def read_dicom(path: Path) -> DicomImage:
         )
     if path.is_dir():
         _check_series(headers)
-    with warnings.catch_warnings():
-        # without a position, as of an x-ray, there is no affine, and none is needed
-        warnings.filterwarnings("ignore", message="PydicomReader: ImageOrientationPatient")
-        try:
-            image, _ = read_by(_Reader(swap_ij=False), path)
-        except RuntimeError as error:  # pydicom names packages that decode it
-            raise ValueError(
-                f"{' '.join(str(error).split())}; install one (pip install python-gdcm), or save it "
-                f"uncompressed"
-            ) from error
+    try:
+        image, _ = read_by(_Reader(swap_ij=False), path)
+    except RuntimeError as error:  # pydicom names packages that decode it
+        raise ValueError(
+            f"{' '.join(str(error).split())}; install one (pip install python-gdcm), or save it "
+            f"uncompressed"
+        ) from error
     colour, placed = (
         first.get("SamplesPerPixel", 1) > 1,
         first.get("ImagePositionPatient") is not None,
@@ -131,6 +128,12 @@ class _Reader(PydicomReader):
         names: list[Any] = [files if len(read) > 1 else files[0]]
         self.has_series, self.filenames = len(read) > 1, names
         return read if self.has_series else read[0]
+
+    def _get_affine(self, metadata: dict[str, Any], lps_to_ras: bool = True) -> Any:
+        # Without a position, as of an x-ray, there is none, and none is needed. MONAI says so in a
+        # warning, which threads that read side by side cannot catch.
+        is_placed = {_ORIENTATION, _POSITION} <= metadata.keys()
+        return super()._get_affine(metadata, lps_to_ras) if is_placed else np.eye(4)
 
 
 def _headers(path: Path, *, all_: bool = True) -> list[Any]:
