@@ -122,7 +122,7 @@ def make_runs(data: str, seeds: list[int], where: dict[str, Any]) -> None:
         if str(seed) not in found["plans"]:
             plan = make_plan(parts, samples=task.samples).to_dict()
             plan["given"] = settings  # without the paths of whoever made it
-            del plan["reasons"], plan["warnings"]  # which follow from the rest
+            del plan["reasons"], plan["warnings"], plan["quicker"]  # which follow from the rest
             found["plans"][str(seed)] = plan
             keep(path, found)
         proposal = found["plans"][str(seed)]["proposal"]

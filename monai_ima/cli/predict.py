@@ -77,6 +77,11 @@ def main(words: Sequence[str]) -> None:
     if done.drawn:
         print(f"{arguments.output / 'changes'}  what would change {done.drawn} of the answers")
     print("For research; not for clinical use.")
+    warned = [each for each in done.predictions if each.warning]
+    for each in warned[:_SHOWN]:
+        sys.stderr.write(f"LOOK  {each.id}: {each.warning}\n")
+    if len(warned) > _SHOWN:
+        sys.stderr.write(f"LOOK  and {len(warned) - _SHOWN} more, in the column warning\n")
     for name, reason in done.errors.items():
         sys.stderr.write(f"no prediction for {name}: {reason}\n")
     if done.errors:

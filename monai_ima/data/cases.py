@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import numpy.typing as npt
 import torch
 
 from monai_ima.data.ecg.beats import LENGTH
+from monai_ima.data.file_tree import by_suffix, counts_in_words, files_below
 from monai_ima.data.image_formats import IMAGE_SUFFIXES, is_image, kind_of
+
+_logger = logging.getLogger(__name__)
 
 _NPY = b"\x93NUMPY"  # what a file of NumPy's begins with
 Cases = list[dict[str, Any]]  # "image": what the preprocessing takes; "id": what names it
@@ -18,6 +22,8 @@ Cases = list[dict[str, Any]]  # "image": what the preprocessing takes; "id": wha
 
 def image_cases(path: str | Path) -> Cases:
     """An image file, whatever its suffix, or all images below a folder.
+
+    Hidden files, and those of ``__MACOSX``, are none; what else is no image is counted in the log.
 
     Returns:
         The images' paths, in the order of their names.
@@ -125,7 +131,17 @@ def array_cases(path: str | Path) -> Cases:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file() and is_image(file))
+    files = list(files_below(folder))
+    images = sorted(file for file in files if is_image(file))
+    others = by_suffix(file for file in files if not is_image(file))
+    if images and others:
+        _logger.warning(
+            "not read in %s: %s (read are %s)",
+            folder,
+            counts_in_words(others),
+            ", ".join(IMAGE_SUFFIXES),
+        )
+    return images
 
 
 def _existing(path: Path) -> Path:

@@ -119,5 +119,6 @@ def check_complete(listing: Listing, patient: str) -> None:
             raise ValueError(
                 f"expected every entry of {listing.source} to have an image (path), a label (class "
                 f"name or number) and a {patient}, got {entry.raw}; fill it in, leave the entry "
-                f"out, or say with path_column, class_column and patient_column where they are"
+                f"out, or say with path_column, class_column and patient_column where they are (nan, NA, "
+                f"#N/A and the like are none)"
             )

@@ -6,18 +6,20 @@ import logging
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from monai_ima.data.file_tree import (
+    by_suffix,
+    counts_in_words,
+    files_below,
+    files_in,
+    folders_in,
+)
 from monai_ima.data.image_formats import IMAGE_SUFFIXES, is_image, kind_of
 from monai_ima.data.labels import sorted_names
 from monai_ima.data.sample import SECTIONS, Entry, Listing, section_named
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from monai_ima.data.table_words import one_spelling
 
 _logger = logging.getLogger(__name__)
-
-_UNPACKED_BESIDE = "__MACOSX"  # what macOS puts into archives beside the files that were packed
 
 
 def read_folders(root: Path, patient_pattern: str | None) -> Listing:
@@ -40,20 +42,20 @@ def read_folders(root: Path, patient_pattern: str | None) -> Listing:
     pattern = None if patient_pattern is None else patient_expression(patient_pattern)
     tops = _section_folders(root)
     by_section = {section: _class_folders(top) for section, top in tops.items()}
-    names = sorted_names({folder.name for folders in by_section.values() for folder in folders})
+    names = sorted_names({_class(folder) for folders in by_section.values() for folder in folders})
     left_out: Counter[str] = Counter()
     sections: dict[str, list[Entry]] = {}
     for section, folders in by_section.items():
-        left_out += _counted(file for file in _files_in(tops[section]) if is_image(file))
+        left_out += by_suffix(file for file in files_in(tops[section]) if is_image(file))
         entries: list[Entry] = []
-        for folder in sorted(folders, key=lambda folder: names.index(folder.name)):
-            files = list(_files_below(folder))
+        for folder in sorted(folders, key=lambda folder: names.index(_class(folder))):
+            files = list(files_below(folder))
             images = sorted(file for file in files if is_image(file))
-            others = _counted(file for file in files if not is_image(file))
+            others = by_suffix(file for file in files if not is_image(file))
             if not images:
                 raise ValueError(
                     f"expected images ({', '.join(IMAGE_SUFFIXES)}) in the class folder {folder}, "
-                    f"got none{f' but {_listed(others)}' if others else ''}; add some, remove the "
+                    f"got none{f' but {counts_in_words(others)}' if others else ''}; add some, remove the "
                     f"folder, or give as dataset_dir the folder whose folders are the classes, or "
                     f"list files of another kind in a CSV or JSON file as datalist_file"
                 )
@@ -61,7 +63,7 @@ def read_folders(root: Path, patient_pattern: str | None) -> Listing:
             entries += [
                 Entry(
                     path=image.relative_to(root).as_posix(),
-                    label=folder.name,
+                    label=_class(folder),
                     patient=_patient(image, folder, pattern),
                 )
                 for image in images
@@ -69,7 +71,10 @@ def read_folders(root: Path, patient_pattern: str | None) -> Listing:
         sections[section] = entries
     if left_out:
         _logger.warning(
-            "not read in %s: %s (read are %s)", root, _listed(left_out), ", ".join(IMAGE_SUFFIXES)
+            "not read in %s: %s (read are %s)",
+            root,
+            counts_in_words(left_out),
+            ", ".join(IMAGE_SUFFIXES),
         )
     listed = (entry.path for entries in sections.values() for entry in entries)
     if slices := sum(kind_of(root / path) == "dicom" for path in listed):
@@ -82,11 +87,15 @@ def read_folders(root: Path, patient_pattern: str | None) -> Listing:
     return Listing(root, dict(enumerate(names)), sections)
 
 
+def _class(folder: Path) -> str:
+    return one_spelling(folder.name)
+
+
 def _section_folders(root: Path) -> dict[str, Path]:
     """The folders that hold class folders, by section; ``root`` itself where there is no other."""
-    folders = _folders_in(root)
+    folders = folders_in(root)
     if not folders:
-        files = list(_files_in(root))
+        files = list(files_in(root))
         found = f"{len(files)} files directly in it" if files else "an empty folder"
         raise ValueError(
             f"expected one folder of images per class in {root}, got {found}; sort the images into "
@@ -106,55 +115,20 @@ def _section_folders(root: Path) -> dict[str, Path]:
 
 
 def _class_folders(top: Path) -> list[Path]:
-    folders = _folders_in(top)
+    folders = folders_in(top)
     if not folders:
         raise ValueError(
             f"expected one folder of images per class in {top}, got none; sort its images into "
             f"class folders, or give a CSV or JSON file that lists them as datalist_file"
         )
     for folder in folders:
-        if sections := [f.name for f in _folders_in(folder) if section_named(f.name) in SECTIONS]:
+        if sections := [f.name for f in folders_in(folder) if section_named(f.name) in SECTIONS]:
             raise ValueError(
                 f"expected the folders of patients in the class folder {folder}, got "
                 f"{', '.join(sections)}; put the folders of sections above those of the classes, "
                 f"or give a CSV or JSON file with the split as datalist_file"
             )
     return folders
-
-
-def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    above |= {folder.resolve()}
-    yield from _files_in(folder)
-    for inner in _folders_in(folder):
-        if inner.resolve() in above:
-            raise ValueError(
-                f"expected a tree of folders, got {inner}, a link to a folder above it; remove it"
-            )
-        yield from _files_below(inner, above)
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    return sorted(path for path in _visible(folder) if path.is_dir())
-
-
-def _files_in(folder: Path) -> Iterator[Path]:
-    return (path for path in _visible(folder) if not path.is_dir())
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    return (
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name != _UNPACKED_BESIDE
-    )
-
-
-def _counted(files: Iterator[Path]) -> Counter[str]:
-    return Counter(file.suffix.lower() or "without a suffix" for file in files)
-
-
-def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{number} {suffix}" for suffix, number in sorted(counts.items()))
 
 
 def patient_expression(patient_pattern: str) -> re.Pattern[str]:

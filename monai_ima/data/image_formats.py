@@ -18,7 +18,7 @@ Kind: TypeAlias = Literal["picture", "nifti", "dicom"]
 def kind_of(path: Path) -> Kind:
     """What reads an image.
 
-    A folder is a DICOM series, and so is a file without a known suffix that begins as DICOM does.
+    A folder is a DICOM series; a file without a known suffix that begins as DICOM does is DICOM.
     """
     name = path.name.lower()
     if name.endswith(NIFTI):
@@ -29,8 +29,11 @@ def kind_of(path: Path) -> Kind:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is an image by its suffix, or begins as DICOM does where it has none."""
-    return path.name.lower().endswith(IMAGE_SUFFIXES) or (not path.suffix and _is_dicom(path))
+    """Whether a file is an image by its suffix, or begins as DICOM does.
+
+    DICOM is often named by numbers with points (``1.2.840.113619.2.55``) or has a suffix of its scanner.
+    """
+    return path.name.lower().endswith(IMAGE_SUFFIXES) or _is_dicom(path)
 
 
 def _is_dicom(path: Path) -> bool:

@@ -97,7 +97,9 @@ class LoadIntensityd(MapTransform):
         match kind_of(path):
             case "picture":
                 self._say_colour(path, count_bands(path))
-                values, largest = read_picture(path, colour=self.colour)
+                values, largest = read_picture(
+                    path, colour=self.colour, exact=self.intensity_range is not None
+                )
             case "nifti":
                 values = self._in_channels(read_nifti(path), path)
             case "dicom":

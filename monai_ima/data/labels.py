@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monai_ima.data.sample import Entry, Listing
+from monai_ima.data.table_words import one_spelling
 
 _logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def checked_names(classes: Iterable[str]) -> tuple[str, ...]:
             f"expected classes to be a list of different names, got {classes!r}; name every class "
             f"once, in the order of the model's outputs"
         )
-    return tuple(map(str, classes))
+    return tuple(one_spelling(str(name)) for name in classes)
 
 
 def shortened(values: Iterable[object], most: int = 20, between: str = ", ") -> str:

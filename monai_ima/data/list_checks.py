@@ -6,13 +6,14 @@ import functools
 import math
 import os
 import stat
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_ima.data.images import count_channels, spatial_axes
 from monai_ima.data.labels import shortened
-from monai_ima.data.sample import SECTIONS, Sections
+from monai_ima.data.near_path import near_path
+from monai_ima.data.sample import SECTIONS, Sample, Sections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,7 @@ def check_every_class(classes: Sequence[str], sections: Sections, source: Path) 
 
 
 def check_paths(root: Path, paths: Sequence[str], source: Path) -> None:
-    """See that every path is listed once and is there as a file that can be read to its end.
+    """See that every path is there as a file that can be read to its end.
 
     Nothing is opened, for a pipe would wait for ever.
 
@@ -94,14 +95,13 @@ def check_paths(root: Path, paths: Sequence[str], source: Path) -> None:
 
     Raises:
         FileNotFoundError: if one is missing.
-        ValueError: if one is listed twice, or is neither a file nor a folder, of a series.
+        ValueError: if one is neither a file nor a folder, of a series.
     """
-    check_once(paths, source)
     modes = {path: _mode(root / path) for path in paths}
     if missing := [path for path, mode in modes.items() if mode is None]:
         raise FileNotFoundError(
             f"expected every image listed in {source} to be in {root}, got {len(missing)} missing, "
-            f"like {missing[0]}; paths are relative to dataset_dir"
+            f"like {missing[0]}; paths are relative to dataset_dir{_hint(root, missing[0])}"
         )
     if others := [
         path
@@ -114,17 +114,34 @@ def check_paths(root: Path, paths: Sequence[str], source: Path) -> None:
         )
 
 
-def check_once(paths: Sequence[str], source: Path) -> None:
+def check_once(samples: Sequence[Sample], classes: Sequence[str], source: Path) -> None:
     """See that every path is listed once.
 
     Raises:
-        ValueError: if one is listed twice.
+        ValueError: if one is listed twice; of one that has several classes, which.
     """
-    if repeated := [path for path, times in Counter(paths).items() if times > 1]:
+    repeated = [path for path, times in Counter(s.path for s in samples).items() if times > 1]
+    if not repeated:
+        return
+    labels: dict[str, set[int]] = defaultdict(set)
+    for sample in samples:
+        labels[sample.path].add(sample.label)
+    if several := [path for path in repeated if len(labels[path]) > 1]:
+        names = " and ".join(classes[label] for label in sorted(labels[several[0]]))
         raise ValueError(
-            f"expected every image to be listed once in {source}, got {len(repeated)} more often, "
-            f"like {repeated[0]}; remove the repetitions"
+            f"expected one class for every image in {source}, got {len(several)} with several, like "
+            f"{several[0]} with {names}; a model of this kind answers with one class: keep the right "
+            f"one, or make the combination a class of its own"
         )
+    raise ValueError(
+        f"expected every image to be listed once in {source}, got {len(repeated)} more often, "
+        f"like {repeated[0]}; remove the repetitions"
+    )
+
+
+def _hint(root: Path, path: str) -> str:
+    near = near_path(root, path)
+    return f", where there is {near}" if near else ""
 
 
 def check_inside(root: Path, paths: Sequence[str], source: Path) -> None:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import json
 import logging
+import re
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monai_ima.data.sample import Entry, Listing, section_named
 from monai_ima.data.spreadsheet import read_workbook
-from monai_ima.data.table_words import FOLDER_COLUMNS, OTHER_COLUMNS, USUAL_COLUMNS, plain
+from monai_ima.data.table_words import (
+    FOLDER_COLUMNS,
+    OTHER_COLUMNS,
+    USUAL_COLUMNS,
+    means_nothing,
+    one_spelling,
+    plain,
+)
+from monai_ima.data.text_file import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _logger = logging.getLogger(__name__)
 
-_BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, with which it begins
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-
+_SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)
 LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".json")
 _OURS_IN_CSV = {"path": "path", "class": "class", "patient": "patient", "split": "split"}
 _OURS_IN_JSON = {"path": "image", "class": "label", "patient": "patient", "split": "split"}
@@ -98,6 +100,7 @@ def read_list(file: Path, root: Path, columns: Columns, *, patients_needed: bool
                 f"it as one of these"
             )
     sections: dict[str, list[Entry]] = defaultdict(list)
+    unsaid: list[object] = []
     for section, members in rows.by_section.items():
         for row, raw in members:
             held = {noun: row.get(name) for noun, name in found.items()}
@@ -107,10 +110,23 @@ def read_list(file: Path, root: Path, columns: Columns, *, patients_needed: bool
                 patient=_text(held.get("patient")),
                 raw=raw,
             )
-            sections[section_named(str(held["split"])) if held.get("split") else section].append(
-                entry
-            )
+            said = _text(held.get("split"))
+            unsaid += [] if said or "split" not in found else [raw]
+            sections[section_named(said) if said else section].append(entry)
+    if unsaid and file.suffix.lower() != ".json":
+        _check_unsaid(file, unsaid, len(sections["training"]))
     return Listing(file, rows.classes, dict(sections))
+
+
+def _check_unsaid(file: Path, unsaid: Sequence[object], training: int) -> None:
+    """Rows without a section are those of the training, unless others are said to be."""
+    if len(unsaid) < training:
+        raise ValueError(
+            f"expected every row of {file} to say to which side of the split it belongs, as others are "
+            f"said to be for training, got {len(unsaid)} without, like {unsaid[0]}; fill it in, or leave "
+            f"the rows out"
+        )
+    _logger.warning("%d rows of %s say no split and are for training", len(unsaid), file)
 
 
 def _found_columns(
@@ -120,8 +136,8 @@ def _found_columns(
     found: dict[str, str] = {}
     for noun, asked in columns.asked.items():
         if asked is not None:
-            if asked in present:
-                found[noun] = asked
+            if name := next((name for name in (asked, asked.strip()) if name in present), None):
+                found[noun] = name
             continue
         by_word = defaultdict(list)
         for name in present:
@@ -160,11 +176,12 @@ def _check_columns(
             f"{', '.join(lacking)}; add them, or say which of its columns "
             f"({', '.join(present) or 'none'}) they are with "
             f"{', '.join(f'{noun}_column' for noun in missing)}"
+            + ("; the names of the columns come first: remove what is above" if not found else "")
         )
 
 
 def _read_csv(file: Path) -> _Rows:
-    text = _decoded(file)
+    text = decoded(file)
     try:
         return _csv_rows(text)
     except (csv.Error, ValueError) as error:
@@ -177,7 +194,7 @@ def _read_csv(file: Path) -> _Rows:
 def _read_workbook(file: Path) -> _Rows:
     columns, *lines = read_workbook(file) or [[]]
     try:
-        return _table(columns, enumerate(lines, start=2), may_end_early=True)
+        return _table(columns, enumerate(lines, start=2), of_cells=True)
     except ValueError as error:
         raise ValueError(
             f"expected {file} to have the names of its columns in the first row, got {error}; "
@@ -186,36 +203,45 @@ def _read_workbook(file: Path) -> _Rows:
 
 
 def _csv_rows(text: str) -> _Rows:
+    first, _, rest = text.partition("\n")
+    if said := _SEPARATOR.fullmatch(first.strip()):  # a line that Excel reads and leaves out
+        text = rest
     header = next(iter(text.splitlines()), "")
-    delimiter = max(",;\t|", key=header.count)
+    delimiter = said[1] if said else max(",;\t|", key=header.count)
     lines = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
     )
     columns = [name.strip() for name in next(lines, [])]
-    return _table(columns, ((lines.line_num, values) for values in lines), may_end_early=False)
+    return _table(columns, ((lines.line_num, values) for values in lines), of_cells=False)
 
 
-def _table(
-    columns: list[str], lines: Iterable[tuple[int, list[str]]], *, may_end_early: bool
-) -> _Rows:
-    """Rows by column; ``may_end_early``: cells that are not there are empty."""
-    if len(set(columns)) < len(columns):
+def _table(columns: list[str], lines: Iterable[tuple[int, list[str]]], *, of_cells: bool) -> _Rows:
+    """Rows by column, without those that are empty, and what is in columns without a name.
+
+    Cells of a workbook that are not there are empty, and what is beside its columns is none of the
+    table; in text either may be a comma too few or too many.
+    """
+    named = [name for name in columns if name]
+    if len(set(named)) < len(named):
         raise ValueError(f"the columns {', '.join(columns)}, not all of them different")
     rows: list[_Row] = []
     for number, values in lines:
-        if not values:  # an empty line
+        cells = [value.strip() for value in values]
+        if not any(cells):
             continue
-        lacking = len(columns) - len(values)
-        if lacking < 0 or (lacking and not may_end_early):
+        while len(cells) > len(columns) and (of_cells or not cells[-1]):
+            cells.pop()
+        lacking = len(columns) - len(cells)
+        if lacking and not (of_cells and lacking > 0):
             raise ValueError(f"{len(values)} values in line {number} for {len(columns)} columns")
-        cells = [value.strip() for value in values] + [""] * lacking
-        row = dict(zip(columns, cells, strict=True))
+        cells += [""] * lacking
+        row = {name: cell for name, cell in zip(columns, cells, strict=True) if name}
         rows.append((row, row))
-    return _Rows(columns, {"training": rows} if rows else {}, {})
+    return _Rows(named, {"training": rows} if rows else {}, {})
 
 
 def _read_json(file: Path) -> _Rows:
-    text = _decoded(file, fall_back=False)
+    text = decoded(file, fall_back=False)
     try:
         return _json_rows(text)
     except (ValueError, AttributeError, RecursionError) as error:
@@ -250,7 +276,9 @@ def _json_rows(text: str) -> _Rows:
 def _declared(classes: Any) -> dict[int, str]:
     """Names by number: of a list, ``{"0": "background", ...}`` or ``{"background": 0, ...}``."""
     if isinstance(classes, dict):
-        numbers = {str(key): str(value) for key, value in classes.items()}
+        numbers = {
+            one_spelling(str(key)): one_spelling(str(value)) for key, value in classes.items()
+        }
         if not all(key.isdecimal() for key in numbers) and all(
             value.isdecimal() for value in numbers.values()
         ):
@@ -259,33 +287,10 @@ def _declared(classes: Any) -> dict[int, str]:
         if len(names) < len(classes):
             raise ValueError(f"one number for several classes, {classes}")
     else:
-        names = dict(enumerate(map(str, classes)))
+        names = dict(enumerate(one_spelling(str(name)) for name in classes))
     if len(set(names.values())) < len(names):
         raise ValueError(f"the same name for several classes, {', '.join(names.values())}")
     return names
-
-
-def _decoded(file: Path, *, fall_back: bool = True) -> str:
-    content = file.read_bytes()
-    marked = next((e for mark, e in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), None)
-    try:
-        text = content.decode(marked or "utf-8")
-    except UnicodeDecodeError as error:
-        try:
-            if marked or not fall_back:
-                raise
-            text = content.decode("cp1252")
-        except UnicodeDecodeError:
-            raise ValueError(
-                f"expected {file} to be text in UTF-8, got: {error}; save it in UTF-8"
-            ) from error
-        _logger.warning("%s is not in UTF-8; it is read as cp1252, the code of Windows", file)
-    if "\0" in text:
-        raise ValueError(
-            f"expected {file} to be text in UTF-8, got zero bytes, as of UTF-16 without a mark at "
-            f"its start; save it in UTF-8"
-        )
-    return text
 
 
 def _path(value: object, root: Path) -> str:
@@ -293,6 +298,9 @@ def _path(value: object, root: Path) -> str:
         return ""
     if "\\" in value and not (root / value).exists():  # as Windows writes it
         value = value.replace("\\", "/")
+    if not value.isascii() and not (root / value).exists():  # as macOS writes accents, or others
+        other = (unicodedata.normalize(form, value) for form in ("NFC", "NFD"))
+        value = next((path for path in other if (root / path).exists()), value)
     path = Path(value)
     if path.is_absolute() and path.is_relative_to(root.absolute()):
         path = path.relative_to(root.absolute())
@@ -302,12 +310,14 @@ def _path(value: object, root: Path) -> str:
 def _label(value: object) -> str | int | None:
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or means_nothing(value):
         return None
-    return value
+    return one_spelling(value)
 
 
 def _text(value: object) -> str:
-    """A patient; empty for what names none."""
+    """A patient or a section; empty for what names none."""
     label = _label(value)
     return "" if label is None else str(label)

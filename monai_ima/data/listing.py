@@ -111,7 +111,9 @@ def load_datalist(
     sections = {
         section: _samples(entries, classes) for section, entries in listing.sections.items()
     }
-    paths = [sample.path for samples in sections.values() for sample in samples]
+    samples = [sample for members in sections.values() for sample in members]
+    paths = [sample.path for sample in samples]
+    check_once(samples, classes.names, listing.source)
     _check_files(root, listing, paths, allow_outside=allow_outside)
     if check_headers:
         read_headers(root, paths)
@@ -195,11 +197,16 @@ def read_cohort(
         )
     check_complete(listing, patient_column or "patient")
     classes = classes_of(listing)
+    if len(classes.names) < 2:
+        raise ValueError(
+            f"expected several classes in {listing.source}, got {', '.join(classes.names) or 'none'} "
+            f"alone, which leaves nothing to tell apart; {_OTHER_FOLDER}"
+        )
     sections = {name: _samples(members, classes) for name, members in listing.sections.items()}
-    paths = [sample.path for samples in sections.values() for sample in samples]
+    samples = [sample for members in sections.values() for sample in members]
     if not listing.of_folders and not allow_outside:
-        check_inside(root, paths, listing.source)
-    check_once(paths, listing.source)
+        check_inside(root, [sample.path for sample in samples], listing.source)
+    check_once(samples, classes.names, listing.source)
     return Cohort(listing.source, classes.names, sections)
 
 
@@ -269,6 +276,7 @@ def list_samples(
         )
     samples = _samples(with_patients(chosen, patient_column, listing), known)
     paths = [sample.path for sample in samples]
+    check_once(samples, known.names, listing.source)
     _check_files(root, listing, paths, allow_outside=allow_outside)
     if check_headers:
         read_headers(root, [path for path in paths if is_image(root / path)])

@@ -50,7 +50,7 @@ def orientation_of(
     if isinstance(samples, TensorSamples):
         return None
     axcodes = _turned_to(preprocessing)
-    if axcodes is None or not all(_says_orientation(sample.get("image")) for sample in samples):
+    if axcodes is None or not all(says_orientation(sample.get("image")) for sample in samples):
         return None
     return axcodes
 
@@ -77,7 +77,12 @@ def _steps(transform: object) -> Iterator[object]:
             yield from _steps(part)
 
 
-def _says_orientation(image: object) -> bool:
+def says_orientation(image: object) -> bool:
+    """Whether the file of an image says how its axes lie in the patient.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
     if not isinstance(image, str | Path):
         return False
     path = Path(image)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from monai.data import PILReader
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
@@ -19,24 +19,30 @@ from torch import Tensor
 
 from monai_ima.data.image_reading import read_by
 
+_TIFF = b"II*\0", b"MM\0*"  # what it begins with
 _SIGNED = 2  # TIFF's SampleFormat
 _WHITE_IS_ZERO = 0  # TIFF's PhotometricInterpretation
 
 
-def read_picture(path: Path, *, colour: bool) -> tuple[Tensor, float]:
+def read_picture(path: Path, *, colour: bool, exact: bool = False) -> tuple[Tensor, float]:
     """Read a picture as it is to be seen.
 
     Args:
         path: of the file.
         colour: red, green and blue; otherwise luminance (PIL's "L").
+        exact: levels are needed as the file has them. Of 16 bits in several channels PIL gives the
+            upper 8, by which a picture of full range can be read, but none in units of the file.
 
     Returns:
         ``(1, H, W)`` or ``(3, H, W)`` float32, and the largest level that such a file can have: 255,
         65535, or 1 of floats.
 
     Raises:
-        ValueError: if it has several pages, transparent pixels, or levels whose scale is not known.
+        ValueError: if it has several pages, transparent pixels, or levels whose scale is not known; or
+            if PIL has no exact ones.
     """
+    if exact:
+        _check_whole_depth(path)
     # (H, W), not MONAI's (W, H)
     reader = PILReader(converter=_in_colour if colour else _in_grey, reverse_indexing=False)
     # another type than any that PIL has, or memory that is read-only would be handed on
@@ -55,8 +61,27 @@ def read_picture(path: Path, *, colour: bool) -> tuple[Tensor, float]:
 
 def count_bands(path: Path) -> int:
     """Count the channels of a picture by its file header alone, which costs 0.1 ms."""
+    try:
+        with Image.open(path) as image:
+            return len(image.getbands())
+    except UnidentifiedImageError as error:
+        with path.open("rb") as file:
+            if file.read(len(_TIFF[0])) not in _TIFF:
+                raise
+        raise ValueError(
+            "expected a TIFF of grey values in 8 or 16 bits or in floats of 32, or of red, green and "
+            "blue in 8 bits, got another; save it so"
+        ) from error
+
+
+def _check_whole_depth(path: Path) -> None:
     with Image.open(path) as image:
-        return len(image.getbands())
+        if len(image.getbands()) > 1 and any("16" in str(tile.args) for tile in image.tile):
+            raise ValueError(
+                "expected grey values, or colours of 8 bits a channel, where they are scaled by "
+                "intensity_range, got 16 bits in several channels, of which the upper 8 alone can be "
+                "read; save it in grey without transparency, or in 8 bits"
+            )
 
 
 def _in_grey(image: ImageFile) -> Image.Image:

@@ -15,7 +15,9 @@ def read_workbook(file: Path) -> list[list[str]]:
     """Read the first sheet that is not empty.
 
     Whole numbers are written without a decimal point, formulas are what they came to when the file
-    was saved. Empty rows are left out, and so are empty cells at the end of a row.
+    was saved, and of cells that are merged over several rows each row has what is in the first. Empty
+    rows are left out, and so are empty cells at the end of a row. Hidden rows, as of a filter, are
+    read, which the log says.
 
     Args:
         file: an ``.xlsx`` or ``.xlsm`` file.
@@ -31,7 +33,7 @@ def read_workbook(file: Path) -> list[list[str]]:
         with warnings.catch_warnings():
             # of colours and lists to choose from, which are none of the data
             warnings.filterwarnings("ignore", module="openpyxl")
-            sheets = _sheets(file)
+            sheets, hidden = _sheets(file)
     except Exception as error:  # of the archive, of XML, of cells
         raise ValueError(
             f"expected {file} to be an Excel workbook (.xlsx) without a password, got "
@@ -42,24 +44,44 @@ def read_workbook(file: Path) -> list[list[str]]:
         _logger.warning(
             "%s: the sheet %r is read; not read: %s", file, filled[0], ", ".join(filled[1:])
         )
+    if filled and hidden[filled[0]]:
+        _logger.warning(
+            "%s: %d hidden rows, as of a filter, are read as well; delete those that are not to be",
+            file,
+            hidden[filled[0]],
+        )
     return sheets[filled[0]] if filled else []
 
 
-def _sheets(file: Path) -> dict[str, list[list[str]]]:
+def _sheets(file: Path) -> tuple[dict[str, list[list[str]]], dict[str, int]]:
+    """Rows, and the number of those that are hidden, by sheet."""
     import openpyxl  # noqa: PLC0415 - half a second, for what few lists are
 
     with file.open("rb") as content:
-        book = openpyxl.load_workbook(content, read_only=True, data_only=True)
-        try:
-            return {sheet.title: _rows(sheet) for sheet in book.worksheets}
-        finally:
-            book.close()
+        # not read_only, which says nothing of merged cells and hidden rows
+        book = openpyxl.load_workbook(content, data_only=True)
+    return (
+        {sheet.title: _rows(sheet) for sheet in book.worksheets},
+        {sheet.title: _hidden(sheet) for sheet in book.worksheets},
+    )
 
 
 def _rows(sheet: Any) -> list[list[str]]:
-    sheet.reset_dimensions()  # some programs write a size that is too small
-    rows = [[_text(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+    rows = [[_text(value) for value in row] for row in sheet.iter_rows(min_row=1, values_only=True)]
+    for merged in sheet.merged_cells.ranges:
+        if merged.min_col == merged.max_col:
+            for row in range(merged.min_row, merged.max_row):  # counted from 1, and here from 0
+                rows[row][merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
     return [_without_end(row) for row in rows if any(row)]
+
+
+def _hidden(sheet: Any) -> int:
+    """Number of hidden rows that are not empty."""
+    return sum(
+        bool(one.hidden) and any(cell.value is not None for cell in sheet[number])
+        for number, one in sheet.row_dimensions.items()
+        if number <= sheet.max_row
+    )
 
 
 def _without_end(row: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # As plain() leaves them. A table with a usual name is not searched for the others.
@@ -86,3 +87,16 @@ def plain(name: str) -> str:
     return "".join(
         each for each in unicodedata.normalize("NFKD", name.casefold()) if each.isalnum()
     )
+
+
+_NOTHING = re.compile(r"|nan|na|n/a|<na>|nat|null|#n/?a|#nv|#\S+[!?]", re.IGNORECASE)
+
+
+def means_nothing(text: str) -> bool:
+    """Whether a cell says that there is no value, as pandas, R and Excel write it (``#REF!`` as well)."""
+    return bool(_NOTHING.fullmatch(text.strip()))
+
+
+def one_spelling(name: str) -> str:
+    """A name as it is written by all: one code for each accent, single blanks that are no others."""
+    return " ".join(unicodedata.normalize("NFC", name).split())

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from monai_ima.data.content import contents
+from monai_ima.data.near_path import near_path
 from monai_ima.data_report.perceptual_hash import SIDE
 from monai_ima.data_report.reading import ReadImage
 
+NO_FILE = "there is no such file"
 DARK, WHITE = 0.02, 0.98  # grey values up to and from which a pixel of the border is black or white
 _BORDER = 0.02  # width of the border, as a share of the shorter side
 _THUMBNAIL = 112  # pixels of the longer side
@@ -46,6 +48,8 @@ class ImageFacts:
         thumbnail: of what a network gets, as JPEG; of a volume, its middle slice.
         in_colour: red, green and blue differ, whatever the channels of the file.
         extent: of a volume, its sides in mm from left to right, back to front and below to above.
+        is_placed: not a volume whose file does not say which way round it lies.
+        person: whom the file says to be of, by a number; empty where it does not.
     """
 
     path: str
@@ -65,6 +69,8 @@ class ImageFacts:
     thumbnail: bytes
     in_colour: bool
     extent: tuple[float, ...] | None
+    is_placed: bool
+    person: str
 
 
 def image_facts(
@@ -95,7 +101,8 @@ def _facts_or_reason(root: Path, path: str, read: Callable[[Path], ReadImage]) -
     try:
         return _facts(path, read(root / path), contents([{"image": root / path}])[0])
     except FileNotFoundError:
-        return "there is no such file"
+        near = near_path(root, path)
+        return f"{NO_FILE}{f', but {near}' if near else ''}"
     except (OSError, ValueError) as error:
         return str(error.__cause__ or error)
 
@@ -122,6 +129,8 @@ def _facts(path: str, image: ReadImage, digest: str) -> ImageFacts:
         thumbnail=_thumbnail(picture[None] if image.colours is None else image.colours),
         in_colour=image.in_colour,
         extent=image.extent,
+        is_placed=image.is_placed,
+        person=image.person,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from monai_ima.data.sample import Sample
-from monai_ima.data_report.facts import ImageFacts
+from monai_ima.data_report.facts import NO_FILE, ImageFacts
 from monai_ima.data_report.perceptual_hash import near_duplicates
 from monai_ima.data_report.shortcut_search import shortcuts
 from monai_ima.data_report.survey import Finding, Survey, Weight
@@ -34,6 +34,7 @@ def image_findings(survey: Survey) -> Iterable[Finding]:
     yield from _near_duplicates(survey)
     yield from _shortcuts(survey)
     yield from _mixed(survey)
+    yield from _not_placed(survey)
     yield from _constant(survey)
     yield from _dark(survey)
 
@@ -48,6 +49,12 @@ def _unreadable(survey: Survey) -> Iterable[Finding]:
             "others are missing; and if it is the sick whose files are broken, leaving them out changes "
             "what is measured.",
             "Copy or export them anew."
+            + (
+                " Those that are not there may have another name: paths in a table are relative to the "
+                "folder of the images, with suffix, and upper and lower case matter."
+                if any(why.startswith(NO_FILE) for why in survey.unreadable.values())
+                else ""
+            )
             + ("" if survey.left_out else " To go on without them, add --leave-out-unreadable."),
             heading=("file", "reason"),
             rows=tuple((path, _as_option(why)) for path, why in survey.unreadable.items()),
@@ -277,6 +284,19 @@ def _mixed(survey: Survey) -> Iterable[Finding]:
                 heading=("", "images", "for instance"),
                 rows=tuple((v, str(len(p)), few(p, 3)) for v, p in alike),
             )
+
+
+def _not_placed(survey: Survey) -> Iterable[Finding]:
+    if paths := [sample.path for sample, facts in survey.readable if not facts.is_placed]:
+        yield Finding(
+            "warning",
+            f"{counted(paths, 'volume')} whose file does not say which way round it lies",
+            "Left and right, or head and feet, may be exchanged in some: a training turns volumes by "
+            "what their files say, and takes these as they are stored.",
+            "Convert them anew from what the scanner wrote (dcm2niix does, of DICOM), so that qform or "
+            "sform is set; or see that all are stored in the same way.",
+            names=tuple(paths),
+        )
 
 
 def _constant(survey: Survey) -> Iterable[Finding]:

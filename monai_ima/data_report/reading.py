@@ -16,6 +16,7 @@ from monai_ima.data.dicom import read_dicom
 from monai_ima.data.image_formats import kind_of
 from monai_ima.data.images import LUMINANCE, LoadIntensityd, count_channels, spatial_axes
 from monai_ima.data.intensity import IntensityRange
+from monai_ima.data.orientation import says_orientation
 
 _OF_VOLUMES: IntensityRange = "percentiles"  # as volume_ima has it
 _NEARLY_GREY = 0.05, 0.001  # between channels; share of pixels, as of a burnt-in mark
@@ -39,6 +40,8 @@ class ReadImage:
         in_colour: red, green and blue differ, whatever the channels of the file.
         colours: ``(3, H, W)`` in [0, 1], where they do.
         extent: of a volume, its sides in mm from left to right, back to front and below to above.
+        is_placed: not a volume whose file does not say which way round it lies.
+        person: whom the file says to be of, by a number; empty where it does not.
     """
 
     grey: NDArray[np.float32]
@@ -51,6 +54,8 @@ class ReadImage:
     in_colour: bool = False
     colours: NDArray[np.float32] | None = None
     extent: tuple[float, ...] | None = None
+    is_placed: bool = True
+    person: str = ""
 
 
 class ImageReader:
@@ -93,7 +98,11 @@ class ImageReader:
             case _:
                 read = _of_picture(path, grey)
         if is_volume:
-            return replace(read, extent=_extent(grey.shape, loaded.affine.numpy()))
+            return replace(
+                read,
+                extent=_extent(grey.shape, loaded.affine.numpy()),
+                is_placed=says_orientation(path),
+            )
         least, share = _NEARLY_GREY
         in_colour = bool((np.ptp(image, axis=0) > least).mean() > share)
         return replace(read, in_colour=in_colour, colours=image if in_colour else None)
@@ -141,6 +150,7 @@ def _of_dicom(path: Path, grey: NDArray[np.float32]) -> ReadImage:
         lowest=float(image.values.min()),
         highest=float(image.values.max()),
         spacing=image.spacing and tuple(round(mm, 3) for mm in image.spacing),
+        person=image.person,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from monai_ima.handlers.files import file_digest
 from monai_ima.handlers.json_file import write_json
 from monai_ima.installed_bundles import bundles_folder
 from monai_ima.prediction import ReferenceMargins
+from monai_ima.prediction.unlike import levels_of
 from monai_ima.robustness import changed_answers, get_protocol
 
 INFERENCE, METADATA, MARGINS = "inference.json", "metadata.json", "margins.json"
@@ -30,6 +32,8 @@ SOURCE = "source.json"
 NORMS = ("linf", "l2")
 _PROTOCOL = "minimum_norm"
 _LOGGING = "logging.conf"
+_TEXTS = ("docs/README.md", f"configs/{METADATA}")  # which a person completes
+_logger = logging.getLogger(__name__)
 
 
 def export_run(
@@ -51,7 +55,8 @@ def export_run(
     Args:
         run: output folder of a finished training.
         output: folder of the bundle, whose name becomes the bundle's; by default ``bundle`` in that
-            of the run. An earlier export there is replaced.
+            of the run. An earlier export there is replaced; its model card and metadata, if somebody has
+            completed them, are kept beside the new ones.
         checkpoint: name of the weights in the folder of the run.
         evaluation: folder of an evaluation of these weights, whose figures the model card has; by
             default ``evaluation`` in that of the run, if it is one. Without any, the card has the
@@ -95,6 +100,7 @@ def export_run(
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         _write(unfinished, trained, described, margins, figures)
+        _keep_completed(folder, unfinished)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     finally:
@@ -102,6 +108,24 @@ def export_run(
     if as_zip:
         shutil.make_archive(str(folder), "zip", folder.parent, folder.name)
     return folder
+
+
+def _keep_completed(earlier: Path, folder: Path) -> None:
+    """Put the texts of an earlier export that a person has completed beside those of the new one."""
+    if not _is_export(earlier):
+        return
+    written = json.loads((earlier / "configs" / SOURCE).read_text("utf-8")).get("texts", {})
+    for name in _TEXTS:
+        beside = Path(name).with_suffix(f".earlier{Path(name).suffix}")
+        is_changed = name in written and file_digest(earlier / name) != written[name]
+        kept = earlier / (name if is_changed else beside)
+        if kept.is_file():
+            shutil.copy(kept, folder / beside)
+            _logger.warning(
+                "%s of an earlier export was changed, and is kept as %s; take over what is still true",
+                name,
+                beside,
+            )
 
 
 def is_current(folder: Path, weights: Path) -> bool:
@@ -126,17 +150,18 @@ def _write(
         text = json.dumps(content, indent=2)
         (folder / "configs" / name).write_text(text + "\n", encoding="utf-8")
     margins.write(folder / "configs" / MARGINS)
+    card = model_card(run, described, margins, figures)
+    (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
     write_json(
         folder / "configs" / SOURCE,
         {
             "run": run.record.run,
             "checkpoint": run.weights.name,
             "weights": file_digest(run.weights),
+            "texts": {name: file_digest(folder / name) for name in _TEXTS},
         },
     )
     torch.save(run.network.state_dict(), folder / "models" / "model.pt")
-    card = model_card(run, described, margins, figures)
-    (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
     bundle = Path(str(run.config.get("bundle_root")))
     packed = bundles_folder()
     for name, target in (("LICENSE", "LICENSE"), (_LOGGING, f"configs/{_LOGGING}")):
@@ -174,7 +199,11 @@ def _margins(run: TrainedRun, inputs: torch.Tensor) -> ReferenceMargins:
     share = f"{len(inputs)} of the {whole}" if len(inputs) < whole else f"the {whole}"
     margins = {norm: found.margins.cpu() for norm, found in answers.items()}
     return ReferenceMargins(
-        margins, protocol, run.bounds, f"{share} validation samples of the training"
+        margins,
+        protocol,
+        run.bounds,
+        f"{share} validation samples of the training",
+        levels_of(inputs, run.bounds[0]),
     )
 
 

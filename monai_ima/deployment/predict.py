@@ -31,10 +31,12 @@ from monai_ima.prediction import (
     ReferenceMargins,
     write_predictions,
 )
+from monai_ima.prediction.files import JSON
 from monai_ima.report import NORM_NAMES, Change, Units, as_png, change_figure
 from monai_ima.report.units import value_name
 
 CHANGES = "changes"
+_DRAWN = "[0-9][0-9][0-9]*_*.png"  # as drawing_name has it
 _LONGEST = 60  # characters, of up to four bytes: file systems take 255
 _EXPORT_AGAIN = "copy or export it again, as the images were that the model was trained on"
 
@@ -74,7 +76,8 @@ def predict_files(
     For each case: class, probabilities, and in each norm the margin, the smallest change that was
     found to change the answer, with its percentile among the margins of validation samples. What is
     measured is the answer's distance to the next one, and not whether it is right; no label is
-    needed. A file that cannot be read keeps none of the others from being answered.
+    needed. A file that cannot be read keeps none of the others from being answered. The drawings of
+    earlier answers are none of the cases below a folder.
 
     Args:
         source: folder of an exported bundle, or output folder of a training, which is exported
@@ -100,6 +103,7 @@ def predict_files(
             predictions += [prediction.without_inputs() for prediction in found]
             shown = _most_fragile([*shown, *found], drawings) if norms else []
             bar.update(len(names))
+    of_earlier = list((output / CHANGES).glob(_DRAWN)) if (output / JSON).is_file() else []
     written = write_predictions(
         output,
         predictions,
@@ -109,7 +113,7 @@ def predict_files(
         units=model.units,
         errors=errors,
     )
-    for old in (output / CHANGES).glob("[0-9][0-9][0-9]*_*.png"):
+    for old in of_earlier:
         old.unlink()
     for number, prediction in enumerate(shown, start=1):
         (output / CHANGES).mkdir(exist_ok=True)
@@ -177,6 +181,8 @@ class _Model:
                 errors[str(file)] = _reason(listed)
                 continue
             for case in listed:
+                if file.is_dir() and _is_drawing(Path(case["id"])):
+                    continue
                 values = _tried(self._input, case)
                 if isinstance(values, Exception):
                     errors[case["id"]] = _reason(values)
@@ -204,6 +210,11 @@ class _Model:
                 f"{values.min():g} to {values.max():g}"
             )
         return values.float()
+
+
+def _is_drawing(path: Path) -> bool:
+    """Whether a file is a drawing of earlier answers, which are among what was asked about."""
+    return path.parent.name == CHANGES and (path.parent.with_name(JSON)).is_file()
 
 
 def _check_axes(image: Path, expected: int) -> None:

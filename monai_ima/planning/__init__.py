@@ -4,12 +4,14 @@ from monai_ima.planning.flat_regions import reference_noise
 from monai_ima.planning.pilot import Pilot, Times, run_pilot
 from monai_ima.planning.plan import Plan, make_plan
 from monai_ima.planning.proposal import Proposal, propose
+from monai_ima.planning.quicker import Quicker
 from monai_ima.planning.training_parts import TrainingParts
 
 __all__ = [
     "Pilot",
     "Plan",
     "Proposal",
+    "Quicker",
     "Times",
     "TrainingParts",
     "make_plan",

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from monai_ima.planning.proposal import (
     Proposal,
     propose,
 )
+from monai_ima.planning.quicker import Quicker, quicker
 from monai_ima.planning.training_parts import TrainingParts
 from monai_ima.report import NORM_NAMES, Units
 from monai_ima.report.units import size_in_words
@@ -56,6 +57,7 @@ class Plan:
         units: of the data; ``None`` where they are not known.
         seconds: of the whole training, on this device.
         device: on which it was measured.
+        quicker: settings that make it shorter, if it is long.
     """
 
     bundle: str
@@ -66,6 +68,7 @@ class Plan:
     units: Units | None
     seconds: float
     device: str
+    quicker: Sequence[Quicker] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -158,6 +161,7 @@ class Plan:
             "input_shape": list(pilot.shape),
             "seconds": {"training": self.seconds, **asdict(pilot.times)},
             "device": self.device,
+            "quicker": [asdict(one) for one in self.quicker],
         }
 
     def text(self) -> str:
@@ -192,6 +196,10 @@ class Plan:
             reason = textwrap.wrap(self.reasons[name], _WIDTH - 16)
             lines += [f"{'':16}{line}" for line in (*more, *reason)]
         lines += ["", f"  it will take about {duration(self.seconds)} on {self.device}"]
+        for one in self.quicker:
+            said = f"with {one.words} about {duration(one.seconds)}: {one.price}"
+            first, *more = textwrap.wrap(said, _WIDTH - 4)
+            lines += [f"  {first}", *(f"    {line}" for line in more)]
         for warning in self.warnings:
             lines += ["", *textwrap.wrap(f"LOOK  {warning}", _WIDTH, subsequent_indent="      ")]
         return "\n".join(lines)
@@ -264,7 +272,7 @@ def make_plan(
     root = parts.configs[0].resolve().parent
     return Plan(
         root.name, settings, parts["norm"], proposal, pilot, _units(parts, root, pilot.shape), seconds,
-        _device_name(torch.device(parts["device"])),
+        _device_name(torch.device(parts["device"])), quicker(parts, pilot.times, epochs=proposal.max_epochs),
     )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def write_predictions(
         known = None if units is None else Units(**units, values=prediction.inputs.numel())
         for norm, changed in prediction.changed.items():
             case |= _said(norm, changed, class_names, known)
-        cases.append({**case, "error": None})
+        cases.append({**case, "warning": prediction.warning or None, "error": None})
     cases += [{"id": name, "error": reason} for name, reason in (errors or {}).items()]
     content = {
         "note": NOT_FOR_CLINICAL_USE,
@@ -101,6 +101,7 @@ def _columns(
         *("id", "prediction", "probability"),
         *(f"probability of {name}" for name in class_names),
         *(f"{name}_{norm}" for norm in norms for name in of_norm),
+        "warning",
         "error",
     ]
 

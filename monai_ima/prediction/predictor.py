@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from monai_ima.attacks.base import attacking
 from monai_ima.handlers.evaluation_samples import fingerprints
 from monai_ima.prediction.reference import ReferenceMargins
+from monai_ima.prediction.unlike import unlike
 from monai_ima.robustness import ChangedAnswers, changed_answers, percentiles_among
 
 
@@ -40,12 +41,14 @@ class Prediction:
         inputs: ``(C, *)`` the case, as the network takes it.
         probabilities: ``(classes,)``.
         changed: by norm; empty where no margin was asked for.
+        warning: what tells the case from the validation samples, in words; empty where nothing does.
     """
 
     id: str
     inputs: Tensor
     probabilities: Tensor
     changed: Mapping[str, ChangedAnswer]
+    warning: str = ""
 
     @property
     def label(self) -> int:
@@ -97,6 +100,7 @@ class Predictor:
                 inputs[row].cpu(),
                 probabilities[row],
                 {norm: changes[row] for norm, changes in found.items()},
+                unlike(inputs[row], self.reference.levels, self.reference.bounds[0]),
             )
             for row, name in enumerate(names)
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from monai_ima.handlers.json_file import read_json, write_json
 from monai_ima.handlers.state_file import UnreadableStateError
+from monai_ima.prediction.unlike import Levels
 from monai_ima.robustness import Protocol, get_protocol
 
 
@@ -26,12 +27,15 @@ class ReferenceMargins:
         protocol: these attacks.
         bounds: range of valid inputs.
         source: which samples they are, in words.
+        levels: how bright and how varied they are, as ``levels_of`` has it;
+            empty where it is not known.
     """
 
     margins: Mapping[str, Tensor]
     protocol: Protocol
     bounds: tuple[float, float]
     source: str
+    levels: Levels = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write a JSON file, where an infinite margin is ``null``."""
@@ -45,6 +49,7 @@ class ReferenceMargins:
                 "settings": asdict(self.protocol),
             },
             "bounds": list(self.bounds),
+            "levels": {name: list(ends) for name, ends in self.levels.items()},
             "margins": {
                 norm: [
                     None if math.isinf(m) else m for m in margins.double().sort().values.tolist()
@@ -77,6 +82,10 @@ class ReferenceMargins:
                 type(protocol)(**said["settings"]),
                 (float(content["bounds"][0]), float(content["bounds"][1])),
                 str(content["source"]),
+                {
+                    name: (float(least), float(most))
+                    for name, (least, most) in content.get("levels", {}).items()
+                },
             )
         except (UnreadableStateError, KeyError, TypeError, IndexError) as error:
             raise ValueError(

@@ -120,3 +120,22 @@ def test_an_array_without_a_case_is_rejected(tmp_path):
     for cases in (array_cases, beat_cases):
         with pytest.raises(ValueError, match="at least, got none"):
             cases(tmp_path / "none.npy")
+
+
+def test_what_a_person_did_not_put_into_a_folder_is_no_case(tmp_path, caplog):
+    """Links were not followed, in silence, and macOS's files beside were named as broken."""
+    elsewhere = tmp_path / "elsewhere"
+    folder = tmp_path / "folder"
+    for path in (
+        *(folder / name for name in ("a.png", "._a.png", ".x/b.png", "__MACOSX/a.png")),
+        *(folder / name for name in ("Thumbs.db", "c.webp", "d.webp", ".DS_Store")),
+        elsewhere / "e.png",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (folder / "link").symlink_to(elsewhere)
+
+    found = [case["image"] for case in image_cases(folder)]
+
+    assert found == [str(folder / "a.png"), str(folder / "link" / "e.png")]
+    assert f"not read in {folder}: 1 .db, 2 .webp (read are .jpeg" in caplog.text

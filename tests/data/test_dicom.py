@@ -7,11 +7,12 @@ import pytest
 import torch
 from monai.transforms import Compose, Orientationd, Spacingd
 
-from monai_ima.data import LoadIntensityd, load_datalist
+from monai_ima.data import LoadIntensityd, image_cases, load_datalist
 from monai_ima.data.images import count_channels
 
 pydicom = pytest.importorskip("pydicom")
 from dicom_files import write_dicom, write_series
+from pydicom.dataset import Dataset, FileMetaDataset
 
 LEVELS = np.arange(6, dtype=np.uint16).reshape(2, 3) * 100
 VOLUME = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
@@ -46,8 +47,84 @@ def test_what_is_shown_inverted_is_read_as_it_is_shown(tmp_path):
     )
 
 
-def test_a_file_without_suffix_is_known_by_its_first_bytes(tmp_path):
-    assert load(write_dicom(tmp_path / "IM000001", LEVELS)).shape == (1, 2, 3)
+@pytest.mark.parametrize("name", ["IM000001", "1.2.840.113619.2.55", "IM1.IMA"])
+def test_a_file_of_another_name_is_known_by_its_first_bytes(tmp_path, name):
+    path = write_dicom(tmp_path / name, LEVELS)
+
+    assert load(path).shape == (1, 2, 3)
+    assert [case["image"] for case in image_cases(tmp_path)] == [str(path)]
+
+
+def enhanced(path, **tags):
+    """A file that says of its one frame in a group what others say for themselves."""
+    data, group, about = pydicom.dcmread(path), Dataset(), Dataset()
+    for name, value in tags.items():
+        setattr(about, name, value)
+    group.PixelValueTransformationSequence = pydicom.Sequence([about])
+    data.SharedFunctionalGroupsSequence = pydicom.Sequence([group])
+    data.save_as(path)
+    return path
+
+
+def test_units_of_an_enhanced_file_of_one_frame_are_kept(tmp_path):
+    path = write_dicom(tmp_path / "image.dcm", LEVELS, NumberOfFrames=1)
+    enhanced(path, RescaleSlope=2, RescaleIntercept=-1000)
+
+    image = load(path, intensity_range=[-1000, -200])
+
+    assert image.flatten().tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1])
+
+
+def test_a_table_of_units_is_rejected(tmp_path):
+    path = write_dicom(tmp_path / "image.dcm", LEVELS)
+    data, table = pydicom.dcmread(path), Dataset()
+    table.ModalityLUTType = "OD"
+    data.ModalityLUTSequence = pydicom.Sequence([table])
+    data.save_as(path)
+
+    with pytest.raises(ValueError, match=r"image.dcm .*got places in a table .*apply_modality_lut"):
+        load(path)
+
+
+def report(path):
+    """DICOM without an image, as a DICOMDIR or a structured report is."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.1.3.10", pydicom.uid.generate_uid()
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_what_lies_beside_the_slices_of_a_series_is_passed_over(tmp_path):
+    folder = write_series(tmp_path / "T1 [axial]", VOLUME)
+    expected = load(write_series(tmp_path / "alone", VOLUME)).as_tensor()
+    report(folder / "DICOMDIR")
+    (folder / "other").mkdir()
+    for name in ("Thumbs.db", "._slice1.dcm"):
+        (folder / name).write_bytes(bytes(200))
+
+    torch.testing.assert_close(load(folder).as_tensor(), expected)
+    assert count_channels(folder) == 1
+
+
+def test_dicom_without_an_image_is_rejected(tmp_path):
+    with pytest.raises(ValueError, match=r"DICOMDIR .*got DICOM without one"):
+        load(report(tmp_path / "DICOMDIR"))
+
+
+def test_what_decodes_a_compressed_file_is_said(tmp_path):
+    path = write_dicom(tmp_path / "image.dcm", LEVELS)
+    data = pydicom.dcmread(path)
+    data.PixelData = pydicom.encaps.encapsulate([b"compressed"])
+    data["PixelData"].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLosslessSV1
+    data.save_as(path)
+    if pydicom.pixels.get_decoder(pydicom.uid.JPEGLosslessSV1).is_available:
+        pytest.skip("this installation decodes it")
+
+    with pytest.raises(ValueError, match=r"image.dcm .*pip install python-gdcm"):
+        load(path)
 
 
 def test_colour_is_kept_or_becomes_luminance(tmp_path):
@@ -118,6 +195,23 @@ def test_a_series_knows_where_it_lies(tmp_path):
             "slices of one size",
         ),
         (lambda folder: [file.unlink() for file in folder.iterdir()], "one series, got none"),
+        (
+            lambda folder: [file.unlink() for file in sorted(folder.iterdir())[1:]],
+            "volume, got one",
+        ),
+        (
+            lambda folder: write_series(
+                folder, np.zeros((4, 3, 4), np.int16), ImagePositionPatient=[0, 0, 0]
+            ),
+            "several of one place",
+        ),
+        (
+            lambda folder: [
+                write_series(folder, np.zeros((4, 3, 4), np.int16), ImagePositionPatient=None),
+                (folder / "slice2.dcm").unlink(),
+            ],
+            "expected slices 1 to 4, .*got 3 of 4",
+        ),
     ],
 )
 def test_what_is_no_whole_series_is_rejected(tmp_path, spoil, message):

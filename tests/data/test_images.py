@@ -1,6 +1,8 @@
 import gzip
 import os
 import pickle
+import struct
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -486,6 +488,51 @@ def test_a_range_in_the_units_of_the_files_becomes_0_to_1(tmp_path):
         assert image.flatten().tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    "array", [np.zeros((2, 3), np.float16), np.zeros((2, 3)), np.zeros((2, 3, 5), np.uint8)]
+)
+def test_what_a_tiff_must_be_is_said_where_it_is_another(tmp_path, array):
+    tifffile = pytest.importorskip("tifffile")
+    layout = {} if array.ndim == 2 else {"planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "image.tif", array, photometric="minisblack", **layout)
+
+    with pytest.raises(ValueError, match=r"image.tif .*a TIFF of grey values .*got another"):
+        load(tmp_path / "image.tif")
+
+
+@pytest.mark.parametrize("kind", ["rgb.png", "grey_and_opacity.png", "rgb.tif"])
+def test_16_bits_in_several_channels_have_no_units(tmp_path, kind):
+    """PIL has the upper 8 bits only: all of 12 bits in 16 became 15 levels of 4095, nearly black."""
+    grey = np.array([[0, 1365, 4095]], np.uint16)
+    path = tmp_path / kind
+    if path.suffix == ".tif":
+        tifffile = pytest.importorskip("tifffile")
+        tifffile.imwrite(path, np.stack([grey] * 3, axis=-1), photometric="rgb")
+    else:
+        channels = [grey] * 3 if kind == "rgb.png" else [grey, np.full_like(grey, 65535)]
+        path.write_bytes(png_of_16_bits(np.stack(channels, axis=-1)))
+
+    load(path)  # by its full range
+    for intensity_range in ([0, 4095], "minmax"):
+        with pytest.raises(ValueError, match=rf"{kind} .*got 16 bits in several channels.*in grey"):
+            LoadIntensityd("image", intensity_range=intensity_range)({"image": path})
+
+
+def png_of_16_bits(array):
+    """``(H, W, C)``, which PIL does not write."""
+
+    def chunk(kind, content):
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    height, width, channels = array.shape
+    colour_type = {2: 4, 3: 2}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
 def test_floats_of_any_scale_are_read_by_a_range(tmp_path):
     path = save_tiff(tmp_path / "image.tif", np.array([[-2.0, 0, 2, 9]], np.float32))
     image = LoadIntensityd("image", intensity_range=[-2, 2])({"image": path})["image"]
@@ -517,3 +564,57 @@ def test_the_full_range_of_8_bits_is_used_where_asked(tmp_path):
 def test_a_range_is_two_rising_numbers_or_a_known_word(given):
     with pytest.raises(ValueError, match=r"intensity_range to be \[low, high\].* got"):
         LoadIntensityd("image", intensity_range=given)
+
+
+VOLUME = np.random.default_rng(0).integers(0, 1000, (20, 21, 22)).astype(np.int16)
+
+
+@pytest.mark.parametrize("at", ["middle", "checksum"])
+def test_a_compressed_volume_that_is_damaged_is_refused(tmp_path, at):
+    """Broken in the middle it still unpacked, to other voxels; nobody had read the checksum."""
+    path = save_nifti(tmp_path / "image.nii.gz", np.zeros_like(VOLUME))
+    content = bytearray(gzip.compress(gzip.decompress(path.read_bytes()), 0))  # stored as it is
+    place = len(content) // 2 if at == "middle" else len(content) - 8
+    content[place] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=r"cannot read .*image.nii.gz .*CRC check failed"):
+        load(path)
+
+
+def edited(path, place, values):
+    """A NIfTI file with other bytes in its header."""
+    content = bytearray(path.read_bytes())
+    content[place : place + len(values)] = values
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "message"),
+    [
+        (123, bytes([1]), r"size and direction of the voxels in mm, .*\(meter\)"),
+        (123, bytes([3]), r"in mm, .*\(micron\)"),
+        (280, bytes(48), r"in mm, .*got 0 x 0 x 0 \(unknown\); correct the header"),
+        (280, np.full(12, np.nan, np.float32).tobytes(), "in mm, .*got nan"),
+        (280, np.eye(3, 4, dtype=np.float32).ravel() * 1e-3, "got 0.02 x 0.021 x 0.022"),
+        (280, np.eye(3, 4, dtype=np.float32).ravel() * 1e3, "from 0.1 to 10000 mm wide, got 20000"),
+    ],
+)
+def test_sizes_that_no_volume_has_are_refused(tmp_path, place, values, message):
+    path = edited(save_nifti(tmp_path / "image.nii", VOLUME), place, bytes(values))
+
+    with pytest.raises(ValueError, match=rf"cannot read .*image.nii .*{message}"):
+        load(path)
+
+
+def test_complex_numbers_and_colours_are_no_grey_levels(tmp_path):
+    colours = np.zeros((4, 5, 6), RGB24)
+    for number, array in enumerate((VOLUME.astype(np.complex64), colours)):
+        with pytest.raises(ValueError, match=r"expected grey levels, got values of the type"):
+            load(save_nifti(tmp_path / f"{number}.nii", array))
+
+
+def test_a_volume_of_several_times_leads_to_one(tmp_path):
+    with pytest.raises(ValueError, match=r"got the shape \(20, 21, 22, 2\); save one of them"):
+        load(save_nifti(tmp_path / "image.nii", np.stack([VOLUME, VOLUME], axis=-1)))

@@ -233,12 +233,107 @@ def test_cells_of_a_workbook_that_are_missing_are_empty(folder):
     [
         ([], r"list.xlsx to have the columns .*\(none\)"),
         ([["path", "path"]], r"first row, got the columns path, path, not all"),
-        ([["path"], ["cat/1.png", "cat"]], r"first row, got 2 values in line 2 for 1 columns"),
+        ([["path"], ["cat/1.png", "cat"]], r"list.xlsx to have the columns .*\(path\)"),
+        ([["Study of 2021"], ["path", "class"]], r"got no class, path, .*remove what is above"),
     ],
 )
 def test_other_workbooks_are_refused_by_name(folder, rows, message):
     with pytest.raises(ValueError, match=message):
         load_datalist(folder, num_classes=2, datalist=workbook(folder, rows))
+
+
+def test_what_a_person_sees_in_a_workbook_is_read(folder, caplog):
+    """Cells that are merged over rows, a remark beside the table, and rows that a filter hides."""
+    rows = [["path", "class", "patient", "split"], *map(fields, PATHS)]
+    rows[2] = [*rows[2], None, None, "to be checked"]
+    file = workbook(folder, rows)
+    book = openpyxl.load_workbook(file)
+    book.active.merge_cells("B2:B4")  # the class of all cats
+    book.active.row_dimensions[3].hidden = True
+    book.save(file)
+
+    assert sections(load_datalist(folder, num_classes=2, datalist=file)) == EXPECTED
+    assert "list.xlsx: 1 hidden rows, as of a filter, are read as well" in caplog.text
+
+
+def test_lines_of_excel_without_content_are_none(folder):
+    plain = text(delimiter=";")
+    for content in (
+        "sep=;\r\n" + plain,
+        plain + ";;;\r\n;;;\r\n",
+        plain.replace("\r\n", ";;\r\n"),
+        plain.replace("\r\n", ";\r\n").replace("split;", "split", 1),
+    ):
+        datalist = load_datalist(folder, num_classes=2, datalist=write(folder, content))
+        assert sections(datalist) == EXPECTED
+
+
+def test_a_name_has_one_spelling(folder):
+    """Accents of macOS and blanks of Word made a class, a patient and a file of their own."""
+    nfd = unicodedata.normalize("NFD", "Müller, dog")
+    (folder / "cat" / unicodedata.normalize("NFD", "é.png")).write_bytes(
+        (folder / "cat" / "1.png").read_bytes()
+    )
+    rows = list(map(fields, PATHS))
+    rows[3] = (rows[3][0], nfd, *rows[3][2:])
+    rows[4] = (rows[4][0], "Müller,\u00a0 dog", *rows[4][2:])
+    rows.append(("cat/é.png", "cat", "1", "train"))
+
+    datalist = load_datalist(folder, num_classes=2, datalist=write(folder, text(rows=rows)))
+
+    assert datalist.classes == ("Müller, dog", "cat")
+    assert len(datalist.training) == 3
+
+
+@pytest.mark.parametrize("nothing", ["nan", "NA", "#N/A", "NULL", "#REF!", "<NA>"])
+@pytest.mark.parametrize("column", [1, 2])
+def test_what_programs_write_for_nothing_names_no_class_and_no_patient(folder, column, nothing):
+    rows = [list(fields(path)) for path in PATHS]
+    rows[0][column] = nothing
+
+    with pytest.raises(ValueError, match=rf"got \{{.*'{nothing}'.*fill it in"):
+        load_datalist(folder, num_classes=2, datalist=write(folder, text(rows=rows)))
+
+
+def test_rows_without_a_split_are_for_training_only_if_no_others_are(folder, caplog):
+    rows = [list(fields(path)) for path in PATHS]
+    rows[0][3] = ""
+
+    with pytest.raises(ValueError, match=r"every row of .* got 1 without, like \{'path': 'cat/1"):
+        load_datalist(folder, num_classes=2, datalist=write(folder, text(rows=rows)))
+    rows[3][3] = ""
+    datalist = load_datalist(folder, num_classes=2, datalist=write(folder, text(rows=rows)))
+    assert sections(datalist) == EXPECTED
+    assert "2 rows of" in caplog.text
+
+
+def test_an_image_with_two_classes_is_named_with_both(folder):
+    rows = [*map(fields, PATHS), ("cat/1.png", "Müller, dog", "1", "train")]
+
+    with pytest.raises(ValueError, match=r"one class .*like cat/1.png with Müller, dog and cat;"):
+        load_datalist(folder, num_classes=2, datalist=write(folder, text(rows=rows)))
+
+
+def test_a_column_is_named_with_blanks_around_it_too(folder):
+    listed = write(folder, text("path,my class ,patient,split"))
+
+    datalist = load_datalist(folder, num_classes=2, datalist=listed, class_column="my class ")
+
+    assert sections(datalist) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "wrong", ["C:\\Users\\me\\cat\\1.png", "cat/1", "Cat/1.PNG", "images/cat/1"]
+)
+def test_what_a_missing_path_may_mean_is_said(folder, wrong):
+    rows = [list(fields(path)) for path in PATHS if not path.startswith("M")]
+    rows[0][0] = wrong
+
+    with pytest.raises(FileNotFoundError, match=r"1 missing, .*where there is cat/1.png"):
+        load_datalist(folder, num_classes=1, datalist=write(folder, text(rows=rows)))
+    rows[0][0] = "1.png"  # as there are two
+    with pytest.raises(FileNotFoundError, match=r"like 1.png; paths are relative to dataset_dir$"):
+        load_datalist(folder, num_classes=1, datalist=write(folder, text(rows=rows)))
 
 
 def test_what_is_no_workbook_is_refused_by_name(folder):

@@ -372,7 +372,7 @@ BAD_INPUT = {
     "a file twice": (
         listing((1, {"image": "./B/B-2-1.png"})),
         {},
-        r"listed once in \S+list.json, got 1 more often, like B/B-2-1.png",
+        r"one class for every image in .*list.json, got 1 with several, like B/B-2-1.png with A and B",
     ),
     "undeclared label": (
         listing(classes=["A", "C"]),

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -249,6 +250,7 @@ def test_broken_and_missing_files_are_named_and_left_out_when_asked(folder, tmp_
     assert finding.weight == "problem"
     assert dict(finding.rows).keys() == {"A/A-3-0.png", "B/B-77-0.png"}
     assert dict(finding.rows)["B/B-77-0.png"] == "there is no such file"
+    assert "paths in a table are relative" in finding.to_do
     assert not written.lists
     without = write_datalists(folder, tmp_path / "out", table=table, leave_out_unreadable=True)
     assert found(without, "2 files that cannot be read, left out").weight == "warning"
@@ -265,6 +267,14 @@ def test_a_class_without_images_in_a_section_is_a_problem(tmp_path):
     assert finding.weight == "problem"
     assert len(finding.rows) == 2
     assert not written.lists
+
+
+def test_one_class_alone_is_rejected(folder, tmp_path):
+    """Its list trained a network that answers everything with it."""
+    shutil.rmtree(folder / "B")
+
+    with pytest.raises(ValueError, match=r"several classes in .*study, got A alone, .*give as"):
+        write_datalists(folder, tmp_path / "out")
 
 
 @pytest.mark.parametrize("leave_out", [False, True])
@@ -435,6 +445,69 @@ def test_volumes_have_their_spacing_and_depth(tmp_path):
     assert facts.lowest < -900
     assert "1 x 1 x 2.5" in written.page.read_text()
     assert written.lists
+
+
+def test_volumes_that_do_not_say_which_way_round_they_lie_are_named(tmp_path):
+    folder = tmp_path / "study"
+    for number in range(12):
+        path = folder / "AB"[number % 2] / f"{number}.nii"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).integers(0, 2000, (9, 8, 7), dtype=np.int16)
+        nibabel.save(nibabel.Nifti1Image(values, None if number == 5 else np.eye(4)), path)
+
+    written = write_datalists(
+        folder, tmp_path / "out", patient_pattern=r"(?P<patient>\d+)", fractions=(0.5, 0.25, 0.25)
+    )
+
+    assert found(written, "1 volume whose file does not say").names == ("B/5.nii",)
+
+
+# --- names -----------------------------------------------------------------------------------------
+
+
+def test_names_that_are_nearly_the_same_are_found(folder, tmp_path):
+    """Each way of writing was a class, and a patient on a side of its own."""
+    rows = ["path,class,patient"]
+    for number, path in enumerate(sorted(folder.glob("*/*.png"))):
+        name = path.parent.name
+        patient = {3: "P_007", 4: "p-7"}.get(number, f"{number}00")
+        label = (
+            {"A": "wet AMD", "B": "HER2+"}[name]
+            if number % 2
+            else {"A": "Wet_AMD", "B": "HER2-"}[name]
+        )
+        rows.append(f"{path.relative_to(folder)},{label},{patient}")
+    table = folder / "list.csv"
+    table.write_text("\n".join(rows))
+
+    written = write_datalists(folder, tmp_path / "out", table=table)
+
+    classes = found(written, "classes whose names are nearly the same: Wet_AMD and wet AMD")
+    assert classes.rows == (("Wet_AMD", "5"), ("wet AMD", "5"))
+    patients = found(written, "1 patient whose name is written in several ways")
+    assert patients.names == ("P_007 = p-7",)
+
+
+@pytest.mark.parametrize("anonymous", [False, True])
+def test_one_person_of_dicom_as_several_patients_is_found(tmp_path, anonymous):
+    pytest.importorskip("pydicom")
+    from dicom_files import write_dicom
+
+    folder = tmp_path / "study"
+    for number in range(16):
+        path = folder / "AB"[number % 2] / f"{number}.dcm"
+        pixels = np.random.default_rng(number).integers(0, 900, (16, 16)).astype(np.int16)
+        write_dicom(path, pixels, PatientID="ANON" if anonymous else f"ID{number // 3 * 3}")
+
+    written = write_datalists(folder, tmp_path / "out", each_image_is_a_patient=True)
+
+    titles = [finding.title for finding in written.findings]
+    if anonymous:
+        assert not any("PatientID" in title for title in titles)
+    else:
+        finding = found(written, "5 persons under the names of several patients, by the PatientID")
+        assert "A/0.dcm = A/2.dcm = B/1.dcm" in finding.names
+        assert "ID0" not in written.page.read_text()
 
 
 # --- the page --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import torch
 from bundle_run import Command, run_command
 from exported import CLASSES, SHAPES, a_case, rows
 
+from monai_ima.deployment import export_run
 from monai_ima.networks import load_classifier
 
 pytestmark = pytest.mark.filterwarnings(
@@ -275,6 +276,26 @@ def test_figures_are_those_of_an_evaluation_of_the_same_weights(tmp_path_factory
     assert ended.returncode == 0, ended.stderr
     if any(not torch.equal(best[name], last[name]) for name in best):
         assert "Not measured" in (run / "bundle" / "docs" / "README.md").read_text()
+
+
+def test_what_a_person_has_completed_is_kept_by_the_next_export(bundle, tmp_path, caplog):
+    kind, _, where = bundle
+    if kind != "two_classes":
+        return
+    folder = export_run(where / "run", tmp_path / "model", margin_samples=2)
+    export_run(where / "run", folder, margin_samples=2)
+    assert not list(folder.rglob("*earlier*"))
+    assert caplog.text == ""
+    card = folder / "docs" / "README.md"
+    card.write_text(card.read_text().replace("to be completed", "from three hospitals"))
+    for _ in range(2):
+        export_run(where / "run", folder, margin_samples=2)
+        assert "three hospitals" in (folder / "docs" / "README.earlier.md").read_text()
+        assert "three hospitals" not in card.read_text()
+    assert (
+        "docs/README.md of an earlier export was changed, and is kept as docs/README.earlier"
+        in (caplog.text)
+    )
 
 
 def test_what_cannot_be_exported_is_said(bundle, tmp_path):

@@ -128,6 +128,39 @@ def test_a_list_without_labels_leads_here(bundle, tmp_path):
     assert len(done.predictions) == 1
 
 
+def test_an_image_unlike_those_of_the_training_is_answered_with_a_warning(bundle, tmp_path):
+    """As 12 bits in a file of 16, for a model of 8: the network answered in silence."""
+    kind, folder, where = bundle
+    if kind != "two_classes":
+        return
+    grey = np.array(Image.open(a_case(kind, where)).convert("L")).astype(np.uint16)
+    Image.fromarray(grey * 16).save(tmp_path / "dark.png")
+    Image.fromarray(grey * 257).save(tmp_path / "right.png")
+    ended = run_command("predict", folder, tmp_path, "--output", tmp_path / "out", "--norms")
+    found = {row["id"]: row for row in rows(tmp_path / "out")}
+    assert found[f"{tmp_path}/right.png"]["warning"] == ""
+    dark = found[f"{tmp_path}/dark.png"]
+    assert dark["prediction"]
+    assert dark["warning"].startswith("unlike the validation samples: mean 0.0")
+    assert f"LOOK  {tmp_path}/dark.png: unlike the validation samples" in ended.stderr
+    assert ended.returncode == 0
+
+
+def test_drawings_of_earlier_answers_are_no_cases_and_those_of_others_stay(bundle, tmp_path):
+    kind, folder, where = bundle
+    if kind != "two_classes":
+        return
+    shutil.copy(a_case(kind, where), tmp_path / "case.png")
+    own = tmp_path / "changes" / "of_a_person.png"
+    own.parent.mkdir()
+    shutil.copy(a_case(kind, where), own)
+    for output, expected in ((tmp_path / "out", 2), (tmp_path / "out", 2), (tmp_path, 2)):
+        done = predict_files(folder, [tmp_path], output, norms=["linf"], drawings=1)
+        assert len(done.predictions) == expected
+        assert len(list((tmp_path / "out" / "changes").iterdir())) == 1
+    assert own.exists()
+
+
 def test_margin_of_a_validation_sample_is_that_of_the_reference(bundle, tmp_path):
     kind, folder, where = bundle
     if kind != "rgb":

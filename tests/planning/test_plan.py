@@ -11,6 +11,7 @@ from bundle_run import ROOT
 from monai_ima.errors import RejectedError
 from monai_ima.planning import Times, TrainingParts, make_plan
 from monai_ima.planning.plan import duration
+from monai_ima.planning.quicker import Quicker
 from monai_ima.report import Units
 from monai_ima.robustness import closest_errors
 
@@ -140,3 +141,13 @@ def test_no_folder_of_a_run_is_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_plan(TrainingParts([MOONS], **SMALL), samples=40)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_text_says_what_makes_a_long_training_shorter(plan):
+    shorter = Quicker({"image_size": [24, 24], "val_interval": 4}, 5400, "which shows less")
+    said = replace(plan, seconds=86400.0, quicker=[shorter]).text()
+    words = "with --image_size '[24, 24]' --val_interval 4 about 1.5 hours: which shows less"
+    assert "it will take about 24 hours on" in said
+    assert f"\n  {words}" in said
+    content = replace(plan, quicker=[shorter]).to_dict()
+    assert content["quicker"][0]["settings"]["val_interval"] == 4

@@ -21,6 +21,7 @@ def written(tmp_path):
         get_protocol("minimum_norm", steps=40),
         (0.0, 1.0),
         "the 3 validation samples of the training",
+        {"mean": (0.25, 0.5)},
     )
     reference.write(tmp_path / "margins.json")
     return reference, tmp_path / "margins.json"
@@ -31,11 +32,17 @@ def test_file_has_all_of_it(written):
     read = ReferenceMargins.read(path)
     assert read.margins["linf"].tolist() == [0.1, 0.3, math.inf]
     assert read.margins["l2"].tolist() == [1, 1, 1]
-    assert (read.protocol, read.bounds, read.source) == (
+    assert (read.protocol, read.bounds, read.source, read.levels) == (
         reference.protocol,
         reference.bounds,
         reference.source,
+        reference.levels,
     )
+
+
+def test_a_file_of_an_earlier_version_has_no_levels(written):
+    changed(written[1], lambda content: content.pop("levels"))
+    assert ReferenceMargins.read(written[1]).levels == {}
 
 
 def changed(path, change):
