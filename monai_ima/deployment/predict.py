@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 from torch import Tensor
 from tqdm import tqdm
 
 from monai_ima.attacks import get_norm
-from monai_ima.data import orientation_of
-from monai_ima.data.image_formats import kind_of
-from monai_ima.data.images import count_channels, reads_intensities, spatial_axes
-from monai_ima.deployment.export import INFERENCE, MARGINS, METADATA, export_run, is_current
-from monai_ima.errors import DataError, RejectedError
+from monai_ima.deployment.export import INFERENCE, export_run, is_current
+from monai_ima.deployment.exported_model import CHANGES, ExportedModel
+from monai_ima.errors import RejectedError
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.run_record import RECORD
-from monai_ima.networks import load_classifier
-from monai_ima.prediction import (
-    ChangedAnswer,
-    Prediction,
-    Predictor,
-    ReferenceMargins,
-    write_predictions,
-)
+from monai_ima.prediction import ChangedAnswer, Prediction, write_predictions
 from monai_ima.prediction.files import JSON
 from monai_ima.report import NORM_NAMES, Change, Units, as_png, change_figure
 from monai_ima.report.units import value_name
 
-CHANGES = "changes"
 _DRAWN = "[0-9][0-9][0-9]*_*.png"  # as drawing_name has it
 _LONGEST = 60  # characters, of up to four bytes: file systems take 255
-_EXPORT_AGAIN = "copy or export it again, as the images were that the model was trained on"
 
 
 @dataclass(frozen=True)
@@ -92,7 +78,7 @@ def predict_files(
         RejectedError: if the source is neither, or damaged.
     """
     bundle = _bundle(source)
-    model = _Model(bundle, norms)
+    model = ExportedModel(bundle, norms)
     predictions: list[Prediction] = []
     shown: list[Prediction] = []
     errors: dict[str, str] = {}
@@ -135,101 +121,6 @@ def drawing_name(number: int, name: str) -> str:
     return f"{number:03d}_{plain[-_LONGEST:]}.png"
 
 
-class _Model:
-    """An exported bundle, ready to answer."""
-
-    def __init__(self, bundle: Path, norms: Sequence[str]) -> None:
-        configs = bundle / "configs"
-        try:
-            parser = ConfigParser(
-                {
-                    **json.loads((configs / INFERENCE).read_text("utf-8")),
-                    "bundle_root": str(bundle),
-                }
-            )
-            parser.parse()
-            described = json.loads((configs / METADATA).read_text("utf-8"))
-            image = described["network_data_format"]["inputs"]["image"]
-            self.device: torch.device = parser.get_parsed_content("device")
-            network = load_classifier(
-                parser.get_parsed_content("network_def"), checkpoint=bundle / "models" / "model.pt"
-            )
-            reference = ReferenceMargins.read(configs / MARGINS)
-            self.predictor = Predictor(network.to(self.device), reference, norms)
-            self.class_names: list[str] = list(parser.get_parsed_content("class_names"))
-            self._preprocessing = parser.get_parsed_content("preprocessing")
-            self._list_cases = parser.get_parsed_content("list_cases")
-            self.units: dict[str, Any] | None = parser.get_parsed_content("units")
-        except Exception as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            raise RejectedError(
-                f"expected {bundle} to be a bundle that monai-ima export has written, got "
-                f"{type(cause).__name__}: {cause}"
-            ) from error
-        self._shape = (image["num_channels"], *image["spatial_shape"])
-        self._is_volume = image["type"] == "image" and len(self._shape) == 4
-
-    def readable(
-        self, files: Sequence[Path], errors: dict[str, str]
-    ) -> Iterator[tuple[str, Tensor]]:
-        """The cases in the files, with their names; why others are none goes to ``errors``."""
-        for file in files:
-            listed = _tried(self._list_cases, str(file))
-            if isinstance(listed, Exception):
-                errors[str(file)] = _reason(listed)
-                continue
-            for case in listed:
-                if file.is_dir() and _is_drawing(Path(case["id"])):
-                    continue
-                values = _tried(self._input, case)
-                if isinstance(values, Exception):
-                    errors[case["id"]] = _reason(values)
-                else:
-                    yield _printable(case["id"]), values
-
-    def orientation(self, name: str) -> str | None:
-        """Which way round a case is, if it is a volume whose file says so."""
-        return orientation_of(self._preprocessing, [{"image": name}]) if self._is_volume else None
-
-    def _input(self, case: dict[str, Any]) -> Tensor:
-        if reads_intensities(self._preprocessing):
-            _check_axes(Path(case["image"]), len(self._shape) - 1)
-        image = torch.as_tensor(self._preprocessing({"image": case["image"]})["image"])
-        values = image.as_tensor() if hasattr(image, "as_tensor") else image
-        if tuple(values.shape) != self._shape:
-            raise ValueError(
-                f"expected an input of the shape {self._shape}, as the model was trained on, got "
-                f"{tuple(values.shape)}"
-            )
-        low, high = self.predictor.reference.bounds
-        if not ((values >= low) & (values <= high)).all():  # NaN is neither
-            raise ValueError(
-                f"expected values from {low:g} to {high:g}, as the model was trained on, got "
-                f"{values.min():g} to {values.max():g}"
-            )
-        return values.float()
-
-
-def _is_drawing(path: Path) -> bool:
-    """Whether a file is a drawing of earlier answers, which are among what was asked about."""
-    return path.parent.name == CHANGES and (path.parent.with_name(JSON)).is_file()
-
-
-def _check_axes(image: Path, expected: int) -> None:
-    """What MONAI's transforms say of a slice in place of a volume leads nobody on."""
-    axes = spatial_axes(image)
-    if axes != expected:
-        count_channels(image)  # of what is no image, that is to be said
-        is_slice = expected == 3 and kind_of(image) == "dicom"
-        series = "; of a DICOM series, name the folder and not a slice" if is_slice else ""
-        raise ValueError(
-            f"expected an image of {expected} axes, as the model was trained on, got one of {axes}"
-            f"{series}"
-        )
-
-
 def _bundle(source: Path) -> Path:
     """The exported bundle that a path means."""
     if (source / "configs" / INFERENCE).is_file():
@@ -265,7 +156,7 @@ def _most_fragile(predictions: Sequence[Prediction], count: int) -> list[Predict
     return sorted(predictions, key=percentile)[:count]
 
 
-def _draw(model: _Model, prediction: Prediction, path: Path) -> None:
+def _draw(model: ExportedModel, prediction: Prediction, path: Path) -> None:
     bounds = model.predictor.reference.bounds
     units = None if model.units is None else Units(**model.units, values=prediction.inputs.numel())
     changes = [
@@ -300,7 +191,7 @@ def _short(name: str) -> str:
     return str(Path(*Path(name).parts[-2:]))
 
 
-def _answer(model: _Model, probabilities: Tensor) -> str:
+def _answer(model: ExportedModel, probabilities: Tensor) -> str:
     label = int(probabilities.argmax())
     return f"{model.class_names[label]} {float(probabilities[label]):.2f}"
 
@@ -333,25 +224,3 @@ def _caption(
         f"{name}: margin {said(changed.margin)}; {changed.percentile:.0f} % of the {count} validation "
         f"samples have a smaller one"
     )
-
-
-def _tried(make: Callable[[Any], Any], of: Any) -> Any:
-    """What comes of it, or the error, whatever it is: the other files go on."""
-    try:
-        return make(of)
-    except Exception as error:  # noqa: BLE001
-        return error
-
-
-def _printable(name: str) -> str:
-    """A file's name, which in Linux need be no Unicode."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, without what MONAI's transforms say around it."""
-    while error.__cause__ is not None and not str(error).startswith(("expected", "cannot read")):
-        error = error.__cause__
-    if isinstance(error, DataError):  # whose advice is for a training
-        return f"{' '.join(error.found.split())}; {_EXPORT_AGAIN}"
-    return " ".join(str(error).split()) or type(error).__name__
