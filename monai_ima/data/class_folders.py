@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from monai_ima.counts import counted
 from monai_ima.data.file_tree import (
     by_suffix,
     counts_in_words,
@@ -96,7 +97,7 @@ def _section_folders(root: Path) -> dict[str, Path]:
     folders = folders_in(root)
     if not folders:
         files = list(files_in(root))
-        found = f"{len(files)} files directly in it" if files else "an empty folder"
+        found = f"{counted(len(files), 'file')} directly in it" if files else "an empty folder"
         raise ValueError(
             f"expected one folder of images per class in {root}, got {found}; sort the images into "
             f"class folders, or give a CSV or JSON file that lists them as datalist_file"

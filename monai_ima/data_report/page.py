@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from monai_ima.counts import counted
 from monai_ima.data.sample import Sample
 from monai_ima.data_report.facts import ImageFacts
 from monai_ima.data_report.survey import Finding, Survey
@@ -54,8 +55,8 @@ def lead(survey: Survey) -> str:
     """How much there is, in a line."""
     samples = survey.samples
     people = len({sample.patient for sample in samples})
-    of_patients = "" if survey.each_image_is_a_patient else f" of {people} patients"
-    return f"{len(samples)} images{of_patients}, {len(survey.classes)} classes"
+    of_patients = "" if survey.each_image_is_a_patient else f" of {counted(people, 'patient')}"
+    return f"{counted(len(samples), 'image')}{of_patients}, {len(survey.classes)} classes"
 
 
 def _by_weight(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
