@@ -3,6 +3,7 @@ import warnings
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 with warnings.catch_warnings():
     # Ignite's handlers import this part of torch, which uses what torch itself has deprecated.
@@ -10,6 +11,10 @@ with warnings.catch_warnings():
     import torch.distributed.optim
 
 from undrawn import leave_undrawn
+
+# However slow a machine that others use as well: no test is of time.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 _EXCEPTHOOK = sys.excepthook
 # Each takes a minute: one that is left for the end leaves the other core without work.

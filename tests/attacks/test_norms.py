@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from monai_ima.attacks import L2, Linf, get_norm
@@ -67,7 +67,3 @@ def test_norms_are_found_by_name():
     assert get_norm(norm) is norm
     with pytest.raises(ValueError, match=r"one of \['l2', 'linf'\], got 'l1'"):
         get_norm("l1")
-
-
-settings.register_profile("shared machine", deadline=None)
-settings.load_profile("shared machine")

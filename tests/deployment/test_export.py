@@ -263,7 +263,7 @@ def test_figures_are_those_of_an_evaluation_of_the_same_weights(tmp_path_factory
     assert run_command("export", run, "--margin-samples", "4").returncode == 0
     card = (run / "bundle" / "docs" / "README.md").read_text()
     assert "By evaluation on the test samples" in card
-    assert "| 0.017 (4.3 grey levels of 255) |" in card
+    assert "| 0.017 (4.33 grey levels of 255) |" in card
     assert "L2, in units of the input" in card
     checks = json.loads((run / "evaluation" / "robustness.json").read_text())["checks"]
     ran = sum(check["passed"] is not None for check in checks)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from monai_ima.robustness.statistics import (
     balanced_accuracy,
@@ -60,7 +60,6 @@ def test_confusion_and_positive_predictive_value_by_hand():
 
 
 @given(st.integers(1, 5), st.integers(1, 60), seeds)
-@settings(deadline=None)
 def test_positive_predictive_value_follows_from_frequency_sensitivity_and_specificity(c, n, seed):
     """By Bayes' theorem."""
     labels = torch.randint(c, (n,), generator=generator(seed))

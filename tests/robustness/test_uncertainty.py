@@ -57,7 +57,6 @@ def test_groups_of_one_sample_are_the_bootstrap_of_samples(n, seed):
 
 
 @given(st.integers(1, 40), st.integers(1, 10), seeds)
-@settings(deadline=None)
 def test_interval_holds_the_mean_itself(n, patients, seed):
     values = torch.rand(n, 3, generator=generator(seed)) < torch.tensor([0.1, 0.5, 0.9])
     groups = torch.randint(patients, (n,), generator=generator(seed + 1))
@@ -70,7 +69,7 @@ def test_interval_holds_the_mean_itself(n, patients, seed):
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_higher_the_level_the_wider_the_interval(seed):
     values = torch.rand(30, generator=generator(seed))
 
