@@ -27,7 +27,7 @@ def levels_of(inputs: Tensor, low: float) -> Levels:
 
 
 def unlike(inputs: Tensor, levels: Levels, low: float) -> str:
-    """What tells a case from all of the samples, in words; empty if it is less than twice.
+    """What tells a case from all of the samples, in words; empty from half to twice what they have.
 
     Such is an image of 12 bits in a file of 16 for a model of 8 bits, one that is shown inverted, or one
     with nothing in it: a network answers each with much confidence.
