@@ -105,7 +105,7 @@ def test_times_add_up():
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (0.2, "1 seconds"),
+        (0.2, "1 second"),
         (80, "80 seconds"),
         (100, "2 minutes"),
         (7200, "2 hours"),
