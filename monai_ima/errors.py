@@ -1,4 +1,4 @@
-"""Errors whose message is for the person who typed a command."""
+"""Errors whose message is for the person who typed a command, and what caused others."""
 
 from __future__ import annotations
 
@@ -29,3 +29,10 @@ class DataError(ValueError):
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.args))
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error that all the others around it were raised from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

@@ -14,6 +14,7 @@ from monai_ima.bundle.last_words import is_ours
 from monai_ima.config_checks import complaints, needed, waiting_for, wrong_parts
 from monai_ima.data import TensorSamples
 from monai_ima.effective_config import current_resolver
+from monai_ima.errors import root_cause
 from monai_ima.handlers import RobustnessCurveHandler
 from monai_ima.logits import logits_of
 from monai_ima.robustness.closest import check_range
@@ -104,9 +105,7 @@ def check_network(
     try:
         first = samples[torch.tensor([0])] if isinstance(samples, TensorSamples) else samples[0]
     except Exception as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
+        cause = root_cause(error)
         if is_ours(cause):
             raise
         raise ValueError(

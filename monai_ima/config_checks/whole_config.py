@@ -11,6 +11,7 @@ from monai.bundle.reference_resolver import ReferenceResolver
 from monai_ima.config_checks.arguments import wrong_arguments
 from monai_ima.config_checks.names import no_parts, plain_states, unknown_names, wrong_references
 from monai_ima.config_checks.walk import meant, needed, refers
+from monai_ima.errors import root_cause
 from monai_ima.settings import (
     ObjectiveSettings,
     Schema,
@@ -100,7 +101,7 @@ def _values(
         try:
             values[name] = resolver.get_resolved_content(name)
         except Exception as error:  # noqa: BLE001  whatever an expression may raise
-            cause = _cause_of(error)
+            cause = root_cause(error)
             wrong[name] = (
                 f"expected {name} to be {expectation(schema, name)}, got "
                 f"{shown(resolver.items[name].get_config())}, which cannot be evaluated: "
@@ -123,9 +124,3 @@ def _is_cheap(resolver: ReferenceResolver, name: str) -> bool:
     ids = needed(resolver, name)
     built = any(isinstance(resolver.items.get(id_), ConfigComponent) for id_ in ids)
     return not built and (ids - {name}).isdisjoint(_NOT_RESOLVED)
-
-
-def _cause_of(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error

@@ -71,7 +71,8 @@ def read_dicom(path: Path) -> DicomImage:
         ValueError: if a file has several frames, a palette or a table of values, or a folder none, several
             series, slices that do not lie at equal distances or are not of one size.
     """
-    headers = _headers(path)
+    found = _headers(path)
+    headers = list(found.values())
     first = headers[0]
     _check_frames(headers)
     if first.get("PhotometricInterpretation") == "PALETTE COLOR":
@@ -84,7 +85,7 @@ def read_dicom(path: Path) -> DicomImage:
     if path.is_dir():
         _check_series(headers)
     try:
-        image, _ = read_by(_Reader(swap_ij=False), path)
+        image, _ = read_by(_Reader(list(found)), path)
     except RuntimeError as error:  # pydicom names packages that decode it
         raise ValueError(
             f"{' '.join(str(error).split())}; install one (pip install python-gdcm), or save it "
@@ -106,27 +107,29 @@ def read_dicom(path: Path) -> DicomImage:
 
 def count_samples(path: Path) -> int:
     """Count the channels of a file or a series by its first header alone."""
-    return int(_headers(path, all_=False)[0].get("SamplesPerPixel", 1))
+    return int(_first_header(path).get("SamplesPerPixel", 1))
 
 
 def says_orientation(path: Path) -> bool:
     """Whether a file or a series says how it lies in the patient."""
+    header = _first_header(path)
     return all(
-        header.get(name) is not None
-        for header in _headers(path, all_=False)
-        for name in ("ImageOrientationPatient", "ImagePositionPatient")
+        header.get(name) is not None for name in ("ImageOrientationPatient", "ImagePositionPatient")
     )
 
 
 class _Reader(PydicomReader):
-    """MONAI's, of the slices alone that a folder holds, and of what an enhanced file says elsewhere."""
+    """MONAI's, of these files of what is read, and of what an enhanced one says elsewhere."""
 
-    def read(self, data: Any, **_: Any) -> Any:
-        path = Path(data)
-        files = [file for file, _ in _slices(path)] if path.is_dir() else [path]
-        read = [_as_a_plain_one(pydicom.dcmread(file)) for file in files]
-        names: list[Any] = [files if len(read) > 1 else files[0]]
-        self.has_series, self.filenames = len(read) > 1, names
+    def __init__(self, files: list[Path]) -> None:
+        super().__init__(swap_ij=False)
+        self._files = files
+
+    def read(self, *_: Any, **__: Any) -> Any:
+        read = [_as_a_plain_one(pydicom.dcmread(file)) for file in self._files]
+        self.has_series = len(read) > 1
+        names: list[Any] = [self._files if self.has_series else self._files[0]]
+        self.filenames = names
         return read if self.has_series else read[0]
 
     def _get_affine(self, metadata: dict[str, Any], lps_to_ras: bool = True) -> Any:
@@ -136,8 +139,12 @@ class _Reader(PydicomReader):
         return super()._get_affine(metadata, lps_to_ras) if is_placed else np.eye(4)
 
 
-def _headers(path: Path, *, all_: bool = True) -> list[Any]:
-    """Those of a file, or of the slices in a folder, others being passed over."""
+def _first_header(path: Path) -> Any:
+    return next(iter(_headers(path, at_most=1).values()))
+
+
+def _headers(path: Path, *, at_most: int | None = None) -> dict[Path, Any]:
+    """Of a file, or of the slices in a folder, others being passed over, by file."""
     if not _has_pydicom:
         raise ImportError(
             f"expected pydicom for DICOM ({path}), got none; install it: pip install "
@@ -149,8 +156,8 @@ def _headers(path: Path, *, all_: bool = True) -> list[Any]:
             raise ValueError(
                 "expected an image, got DICOM without one, as a DICOMDIR or a report is"
             )
-        return [header]
-    headers = [header for _, header in (_slices(path) if all_ else islice(_slices(path), 1))]
+        return {path: header}
+    headers = dict(islice(_slices(path), at_most))
     if not headers:
         raise ValueError("expected a folder with the DICOM files of one series, got none")
     return headers

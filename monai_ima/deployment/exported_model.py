@@ -15,7 +15,7 @@ from monai_ima.data import orientation_of
 from monai_ima.data.image_formats import kind_of
 from monai_ima.data.images import count_channels, reads_intensities, spatial_axes
 from monai_ima.deployment.export import INFERENCE, MARGINS, METADATA
-from monai_ima.errors import DataError, RejectedError
+from monai_ima.errors import DataError, RejectedError, root_cause
 from monai_ima.networks import load_classifier
 from monai_ima.prediction import Predictor, ReferenceMargins
 from monai_ima.prediction.files import JSON
@@ -65,9 +65,7 @@ class ExportedModel:
             self._list_cases = parser.get_parsed_content("list_cases")
             self.units: dict[str, Any] | None = parser.get_parsed_content("units")
         except Exception as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
+            cause = root_cause(error)
             raise RejectedError(
                 f"expected {bundle} to be a bundle that monai-ima export has written, got "
                 f"{type(cause).__name__}: {cause}"

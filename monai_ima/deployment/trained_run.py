@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from monai_ima.data import TensorSamples
 from monai_ima.effective_config import EffectiveConfig
-from monai_ima.errors import RejectedError
+from monai_ima.errors import RejectedError, root_cause
 from monai_ima.handlers.run_record import CONFIG, RECORD, RunRecord, read_record
 from monai_ima.handlers.trained_on import check_own
 from monai_ima.networks import load_classifier
@@ -158,9 +158,7 @@ class TrainedRun:
         try:
             return self._parser.get_parsed_content(name)
         except Exception as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
+            cause = root_cause(error)
             raise RejectedError(
                 f"expected {name} of {self.folder / CONFIG} to be built as it was for the training, got "
                 f"{type(cause).__name__}: {cause}"

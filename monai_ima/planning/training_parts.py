@@ -10,7 +10,7 @@ from monai.bundle import ConfigWorkflow
 from monai.utils import set_determinism
 
 from monai_ima.config_checks import check_overrides
-from monai_ima.errors import RejectedError
+from monai_ima.errors import RejectedError, root_cause
 
 # What a training has beside its data, which stay where they are when it begins anew.
 _ANEW = ("network_def", "network", "optimizer", "margins", "objective")
@@ -83,9 +83,7 @@ class TrainingParts:
         set_determinism(seed=seed)
 
     def _rejected(self, error: BaseException) -> RejectedError:
-        cause = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
+        cause = root_cause(error)
         kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
         files = ", ".join(map(str, self.configs))
         return RejectedError(f"{kind}{cause} (in {files})")
