@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
+    EXTRASAMPLES,
     PHOTOMETRIC_INTERPRETATION,
     SAMPLEFORMAT,
     TiffImageFile,
@@ -21,6 +22,7 @@ from monai_ima.data.image_reading import read_by
 
 _TIFF = b"II*\0", b"MM\0*"  # what it begins with
 _SIGNED = 2  # TIFF's SampleFormat
+_UNSPECIFIED = 0  # TIFF's ExtraSamples
 _WHITE_IS_ZERO = 0  # TIFF's PhotometricInterpretation
 
 
@@ -96,6 +98,7 @@ def _upright(image: ImageFile, mode: str) -> Image.Image:
     """The picture as it is to be seen, in a mode of which the scale is known."""
     with image:  # decodes here, so that the file is closed even where that fails
         _check_pages(image)
+        _check_channels(image)
         _check_levels(image)
         # Without a name it is not memory-mapped, by which Pillow 13 takes the lines of a TIFF that is
         # to be turned for as long as its columns.
@@ -115,6 +118,17 @@ def _check_pages(image: Image.Image) -> None:
             f"expected one page, got {pages}; save each as an image of its own, or all as a volume "
             f"in NIfTI"
         )
+
+
+def _check_channels(image: Image.Image) -> None:
+    """See that PIL leaves none out, as it does with what a TIFF does not say the meaning of."""
+    if isinstance(image, TiffImageFile) and _UNSPECIFIED in image.tag_v2.get(EXTRASAMPLES, ()):
+        raise ValueError(
+            "expected grey values or red, green and blue, got a further channel that is neither, nor "
+            "said to be opacity; save each channel as an image of its own, or the picture without it"
+        )
+    if image.mode == "La":  # which PIL does not convert
+        raise ValueError("transparent pixels; save it without transparency")
 
 
 def _check_levels(image: Image.Image) -> None:

@@ -283,6 +283,24 @@ def test_tiff_values_keep_their_scale(tmp_path, array, options, expected):
         pytest.param(
             np.full((2, 3), np.nan, np.float32), {}, "NaN in 6 of 6; say with nan_value", id="NaN"
         ),
+        pytest.param(
+            noise(6, 7, 2),
+            {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": [0]},
+            "got a further channel that is neither",
+            id="two channels",
+        ),
+        pytest.param(
+            noise(6, 7, 4),
+            {"photometric": "rgb", "extrasamples": [0]},
+            "got a further channel that is neither",
+            id="four channels",
+        ),
+        pytest.param(
+            noise(6, 7, 2),
+            {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": [1]},
+            "transparent pixels; save it without",
+            id="grey times opacity",
+        ),
     ],
 )
 def test_tiff_of_an_unknown_scale_is_refused(tmp_path, array, options, message):
