@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from monai_ima.attacks.draws import other_generators
+from monai_ima.attacks.graph_key import hooks_of, laid_down, numerics
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 
-_PLAIN = frozenset({bool, int, float, str})
-_ROWS = frozenset({list, tuple})
 _KEPT = 64  # functions of a network, of which each keeps its tensors
 
 
@@ -138,63 +137,12 @@ def is_captured() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
-def laid_down(module: nn.Module) -> Iterator[Hashable]:
-    """Of a module and those in it what a graph of theirs is made for.
-
-    Attributes that are plain values, or rows of them, where tensors lie and of which form they are, and
-    hooks.
-    """
-    for part in module.modules():
-        for value in vars(part).values():
-            kind = type(value)
-            if kind in _PLAIN:
-                yield value
-            elif kind in _ROWS and _PLAIN.issuperset(map(type, value)):
-                yield tuple(value)
-        for tensors in (part._parameters, part._buffers):
-            for each in tensors.values():
-                if each is not None:
-                    yield each.data_ptr()
-                    yield each.dtype
-                    yield each.numel()
-        for hooks in _hooks(part):
-            if hooks:
-                yield tuple(hooks)
-
-
-def _hooks(module: nn.Module) -> tuple[dict[int, Callable[..., Any]], ...]:
-    return (
-        module._forward_pre_hooks,
-        module._forward_hooks,
-        module._backward_pre_hooks,
-        module._backward_hooks,
-    )
-
-
 def _calls_python(network: nn.Module) -> bool:
     """Whether there are hooks, but for those of torch which make a weight of others."""
-    hooks = (hook for part in network.modules() for each in _hooks(part) for hook in each.values())
-    return not all(type(hook).__module__.startswith("torch.nn.utils.") for hook in hooks)
-
-
-def _numerics() -> tuple[Hashable, ...]:
-    """What decides which kernels are chosen, and is laid down in a capture."""
-    cudnn = torch.backends.cudnn
-    return (
-        *_float32_precisions(),
-        cudnn.enabled,
-        cudnn.benchmark,
-        cudnn.deterministic,
-        torch.are_deterministic_algorithms_enabled(),
+    hooks = (
+        hook for part in network.modules() for each in hooks_of(part) for hook in each.values()
     )
-
-
-def _float32_precisions() -> tuple[Hashable, ...]:
-    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
-    if hasattr(cudnn, "conv"):  # torch 2.9, which rejects the older question once these differ
-        parts = (cuda.matmul, cudnn.conv, cudnn.rnn)
-        return tuple(part.fp32_precision for part in parts)
-    return torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    return not all(type(hook).__module__.startswith("torch.nn.utils.") for hook in hooks)
 
 
 def replayed(
@@ -221,7 +169,7 @@ def replayed(
     if is_captured():
         return function(*tensors)
     shapes = tuple((each.shape, each.dtype, each.device) for each in tensors)
-    key = (key, tuple(laid_down(network)), shapes, _numerics())
+    key = (key, tuple(laid_down(network)), shapes, numerics())
     captures = _CAPTURES.setdefault(network, OrderedDict())
     known = captures.get(key)
     if known == "seen":

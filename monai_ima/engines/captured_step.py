@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from monai_ima.attacks.capture import Answer, laid_down, on_side_stream, replayed
+from monai_ima.attacks.capture import Answer, on_side_stream, replayed
 from monai_ima.attacks.draws import drawn_seeds, other_generators, seeds_given
+from monai_ima.attacks.graph_key import laid_down
 from monai_ima.faults import any_fault, written_down
 from monai_ima.objectives import Objective, ObjectiveResult
 

@@ -4,6 +4,7 @@ import gc
 import random
 import warnings
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -235,23 +236,55 @@ def test_convolutions_may_have_another_precision_than_recurrent_layers(precision
 
 
 class Scaling(nn.Module):
-    """By a number that stands in a row of numbers."""
+    """By what stands in an attribute."""
 
-    def __init__(self):
+    def __init__(self, scale):
         super().__init__()
-        self.network, self.deviation = network(2), [1.0]
+        self.network, self.scale, self.kept = network(2), scale, {}
 
     def forward(self, inputs):
-        return self.network(inputs / self.deviation[0])
+        self.kept["inputs"] = inputs  # another tensor each time
+        match self.scale:
+            case {"by": (factor,)} | [factor] | float(factor):
+                return self.network(inputs * factor)
+            case None:
+                return self.network(inputs)
+        return self.network(self.scale(inputs))
 
 
-@pytest.mark.parametrize("row", [list, tuple])
-def test_a_row_of_numbers_is_laid_down(row):
-    model, (inputs, labels) = Scaling(), batch(2, 21)
-    for deviation in (1.0, 3.0, 1.0, 3.0, 1.0, 3.0):
-        model.deviation = row([deviation])
+def half(inputs):
+    return inputs / 2
+
+
+@pytest.mark.parametrize(
+    "scales",
+    [
+        (1.0, 0.5),
+        ([1.0], [0.5]),
+        ((1.0,), (0.5,)),
+        ({"by": (1.0,)}, {"by": (0.5,)}),
+        (None, 0.5),
+        (torch.sqrt, half),
+        (partial(torch.mul, other=1.0), partial(torch.mul, other=0.5)),
+    ],
+)
+def test_what_an_attribute_says_is_laid_down(scales):
+    (inputs, labels) = batch(2, 21)
+    model = Scaling(None)
+    for model.scale in 3 * scales:
         assert_same(attacked(model, inputs, labels), attacked(model.forward, inputs, labels))
     assert len(made) == 2
+
+
+def test_another_function_in_the_same_memory_is_another():
+    (inputs, labels) = batch(2, 21)
+    model = Scaling(None)
+    for factor in (1.0, 0.9, 0.8, 0.7):
+        model.scale = None  # the former one is gone
+        model.scale = lambda inputs, factor=factor: factor * inputs
+        for _ in range(3):
+            assert_same(attacked(model, inputs, labels), attacked(model.forward, inputs, labels))
+    assert len(made) == 4
 
 
 def test_weights_that_are_cut_where_they_lie_are_others():
