@@ -22,14 +22,14 @@ def require(holds: Tensor, error: Callable[[], Exception]) -> None:
         error: makes the error, and may ask the device what it is to say.
     """
     if _books:
-        _books[-1].append(~holds)
+        _books[-1].append(holds)
     elif not holds:
         raise error()
 
 
 @contextmanager
 def written_down() -> Iterator[list[Tensor]]:
-    """Write down in the list, a bool ``()`` each, where :func:`require` would have raised."""
+    """Write down in the list what :func:`require` was to see to, a bool ``()`` each."""
     book: list[Tensor] = []
     _books.append(book)
     try:
@@ -42,4 +42,4 @@ def any_fault(book: list[Tensor], like: Tensor) -> Tensor:
     """Whether anything was written down that does not hold, a bool ``()`` on the device of ``like``."""
     if not book:
         return torch.zeros((), dtype=torch.bool, device=like.device)
-    return torch.stack([fault.to(like.device) for fault in book]).any()
+    return ~torch.stack([holds.to(like.device) for holds in book]).all()

@@ -143,7 +143,7 @@ def _in_fixed_shape(
         rows = FixedShape(working)
         with written_down() as book:
             results = function(classify, rows, *whole)
-        return *results, any_fault([*book, rows.fault], working)
+        return *results, any_fault([*book, rows.sound], working)
 
     if isinstance(model, nn.Module) and can_be_captured(batch[0]):
         settings = (_hashable(item) for item in sorted(function.keywords.items()))

@@ -139,8 +139,9 @@ def ascent_arguments(
     radius = fitting_radius("eps", eps, inputs)
     step = 4 * radius / steps if step_size is None else step_size
     step = fitting_radius("step_size", step, inputs)
-    zero = inputs.new_zeros((), dtype=torch.int64)
-    seed = zero + drawn_seed(generator) if random_start else zero
+    seed = drawn_seed(generator) if random_start else 0
+    if not isinstance(seed, Tensor):
+        seed = torch.full((), seed, device=inputs.device)
     return radius, step, checked_index(index, inputs), seed
 
 
