@@ -24,9 +24,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from monai_ima.bundle.config_text import plain_text
 from monai_ima.cli.main import command_parser
 from monai_ima.cli.prepare_ecg import where_beats_lead
-from monai_ima.cli.training_command import quoted, training_commands
+from monai_ima.cli.training_command import quoted, setting_word, training_commands
 from monai_ima.data.intensity import IntensityRange, checked_range
 from monai_ima.data_report import WrittenLists, write_datalists
 from monai_ima.data_report.page import lead
@@ -166,7 +167,10 @@ def _next_commands(written: WrittenLists, arguments: argparse.Namespace) -> str:
         plan = f"monai-ima plan {quoted(str(first))}"
         proposes = f"{plan}  proposes eps_max, noise levels and epochs"
         return "\n".join([*said, proposes, "", *before, command])
-    command = command.replace(quoted(str(first)), f"{quoted(str(first.parent))}/fold_$k.json")
+    one = quoted(setting_word(plain_text(str(first))))
+    before_number, _, behind = one.rpartition("0")
+    number = "'$k'" if one.startswith("'") else "$k"  # for the shell, out of its quotes
+    command = command.replace(one, f"{before_number}{number}{behind}")
     numbers = " ".join(map(str, range(arguments.folds)))
     loop = f"for k in {numbers}; do\n  {command} --output_dir runs/fold_$k\ndone"
     return "\n".join([*said, "", *before, loop])

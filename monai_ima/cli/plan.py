@@ -16,7 +16,6 @@ given stay as they are, and the others follow from them. The plan is printed, an
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 from monai_ima.cli.main import command_parser
 from monai_ima.cli.settings import settings_values
+from monai_ima.cli.training_command import run_command
 from monai_ima.errors import RejectedError
 from monai_ima.handlers.files import write_whole
 from monai_ima.installed_bundles import bundle_folder, bundle_names
@@ -77,12 +77,12 @@ def main(words: Sequence[str]) -> None:
     _keep(plan, arguments.output)
     print(f"{arguments.output}  all of it, as JSON")
     if arguments.write is None:
-        print(_command(root / "train.json", plan.settings))
+        print(run_command(root / "train.json", plan.settings))
         return
     folder = new_bundle(arguments.write, bundle, {**plan.settings, **_absolute(plan.settings)})
     _keep(plan, folder / _PLAN)
     print(f"{folder}  a bundle with these settings")
-    print(_command(arguments.write / "train.json", {}))
+    print(run_command(arguments.write / "train.json", {}))
 
 
 def _say(what: str) -> None:
@@ -93,13 +93,6 @@ def _keep(plan: Plan, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n"
     write_whole(path, lambda draft: draft.write_text(text, "utf-8"))
-
-
-def _command(config: Path, settings: dict[str, Any]) -> str:
-    words = ["python", "-m", "monai.bundle", "run", "--config_file", str(config)]
-    for name, value in settings.items():
-        words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
-    return shlex.join(words)
 
 
 def _absolute(settings: dict[str, Any]) -> dict[str, str]:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_ima.bundle.config_text import plain_text
 from monai_ima.cli.main import command_parser
-from monai_ima.cli.training_command import quoted, training_commands
+from monai_ima.cli.training_command import quoted, setting_word, training_commands
 from monai_ima.data.ecg import CLASSES, EcgBeats, load_ecg_beats, write_ecg_beats
 from monai_ima.data.ecg.beats import FORMS
 from monai_ima.data.ecg.class_counts import fitting_protocols, small_classes
@@ -72,7 +73,7 @@ def few_beats(beats: EcgBeats, protocol: str) -> list[str]:
 def next_commands(folder: Path) -> list[str]:
     """How to go on with prepared beats."""
     settings = {"dataset_dir": str(folder)}
-    plan = f"monai-ima plan --bundle ecg_ima --dataset_dir {quoted(str(folder))}"
+    plan = f"monai-ima plan --bundle ecg_ima --dataset_dir {quoted(setting_word(plain_text(str(folder))))}"
     return [
         f"{plan}  proposes eps_max, noise levels and epochs",
         *training_commands("ecg_ima", settings),

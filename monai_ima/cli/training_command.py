@@ -8,22 +8,40 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fire.parser import DefaultParseValue
+
+from monai_ima.bundle.config_text import plain_text
+
 
 def training_commands(bundle: str, settings: Mapping[str, Any]) -> list[str]:
     """The training with one of the packed bundles; outside of a clone, behind the making of an own.
 
     Args:
         bundle: its name.
-        settings: by name.
+        settings: by name, which mean what they say.
     """
     config, before = Path("bundles", bundle, "train.json"), []
     if not config.exists():  # not in a clone of the repository
         study = _free_name("my_study")
         config, before = Path(study, "train.json"), [f"monai-ima new {study} --from {bundle}"]
+    plain = {
+        name: plain_text(value) if isinstance(value, str) else value
+        for name, value in settings.items()
+    }
+    return [*before, run_command(config, plain)]
+
+
+def run_command(config: Path, settings: Mapping[str, Any]) -> str:
+    """The run of a bundle's config, with settings by name, as a config has them."""
     words = ["python", "-m", "monai.bundle", "run", "--config_file", config.as_posix()]
     for name, value in settings.items():
-        words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
-    return [*before, " ".join(map(quoted, words))]
+        words += [f"--{name}", setting_word(value) if isinstance(value, str) else json.dumps(value)]
+    return " ".join(map(quoted, words))
+
+
+def setting_word(text: str) -> str:
+    """A word which MONAI's command reads as this text of a config, and not as a number."""
+    return text if DefaultParseValue(text) == text else f"${text!r}"
 
 
 def quoted(word: str) -> str:

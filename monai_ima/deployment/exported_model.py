@@ -73,23 +73,30 @@ class ExportedModel:
         self._shape = (image["num_channels"], *image["spatial_shape"])
         self._is_volume = image["type"] == "image" and len(self._shape) == 4
 
-    def readable(
-        self, files: Sequence[Path], errors: dict[str, str]
-    ) -> Iterator[tuple[str, Tensor]]:
-        """The cases in the files, with their names; why others are none goes to ``errors``."""
+    def cases(self, files: Sequence[Path], errors: dict[str, str]) -> list[dict[str, Any]]:
+        """The cases in the files, unread; why others are none goes to ``errors``."""
+        found: list[dict[str, Any]] = []
         for file in files:
             listed = _tried(self._list_cases, str(file))
             if isinstance(listed, Exception):
                 errors[str(file)] = _reason(listed)
-                continue
-            for case in listed:
-                if file.is_dir() and _is_drawing(Path(case["id"])):
-                    continue
-                values = _tried(self._input, case)
-                if isinstance(values, Exception):
-                    errors[case["id"]] = _reason(values)
-                else:
-                    yield _printable(case["id"]), values
+            else:
+                of_a_folder = file.is_dir()
+                found += (
+                    case for case in listed if not (of_a_folder and _is_drawing(Path(case["id"])))
+                )
+        return found
+
+    def readable(
+        self, cases: Sequence[dict[str, Any]], errors: dict[str, str]
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Those that can be read, with their names; why others cannot goes to ``errors``."""
+        for case in cases:
+            values = _tried(self._input, case)
+            if isinstance(values, Exception):
+                errors[case["id"]] = _reason(values)
+            else:
+                yield _printable(case["id"]), values
 
     def orientation(self, name: str) -> str | None:
         """Which way round a case is, if it is a volume whose file says so."""

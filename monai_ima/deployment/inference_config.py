@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from monai_ima.bundle.config_text import plain_text
 from monai_ima.deployment.trained_run import TrainedRun
 
 
@@ -31,7 +32,7 @@ def inference_config(run: TrainedRun) -> dict[str, Any]:
         "norms": [],
         "batch_size": 16,
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
-        "class_names": run.record.classes,
+        "class_names": [plain_text(name) for name in run.record.classes],
         "units": run.units,
         "list_cases": {"_target_": _case_lister(run), "_mode_": "callable"},
         "network_def": parts["network_def"],

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from monai_ima import __version__
+from monai_ima.bundle.config_text import plain_text
 from monai_ima.deployment.figures import Figures
 from monai_ima.deployment.trained_run import TrainedRun
 
@@ -100,7 +101,8 @@ def metadata(
                     "value_range": [],
                     "is_patch_data": False,
                     "channel_def": {
-                        str(at): name for at, name in enumerate(classes[len(classes) - outputs :])
+                        str(at): plain_text(name)
+                        for at, name in enumerate(classes[len(classes) - outputs :])
                     },
                 }
             },

@@ -82,9 +82,9 @@ def predict_files(
     predictions: list[Prediction] = []
     shown: list[Prediction] = []
     errors: dict[str, str] = {}
-    cases = model.readable(files, errors)
-    with tqdm(desc="predicting", unit="case", dynamic_ncols=True) as bar:
-        for names, inputs in _batches(cases, batch_size):
+    cases = model.cases(files, errors)
+    with tqdm(desc="predicting", unit="case", total=len(cases), dynamic_ncols=True) as bar:
+        for names, inputs in _batches(model.readable(cases, errors), batch_size):
             found = model.predictor(names, inputs.to(model.device))
             predictions += [prediction.without_inputs() for prediction in found]
             shown = _most_fragile([*shown, *found], drawings) if norms else []

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from monai_ima.bundle.config_text import plain_text
 from monai_ima.data.images import count_channels
 from monai_ima.errors import RejectedError
 
@@ -45,4 +46,9 @@ def datalist_settings(
             f"expected the images of {datalist} in {root}, but the first one cannot be read "
             f"({error.__cause__ or error}); say --dataset_dir FOLDER where they are now"
         ) from error
-    return bundle, {"dataset_dir": str(root), "datalist_file": str(datalist), **settings}
+    return bundle, {"dataset_dir": _text(root), "datalist_file": _text(datalist), **settings}
+
+
+def _text(path: Path) -> str:
+    """A path as it is, or, where a config cannot have it so, in full as an expression."""
+    return str(path) if plain_text(str(path)) == str(path) else plain_text(str(path.resolve()))

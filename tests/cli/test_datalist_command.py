@@ -2,13 +2,19 @@
 
 import json
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from monai.bundle import ConfigParser
 from PIL import Image
 
 from monai_ima.cli.main import main
+from monai_ima.cli.settings import settings_values
+from monai_ima.planning.datalist_settings import datalist_settings
 
 
 @pytest.fixture
@@ -42,6 +48,39 @@ def test_folds_come_with_a_loop_over_all_of_them(folder, capsys):
     assert (first, last) == ("for k in 0 1 2 3; do", "done")
     assert "--datalist_file folds/fold_$k.json" in body
     assert body.endswith("--output_dir runs/fold_$k")
+
+
+@pytest.mark.parametrize("name", ["2024", "study #1", "$HOME's @ 5%", "it's"])
+def test_commands_can_be_copied_whatever_a_folder_is_called(folder, name, capfd):
+    """Each as a shell has it, up to what MONAI makes of its settings."""
+    folder.rename(folder.parent / name)
+    path = Path(name) / "datalist.json"
+    main(["datalist", name, "--output", name])
+    *_, plan, _, _, train = capfd.readouterr().out.splitlines()
+    path.unlink()
+    main(["datalist", name, "--output", name, "--folds", "4"])
+    *_, loop, body, done = capfd.readouterr().out.splitlines()
+
+    def read(line):
+        """The settings with which a bundle is run."""
+        (folder.parent / "shown.py").write_text("import json, sys\nprint(json.dumps(sys.argv[1:]))")
+        shown = line.replace("python -m monai.bundle", f"{sys.executable} shown.py")
+        ended = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, check=True)
+        for words in map(json.loads, ended.stdout.splitlines()):
+            settings = settings_values(words[3:])
+            parser = ConfigParser(settings)
+            yield {key: parser.get_parsed_content(key) for key in settings}
+
+    (settings,) = read(train)
+    assert settings == {"dataset_dir": name, "datalist_file": str(path), "num_classes": 2}
+    folds = [Path(settings["datalist_file"]) for settings in read(f"{loop}\n{body}\n{done}")]
+    assert folds == [Path(name, f"fold_{number}.json") for number in range(4)]
+    folds[0].rename(path)
+    _, word = shlex.split(plan.partition("  proposes")[0].removeprefix("monai-ima "))
+    _, settings = datalist_settings(Path(word))
+    found = ConfigParser(settings).get_parsed_content("")
+    assert Path(found["dataset_dir"]).resolve() == Path(name).resolve()
+    assert Path(found["datalist_file"]).resolve() == path.resolve()
 
 
 def test_a_problem_leaves_the_report_and_ends_with_an_error(folder, capsys):

@@ -22,7 +22,7 @@ SHAPES = {
 }
 CLASSES = {
     "two_classes": ["CNV", "NORMAL"],
-    "rgb": ["blue", "green", "red"],
+    "rgb": ["$red", "%green", "@blue #2"],  # in names MONAI's parser would look for a meaning
     "volumes": ["bright", "dark"],
     "beats": ["N", "S", "V", "F", "Q"],
 }
@@ -106,7 +106,7 @@ def _train_two_classes(data, run, folder):
 
 def _train_rgb(data, run, folder):
     chance = np.random.default_rng(0)
-    for channel, name in enumerate(("red", "green", "blue")):
+    for channel, name in enumerate(("$red", "%green", "@blue #2")):
         (data / name).mkdir(parents=True)
         for number in range(10):
             pixels = chance.integers(0, 100, (20, 24, 3), dtype=np.uint8)

@@ -107,7 +107,8 @@ def test_metadata_are_those_of_this_model(bundle):
     image, pred = form["inputs"]["image"], form["outputs"]["pred"]
     assert (image["num_channels"], *image["spatial_shape"]) == SHAPES[kind]
     assert image["value_range"] == [0, 1]
-    assert list(pred["channel_def"].values()) == CLASSES[kind]
+    names = monai.bundle.ConfigParser(pred["channel_def"]).get_parsed_content()
+    assert list(names.values()) == CLASSES[kind]
     assert pred["num_channels"] == len(CLASSES[kind])
     assert pred["type"] == "logits"
     whole = json.dumps(described) + (folder / "docs" / "README.md").read_text()
@@ -200,7 +201,8 @@ def test_ckpt_export_gives_the_same_logits(bundle, tmp_path):
     with torch.no_grad():
         assert (exported(inputs) - network(folder)(inputs)).abs().max() < 1e-5
     pred = described["network_data_format"]["outputs"]["pred"]
-    assert list(pred["channel_def"].values()) == CLASSES[kind]
+    names = monai.bundle.ConfigParser(pred["channel_def"]).get_parsed_content()
+    assert list(names.values()) == CLASSES[kind]
 
 
 def test_onnx_export_gives_the_same_logits(bundle, tmp_path):
