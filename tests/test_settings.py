@@ -46,7 +46,7 @@ TRAIN = ROOT / "bundles" / "moons_ima" / "train.json"
         (TrainingSettings, "loop_form", ["fix", None, True], ["auto", "shrinking", "fixed"]),
         (ClassifierSettings, "loop_form", ["Fixed"], ["fixed"]),
         (TrainingSettings, "device", ["cuda:99", "l2", "meta", 0], ["cpu", torch.device("cpu")]),
-        (TrainingSettings, "output_dir", ["", 5, None, "a\0b"], ["runs/a", "./5"]),
+        (TrainingSettings, "output_dir", ["", 5, None, "a\0b", "runs::1"], ["runs/a", "./5"]),
         (TrainingSettings, "method", ["", "a/b", 3], ["ima", "ima_2.1"]),
         (TrainingSettings, "batch_size", [0, -1, 1.0, None], [1, 512]),
         (TrainingSettings, "margin_interval", [0, -1], [1]),

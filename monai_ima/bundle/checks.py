@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from monai_ima.bundle.last_words import is_ours
 from monai_ima.config_checks import complaints, needed, waiting_for, wrong_parts
+from monai_ima.config_checks.command_line import cut_short, typed_words
 from monai_ima.data import TensorSamples
 from monai_ima.effective_config import current_resolver
 from monai_ima.errors import root_cause
@@ -57,7 +58,7 @@ def check_settings(*schemas: type[Schema], likeness: float = 0.0) -> None:
     Raises:
         ValueError: naming each wrong setting, what was expected and what was got.
     """
-    if found := complaints(current_resolver(), schemas, likeness):
+    if found := [*cut_short(typed_words()), *complaints(current_resolver(), schemas, likeness)]:
         raise ValueError("; and ".join(found))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 
+from monai_ima.config_checks.command_line import cut_short
 from monai_ima.errors import RejectedError
 
 
@@ -26,5 +27,11 @@ def settings_text(words: Sequence[str]) -> dict[str, str]:
 
 
 def settings_values(words: Sequence[str]) -> dict[str, Any]:
-    """The settings ``--NAME VALUE`` by name, read as ``python -m monai.bundle run`` reads them."""
+    """The settings ``--NAME VALUE`` by name, read as ``python -m monai.bundle run`` reads them.
+
+    Raises:
+        RejectedError: if they are not such pairs, or one would not be read to its end.
+    """
+    if found := "; and ".join(cut_short(words)):
+        raise RejectedError(found)
     return {name: DefaultParseValue(value) for name, value in settings_text(words).items()}

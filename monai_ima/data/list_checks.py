@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from monai_ima.data.images import count_channels, spatial_axes
 from monai_ima.data.labels import shortened
-from monai_ima.data.near_path import correct_the_path, near_path
+from monai_ima.data.near_path import near_path
 from monai_ima.data.sample import SECTIONS, Sample, Sections
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def check_folder(root: Path) -> None:
     if not root.is_dir():
         raise FileNotFoundError(
             f"expected dataset_dir to be the folder of the data set, got {root}: no such folder; "
-            f"{correct_the_path(root)}"
+            f"correct the path"
         )
 
 

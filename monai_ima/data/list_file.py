@@ -12,7 +12,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from monai_ima.data.near_path import correct_the_path
 from monai_ima.data.sample import Entry, Listing, section_named
 from monai_ima.data.spreadsheet import read_workbook
 from monai_ima.data.table_words import (
@@ -81,7 +80,7 @@ def read_list(file: Path, root: Path, columns: Columns, *, patients_needed: bool
     """
     if not file.is_file():
         raise FileNotFoundError(
-            f"expected datalist_file to be a file, got {file}: no such file; {correct_the_path(file)}"
+            f"expected datalist_file to be a file, got {file}: no such file; correct the path"
         )
     match file.suffix.lower():
         case ".csv" | ".tsv" | ".txt" | ".xlsx" | ".xlsm" as suffix:

@@ -1,4 +1,4 @@
-"""What may be meant by a path at which there is nothing."""
+"""What a list may mean by a path at which there is nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,6 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from monai_ima.data.image_formats import IMAGE_SUFFIXES
-
-
-def correct_the_path(path: Path) -> str:
-    """What to do about a path in a setting where there is nothing."""
-    if "::" in str(path):
-        return r"MONAI's configs have :: for #: give it another name, or write it as $'...\x23...'"
-    return "correct the path"
 
 
 def near_path(root: Path, path: str) -> str | None:

@@ -79,6 +79,13 @@ def _not_too_large(sides: Sequence[int]) -> Sequence[int]:
     return sides
 
 
+def _as_it_was_written(path: str) -> str:
+    """MONAI's parser makes ``::`` of ``#``: there would be another folder, or none."""
+    if "::" in path:
+        raise ValueError
+    return path
+
+
 def _even(count: int) -> int:
     if count % 2:
         raise ValueError
@@ -171,7 +178,11 @@ PlaneSize: TypeAlias = Annotated[
 ]
 Even: TypeAlias = Annotated[int, AfterValidator(_even)]
 PatientPattern: TypeAlias = Annotated[str, AfterValidator(_compiles)]
-Path: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+Path: TypeAlias = Annotated[
+    str,
+    Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$"),
+    AfterValidator(_as_it_was_written),
+]
 Name: TypeAlias = Annotated[str, Field(min_length=1)]
 Device: TypeAlias = Annotated[Any, AfterValidator(_present)]
 Part: TypeAlias = Annotated[Any, text(PART), AfterValidator(_part)]
@@ -192,7 +203,10 @@ UNITS = (
     "inputs is"
 )
 BOUNDS = "[low, high], the range of valid inputs, finite and low < high"
-PATH = "a path (of a name that is a number, ./2024)"
+PATH = (
+    "a path (of a name that is a number, ./2024; with a #, for which MONAI's configs have ::, an expression "
+    "like $'data\\x231')"
+)
 COLUMN = "the name of a column, as text, or None: known by its name"
 SIZE = f"whole numbers of pixels >= 1, at most {_MOST_PIXELS} pixels together"
 FLAG = "true or false"
