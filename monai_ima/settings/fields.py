@@ -79,11 +79,11 @@ def _not_too_large(sides: Sequence[int]) -> Sequence[int]:
     return sides
 
 
-def _as_it_was_written(path: str) -> str:
-    """MONAI's parser makes ``::`` of ``#``: there would be another folder, or none."""
-    if "::" in path:
+def _as_it_was_written(words: str) -> str:
+    """MONAI's parser makes ``::`` of ``#``: there would be another folder or class, or none."""
+    if "::" in words:
         raise ValueError
-    return path
+    return words
 
 
 def _even(count: int) -> int:
@@ -177,13 +177,15 @@ PlaneSize: TypeAlias = Annotated[
     Sequence[Side], Field(min_length=2, max_length=2), AfterValidator(_not_too_large)
 ]
 Even: TypeAlias = Annotated[int, AfterValidator(_even)]
-PatientPattern: TypeAlias = Annotated[str, AfterValidator(_compiles)]
+PatientPattern: TypeAlias = Annotated[
+    str, AfterValidator(_compiles), AfterValidator(_as_it_was_written)
+]
 Path: TypeAlias = Annotated[
     str,
     Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$"),
     AfterValidator(_as_it_was_written),
 ]
-Name: TypeAlias = Annotated[str, Field(min_length=1)]
+Name: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_as_it_was_written)]
 Device: TypeAlias = Annotated[Any, AfterValidator(_present)]
 Part: TypeAlias = Annotated[Any, text(PART), AfterValidator(_part)]
 Group: TypeAlias = Annotated[Any, text(GROUP), AfterValidator(_group)]
@@ -203,13 +205,11 @@ UNITS = (
     "inputs is"
 )
 BOUNDS = "[low, high], the range of valid inputs, finite and low < high"
-PATH = (
-    "a path (of a name that is a number, ./2024; with a #, for which MONAI's configs have ::, an expression "
-    "like $'data\\x231')"
-)
-COLUMN = "the name of a column, as text, or None: known by its name"
+SIGN = "with a #, for which MONAI's configs have ::, an expression like $'a\\x231'"
+PATH = f"a path (of a name that is a number, ./2024; {SIGN})"
+COLUMN = f"the name of a column, as text ({SIGN}), or None: known by its name"
 SIZE = f"whole numbers of pixels >= 1, at most {_MOST_PIXELS} pixels together"
 FLAG = "true or false"
 FLAG_OR_AUTO = "true, false or auto"
 ALL = "all there are"
-PATTERN = "a regular expression with a group (?P<patient>...)"
+PATTERN = f"a regular expression with a group (?P<patient>...) ({SIGN})"

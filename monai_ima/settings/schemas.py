@@ -25,6 +25,7 @@ from monai_ima.settings.fields import (
     MOST_STEPS,
     PATH,
     PATTERN,
+    SIGN,
     SIZE,
     UNITS,
     Axes,
@@ -259,7 +260,7 @@ class ReportSettings(Schema):
     noise_draws: int = whole(0, 100_000, "draws; 0: none")
     auroc_steps: int = whole(0, MOST_STEPS, "attack steps; 0: none")
     positive_class: Name | None = text(
-        "the name of one of two classes, as text, or None: the second of them"
+        f"the name of one of two classes, as text ({SIGN}), or None: the second of them"
     )
     operating_specificity: float = number("a number > 0 and < 1, a specificity", gt=0, lt=1)
     prevalence: float | None = number(
