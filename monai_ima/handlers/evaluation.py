@@ -18,6 +18,7 @@ from tqdm import tqdm
 from monai_ima import __version__
 from monai_ima.attacks import get_norm
 from monai_ima.counts import checked_count
+from monai_ima.data.same_samples import check_same_samples
 from monai_ima.distributed import by_first, is_first
 from monai_ima.handlers.evaluation_attack import attacked
 from monai_ima.handlers.evaluation_checks import checks_left, subset_of
@@ -92,7 +93,8 @@ class RobustnessEvaluation:
             patient. ``None``: not known.
 
     Raises:
-        ValueError: if an argument does not fit; on running, if model or data do not.
+        ValueError: if an argument does not fit; on running, if model or data do not, or several
+            processes have been given other samples.
         FolderInUseError: on running, if another command is in ``output_dir``.
         OSError: on running, if it cannot be written to.
     """
@@ -190,6 +192,7 @@ class RobustnessEvaluation:
 
     def started(self, engine: SupervisedEvaluator) -> None:
         """Forget the samples of an earlier run, and look at the clean ones before any is attacked."""
+        check_same_samples({"the evaluation": self._listed.samples})
         locked = by_first(partial(make_and_lock, self.output_dir, "output_dir"))
         self._has_locked = (locked and is_first()) or self._has_locked
         self._seen, self._chunk, self._subset = 0, [], []

@@ -16,6 +16,7 @@ import torch
 
 import monai_ima
 from monai_ima.data.content import contents
+from monai_ima.data.same_samples import check_same_samples
 from monai_ima.data.sample import SECTIONS
 from monai_ima.data.tensors import TensorSamples
 from monai_ima.distributed import by_first
@@ -86,7 +87,13 @@ class RunRecord:
 
         Of several processes the first one reads the samples, and the others are told fingerprints:
         they have no use for names, contents and patients.
+
+        Raises:
+            ValueError: if not all processes have the same samples: the same names and labels, and files
+                of the same sizes.
+            OSError: if a file of a sample cannot be read.
         """
+        check_same_samples({name: getattr(datalist, name) for name in SECTIONS})
         versions = {
             "monai_ima": monai_ima.__version__,
             "torch": str(torch.__version__),
