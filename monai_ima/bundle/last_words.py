@@ -9,6 +9,8 @@ from types import TracebackType
 
 from monai.bundle.reference_resolver import ReferenceResolver
 
+from monai_ima.bundle.one_of_several import await_the_end, left_alone, tell_torchrun
+
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -26,28 +28,41 @@ def say_errors_last() -> None:
     def hook(
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
-        sys.__excepthook__(kind, error, traceback)
         if not isinstance(error, Exception):  # Ctrl-C says enough
+            sys.__excepthook__(kind, error, traceback)
             return
         chain: list[BaseException] = [error]
         while chain[-1].__cause__ is not None:
             chain.append(chain[-1].__cause__)
-        cause = next(filter(is_ours, chain), chain[-1])
-        said = _said_by_worker(str(cause)) or f"{type(cause).__name__}: {cause}"
-        missing = re.search(r"No module named '(\w+)", said) if not is_ours(cause) else None
-        if missing:  # MONAI adds a traceback of its own, behind an empty line
-            said = said.partition("\n\n")[0]
-        accident = not is_ours(cause) or isinstance(cause, _ACCIDENTS)
-        if accident and (id_ := _built(chain)):
-            said += f" (in {id_} of the config)"
-        if missing:
-            said += (
-                f"; install the package that has {missing[1]} (mostly pip install {missing[1]}), or add "
-                "the folder of a module of your own to PYTHONPATH"
-            )
+        if left := left_alone(chain[-1]):
+            sys.stderr.write(f"\nStopped: {left}\n")
+            sys.stderr.flush()
+            await_the_end()
+            return
+        sys.__excepthook__(kind, error, traceback)
+        said = _said(chain)
         sys.stderr.write(f"\nStopped: {said}\n")
+        tell_torchrun(f"Stopped: {said}")
 
     sys.excepthook = hook
+
+
+def _said(chain: list[BaseException]) -> str:
+    """What went wrong and what to do, of an error and its causes."""
+    cause = next(filter(is_ours, chain), chain[-1])
+    said = _said_by_worker(str(cause)) or f"{type(cause).__name__}: {cause}"
+    missing = re.search(r"No module named '(\w+)", said) if not is_ours(cause) else None
+    if missing:  # MONAI adds a traceback of its own, behind an empty line
+        said = said.partition("\n\n")[0]
+    accident = not is_ours(cause) or isinstance(cause, _ACCIDENTS)
+    if accident and (id_ := _built(chain)):
+        said += f" (in {id_} of the config)"
+    if missing:
+        said += (
+            f"; install the package that has {missing[1]} (mostly pip install {missing[1]}), or add "
+            "the folder of a module of your own to PYTHONPATH"
+        )
+    return said
 
 
 def is_ours(error: BaseException) -> bool:
