@@ -12,7 +12,6 @@ docs/results/plan.md from all files there.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
 import time
@@ -23,19 +22,18 @@ from typing import Any, NamedTuple
 import nibabel
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
 from scipy.stats import t
 from torch import Tensor
 
 from monai_ima import __version__
 from monai_ima.cli.settings import settings_values
-from monai_ima.handlers import EpochSeedHandler, MarginUpdateHandler
 from monai_ima.handlers.files import write_whole
 from monai_ima.installed_bundles import bundle_folder
-from monai_ima.planning import TrainingParts, make_plan
-from monai_ima.planning.pilot import measured_margins, samples_of, train
+from monai_ima.planning import Proposal, TrainingParts, make_plan
+from monai_ima.planning.pilot import measured_margins, samples_of
+from monai_ima.planning.trials import MULTIPLES, mean_accuracy, of_size, trial
 from monai_ima.report import markdown_table
-from monai_ima.robustness import area_under, closest_errors, get_protocol
+from monai_ima.robustness import get_protocol
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "plan"
 FACTORS = (0.25, 0.5, 1, 2, 4)
@@ -122,12 +120,16 @@ def make_runs(data: str, seeds: list[int], where: dict[str, Any]) -> None:
         if str(seed) not in found["plans"]:
             plan = make_plan(parts, samples=task.samples).to_dict()
             plan["given"] = settings  # without the paths of whoever made it
-            del plan["reasons"], plan["warnings"], plan["quicker"]  # which follow from the rest
+            for name in ("reasons", "warnings", "quicker", "trials"):  # which follow from the rest
+                del plan[name]
             found["plans"][str(seed)] = plan
             keep(path, found)
-        proposal = found["plans"][str(seed)]["proposal"]
+        plan = found["plans"][str(seed)]
+        proposal = Proposal(
+            **plan["proposal"], margin=plan["plain_network"]["median_margin"], nearer=math.nan
+        )
         for factor in sorted(set(FACTORS) - made, key=lambda factor: abs(math.log(factor))):
-            run = trained(parts, task, proposal, factor * proposal["eps_max"], seed)
+            run = trained(parts, task, proposal, factor * proposal.eps_max, seed)
             found["runs"].append({"seed": seed, "factor": factor, **run})
             keep(path, found)
             print(data, seed, factor, run["seconds"], flush=True)
@@ -160,74 +162,27 @@ def keep(path: Path, content: object) -> None:
 
 
 def trained(
-    parts: TrainingParts, task: Task, proposal: dict[str, Any], eps_max: float, seed: int
+    parts: TrainingParts, task: Task, proposal: Proposal, eps_max: float, seed: int
 ) -> dict[str, Any]:
     """Train with one eps_max, and measure the margins of test samples at the best epoch."""
     start = time.process_time()
-    epochs, interval = proposal["max_epochs"], parts["margin_interval"]
-    delta = eps_max * min(1, interval / epochs)
-    parts.begin_anew(seed, eps_max=eps_max, delta=delta)
-    objective = parts["objective"]
-    update = MarginUpdateHandler(objective, parts["margin_update::data_loader"], interval)
+    radius = of_size(proposal, eps_max, parts["margin_interval"])
+    parts.begin_anew(seed, **radius)
     validation, test = (
         samples_of(parts, section, task.samples, seed) for section in ("validate", "robustness")
     )
-    levels = proposal["noise_levels"]
-    best = BestEpoch(parts, *validation, level=levels[len(levels) // 2], first=epochs // 2)
-    train(parts, objective, epochs, [EpochSeedHandler(seed), update, best])
-    parts["network"].load_state_dict(best.weights)
+    inputs, labels = validation
+    found = trial(parts, proposal, inputs, labels, seed=seed, **radius)
     seconds = time.process_time() - start
-    kept = objective.margins.margins
+    kept = parts["objective"].margins.margins
     return {
-        "eps_max": eps_max,
-        "delta": delta,
-        "best_epoch": best.epoch,
+        **radius,
+        "best_epoch": found.epoch,
         "seconds": round(seconds, 1),
         "training_margins": [round(float(value), 6) for value in (kept.mean(), kept.max())],
-        "validation_area": round(best.area, 6),
+        "validation_area": round(found.area, 6),
         "margins": finite(measured_margins(parts, *test, PROTOCOL)),
     }
-
-
-class BestEpoch:
-    """Keeps the weights of the epoch that is best on validation samples, as the bundles do.
-
-    By the mean of the accuracies without noise and, under the attack of the training, at one noise level.
-    Every second epoch from ``first`` on is looked at, which saves three quarters of the time.
-    """
-
-    def __init__(
-        self, parts: TrainingParts, inputs: Tensor, labels: Tensor, *, level: float, first: int
-    ) -> None:
-        self.parts, self.inputs, self.labels = parts, inputs, labels
-        self.level, self.first = level, first
-        self.epoch, self.area = 0, -1.0
-        self.weights: dict[str, Any] = {}
-
-    def attach(self, trainer: Engine) -> None:
-        """Look at the end of each epoch."""
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, trainer: Engine) -> None:
-        """Keep the weights if they are the best so far."""
-        epoch = trainer.state.epoch
-        if epoch < self.first or epoch % 2 == 1:
-            return
-        parts, levels = self.parts, [0.0, self.level]
-        found = closest_errors(
-            parts["network"],
-            self.inputs,
-            self.labels,
-            eps=levels,
-            norm=parts["norm"],
-            protocol=get_protocol("paper", steps=parts["attack_steps"], restarts=1),
-            bounds=tuple(parts["bounds"]),
-            batch_size=parts["evaluation_batch_size"],
-        )
-        mean_accuracy = area(finite(found.margins), levels)
-        if mean_accuracy > self.area:
-            weights = copy.deepcopy(parts["network"].state_dict())
-            self.epoch, self.area, self.weights = epoch, mean_accuracy, weights
 
 
 def finite(margins: Tensor) -> list[float | None]:
@@ -237,10 +192,8 @@ def finite(margins: Tensor) -> list[float | None]:
 
 def area(margins: list[float | None], levels: list[float]) -> float:
     """Mean accuracy over noise levels."""
-    eps = torch.tensor(levels, dtype=torch.float64)
     known = [math.inf if margin is None else margin for margin in margins]
-    robust = torch.tensor(known, dtype=torch.float64)[:, None] > eps
-    return float(area_under(robust.double().mean(dim=0), eps))
+    return mean_accuracy(torch.tensor(known, dtype=torch.float64), levels)
 
 
 def by_factor(content: dict[str, Any]) -> dict[float, list[float]]:
@@ -253,8 +206,8 @@ def by_factor(content: dict[str, Any]) -> dict[float, list[float]]:
     return {factor: [by_seed[seed] for seed in seeds] for factor, by_seed in found.items()}
 
 
-def loss(areas: dict[float, list[float]]) -> tuple[float, float, float, float]:
-    """The best multiple on average, and how much of its area the proposal's lacks.
+def loss(areas: dict[float, list[float]], ours: list[float]) -> tuple[float, float, float, float]:
+    """The best multiple on average, and how much of its area ours lack.
 
     Returns:
         The multiple, the mean over the seeds of what is lacking, as a share of the best one's mean area,
@@ -262,12 +215,23 @@ def loss(areas: dict[float, list[float]]) -> tuple[float, float, float, float]:
     """
     best = max(areas, key=lambda factor: mean(areas[factor]))
     whole = mean(areas[best])
-    lacking = [(theirs - ours) / whole for ours, theirs in zip(areas[1], areas[best], strict=True)]
+    lacking = [(theirs - our) / whole for our, theirs in zip(ours, areas[best], strict=True)]
     middle, seeds = mean(lacking), len(lacking)
     if seeds == 1:
         return best, middle, math.nan, math.nan
     half = float(t.ppf(0.975, seeds - 1)) * stdev(lacking) / seeds**0.5
     return best, middle, middle - half, middle + half
+
+
+def by_trials(content: dict[str, Any]) -> list[float]:
+    """The areas of the multiples that validation samples choose, a number a seed, as ``by_factor`` has them."""
+    areas = by_factor(content)
+    of_validation = {
+        (run["seed"], run["factor"]): run["validation_area"] for run in content["runs"]
+    }
+    seeds = sorted({run["seed"] for run in content["runs"]})[: len(areas[1])]
+    chosen = [max(MULTIPLES, key=lambda each: of_validation[seed, each]) for seed in seeds]
+    return [areas[each][row] for row, each in enumerate(chosen)]
 
 
 def plans(results: dict[str, dict[str, Any]]) -> str:
@@ -302,22 +266,19 @@ def plans(results: dict[str, dict[str, Any]]) -> str:
 
 def areas(results: dict[str, dict[str, Any]]) -> str:
     """The areas of each multiple of the proposal, and what the proposal lacks, in Markdown."""
-    rows = [["data", "seeds", *(f"{factor:g} x" for factor in FACTORS), "best", "proposal lacks"]]
+    multiples = [f"{factor:g} x" for factor in FACTORS]
+    rows = [["data", "seeds", *multiples, "best", "proposal lacks", "with --trials it lacks"]]
     for name, content in results.items():
         found = by_factor(content)
         if not found[1]:
             continue
-        best, middle, low, high = loss(found)
-        spread = "" if math.isnan(low) else f" ({low:+.1%} to {high:+.1%})"
-        rows.append(
-            [
-                name,
-                str(len(found[1])),
-                *(f"{mean(found[factor]):.3f}" for factor in FACTORS),
-                f"{best:g} x",
-                f"{middle:.1%}{spread}",
-            ]
-        )
+        lacking = []
+        for ours in (found[1], by_trials(content)):
+            best, middle, low, high = loss(found, ours)
+            spread = "" if math.isnan(low) else f" ({low:+.1%} to {high:+.1%})"
+            lacking.append(f"{middle:.1%}{spread}")
+        means = [f"{mean(found[factor]):.3f}" for factor in FACTORS]
+        rows.append([name, str(len(found[1])), *means, f"{best:g} x", *lacking])
     return markdown_table(rows)
 
 

@@ -7,7 +7,8 @@
 DATALIST is what monai-ima datalist has written. The bundle's network is trained on the training samples
 by plain cross-entropy, for as many epochs as the bundle has; how far its decision boundary is from
 validation samples says how much noise to train against. Test samples are not looked at. A step and an
-update of the margins say how long the training will take on this device.
+update of the margins say how long the training will take on this device. With --trials, three trainings
+choose eps_max among half, once and twice what the margins propose.
 
 Any setting of the bundle may follow as --NAME VALUE; those of eps_max, noise_levels and max_epochs that are
 given stay as they are, and the others follow from them. The plan is printed, and kept as JSON.
@@ -49,6 +50,12 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument(
         "--samples", type=int, default=128, help="validation samples to attack (default: 128)"
     )
+    parser.add_argument(
+        "--trials",
+        action="store_true",
+        help="train with half, once and twice that eps_max, too, and take the best by validation samples: "
+        "as long as three trainings",
+    )
     # not an argument of the parser, which would take the value of a setting for it
     named = bool(words) and not words[0].startswith("-")
     arguments, others = parser.parse_known_args(words[1:] if named else words)
@@ -71,7 +78,10 @@ def main(words: Sequence[str]) -> None:
         check_new(arguments.write)
     root = bundle_folder(bundle) if packed else Path(bundle)
     plan = make_plan(
-        TrainingParts([root / "train.json"], **settings), samples=arguments.samples, say=_say
+        TrainingParts([root / "train.json"], **settings),
+        samples=arguments.samples,
+        trials=arguments.trials,
+        say=_say,
     )
     print(plan.text(), end="\n\n")
     _keep(plan, arguments.output)

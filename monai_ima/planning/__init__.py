@@ -6,6 +6,7 @@ from monai_ima.planning.plan import Plan, make_plan
 from monai_ima.planning.proposal import Proposal, propose
 from monai_ima.planning.quicker import Quicker
 from monai_ima.planning.training_parts import TrainingParts
+from monai_ima.planning.trials import Trial
 
 __all__ = [
     "Pilot",
@@ -14,6 +15,7 @@ __all__ = [
     "Quicker",
     "Times",
     "TrainingParts",
+    "Trial",
     "make_plan",
     "propose",
     "reference_noise",

@@ -31,6 +31,7 @@ from monai_ima.planning.proposal import (
 )
 from monai_ima.planning.quicker import Quicker, quicker
 from monai_ima.planning.training_parts import TrainingParts
+from monai_ima.planning.trials import Trial, in_words, settled, try_radii
 from monai_ima.report import NORM_NAMES, Units
 from monai_ima.report.units import size_in_words
 
@@ -58,6 +59,8 @@ class Plan:
         seconds: of the whole training, on this device.
         device: on which it was measured.
         quicker: settings that make it shorter, if it is long.
+        trials: trainings with several ``eps_max``, by which that of the proposal was chosen; none where
+            the margins of the plain network decided.
     """
 
     bundle: str
@@ -69,6 +72,7 @@ class Plan:
     seconds: float
     device: str
     quicker: Sequence[Quicker] = ()
+    trials: Sequence[Trial] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -97,6 +101,8 @@ class Plan:
             f"{proposal.eps_max / proposal.noise_levels[-1]:.2g} times the highest noise level: in trials, "
             "margins that could grow well beyond it made the more accurate networks up to it"
         )
+        if self.trials:
+            eps_max = in_words(self.trials)
         updates = round(proposal.eps_max / proposal.delta)
         epochs = f"the {updates} updates that a margin needs to grow from delta to eps_max"
         if proposal.max_epochs == self.pilot.epochs:
@@ -162,6 +168,7 @@ class Plan:
             "seconds": {"training": self.seconds, **asdict(pilot.times)},
             "device": self.device,
             "quicker": [asdict(one) for one in self.quicker],
+            "trials": [asdict(one) for one in self.trials],
         }
 
     def text(self) -> str:
@@ -215,7 +222,11 @@ class Plan:
 
 
 def make_plan(
-    parts: TrainingParts, *, samples: int = 128, say: Callable[[str], None] = lambda _: None
+    parts: TrainingParts,
+    *,
+    samples: int = 128,
+    trials: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Plan:
     """Train the plain network of a bundle briefly, and propose the settings of a training with margins.
 
@@ -225,17 +236,24 @@ def make_plan(
     Args:
         parts: of the training.
         samples: of the validation set whose margins are measured, at most.
+        trials: train with half, once and twice the ``eps_max`` that the margins propose, too, and take
+            the best one by validation samples.
         say: is told what happens next.
 
     Raises:
-        RejectedError: if ``delta`` was given, which follows from the others, ``samples`` is below 10,
-            or the plain network has learned nothing by which anything could be proposed.
+        RejectedError: if ``delta`` was given, which follows from the others, or ``eps_max`` where it is to
+            be tried, ``samples`` is below 10, or the plain network has learned nothing by which anything
+            could be proposed.
     """
     settings = parts.settings
     if "delta" in settings:
         raise RejectedError(
             "expected delta to follow from eps_max and max_epochs, got --delta; give --max_epochs "
             "instead, or change delta in the bundle that is written"
+        )
+    if trials and "eps_max" in settings:
+        raise RejectedError(
+            "expected eps_max to be tried, got --eps_max beside --trials; give only one of them"
         )
     if samples < FEWEST_CORRECT:
         raise RejectedError(
@@ -263,6 +281,10 @@ def make_plan(
         )
     except ValueError as error:
         raise RejectedError(f"{error}; {_TO_DO}") from error
+    tried: list[Trial] = []
+    if trials:
+        tried = try_radii(parts, proposal, samples=samples, seed=parts["seed"], say=say)
+        proposal = settled(proposal, tried, pilot.margins)
     seconds = pilot.times.training(
         epochs=proposal.max_epochs,
         margin_interval=parts["margin_interval"],
@@ -273,6 +295,7 @@ def make_plan(
     return Plan(
         root.name, settings, parts["norm"], proposal, pilot, _units(parts, root, pilot.shape), seconds,
         _device_name(torch.device(parts["device"])), quicker(parts, pilot.times, epochs=proposal.max_epochs),
+        tried,
     )  # fmt: skip
 
 

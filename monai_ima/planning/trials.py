@@ -1,0 +1,187 @@
+"""Trainings with several radii, among which validation samples choose."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor
+
+from monai_ima.handlers import EpochSeedHandler, MarginUpdateHandler
+from monai_ima.planning.pilot import samples_of, train
+from monai_ima.planning.proposal import Proposal
+from monai_ima.planning.training_parts import TrainingParts
+from monai_ima.robustness import area_under, closest_errors, get_protocol
+
+MULTIPLES = (0.5, 1.0, 2.0)
+"""Of the ``eps_max`` of a proposal; docs/results/plan.md has the measurements."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training with one radius.
+
+    Attributes:
+        eps_max: largest margin.
+        delta: by how much a margin grows at an update.
+        epoch: the best one by validation samples, from half of the training on.
+        area: of that epoch, the mean of the accuracies of validation samples without noise and, under the
+            attack of the training, at ``level``.
+        level: the noise level in the middle of the proposal's.
+    """
+
+    eps_max: float
+    delta: float
+    epoch: int
+    area: float
+    level: float
+
+
+def of_size(proposal: Proposal, eps_max: float, margin_interval: int) -> dict[str, float]:
+    """The settings of a training with another ``eps_max``, in the epochs of the proposal."""
+    share = min(1.0, margin_interval / proposal.max_epochs)
+    return {"eps_max": eps_max, "delta": eps_max * share}
+
+
+def try_radii(
+    parts: TrainingParts,
+    proposal: Proposal,
+    *,
+    samples: int,
+    seed: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Trial]:
+    """Train with half, once and twice the ``eps_max`` of a proposal; all else is the same.
+
+    Args:
+        parts: of the training.
+        proposal: of which the epochs and the noise levels stay.
+        samples: of the validation set by which epochs and radii are compared, at most.
+        seed: of the weights, the order of the samples and the choice of those that are looked at.
+        say: is told what happens next.
+    """
+    trials = []
+    for multiple in MULTIPLES:
+        eps_max = float(f"{multiple * proposal.eps_max:.3g}")
+        say(f"training with eps_max {eps_max:g}: {proposal.max_epochs} epochs")
+        radius = of_size(proposal, eps_max, parts["margin_interval"])
+        parts.begin_anew(seed, **radius)
+        inputs, labels = samples_of(parts, "validate", samples, seed)
+        trials.append(trial(parts, proposal, inputs, labels, seed=seed, **radius))
+    return trials
+
+
+def trial(
+    parts: TrainingParts,
+    proposal: Proposal,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    seed: int,
+    eps_max: float,
+    delta: float,
+) -> Trial:
+    """Train with one radius, and leave the network of the parts with the weights of its best epoch.
+
+    Args:
+        parts: begun anew with that ``eps_max`` and ``delta``.
+        proposal: which has the epochs and the noise levels.
+        inputs: ``(N, C, *)`` validation samples.
+        labels: ``(N,)`` class indices.
+        seed: of the order of the samples.
+        eps_max: largest margin.
+        delta: by how much a margin grows at an update.
+    """
+    objective, interval = parts["objective"], parts["margin_interval"]
+    update = MarginUpdateHandler(objective, parts["margin_update::data_loader"], interval)
+    level = proposal.noise_levels[len(proposal.noise_levels) // 2]
+    best = BestEpoch(parts, inputs, labels, level=level, first=proposal.max_epochs // 2)
+    train(parts, objective, proposal.max_epochs, [EpochSeedHandler(seed), update, best])
+    parts["network"].load_state_dict(best.weights)
+    return Trial(eps_max, delta, best.epoch, best.area, level)
+
+
+def settled(proposal: Proposal, trials: Sequence[Trial], margins: Tensor) -> Proposal:
+    """The proposal with the radius whose network is the most accurate on validation samples.
+
+    Args:
+        proposal: of which the epochs and the noise levels stay.
+        trials: one or more.
+        margins: ``(N,)`` of the plain network, 0 where it is wrong.
+    """
+    best = max(trials, key=lambda each: each.area)
+    nearer = float((margins[margins > 0] < best.delta).double().mean())
+    return replace(proposal, eps_max=best.eps_max, delta=best.delta, nearer=nearer)
+
+
+def in_words(trials: Sequence[Trial]) -> str:
+    """How the radius was chosen."""
+    areas = ", ".join(f"{each.eps_max:g}: {each.area:.3f}" for each in trials)
+    return (
+        f"the best of {len(trials)} trainings by validation samples ({areas}; mean of the accuracies "
+        f"without noise and at {trials[0].level:g})"
+    )
+
+
+class BestEpoch:
+    """Keeps the weights of the epoch that is best on validation samples, as the bundles do.
+
+    Every second epoch from ``first`` on is looked at, which saves three quarters of the time, and the last.
+
+    Args:
+        parts: of the training.
+        inputs: ``(N, C, *)`` validation samples.
+        labels: ``(N,)`` class indices.
+        level: of noise, beside none.
+        first: epoch.
+    """
+
+    def __init__(
+        self, parts: TrainingParts, inputs: Tensor, labels: Tensor, *, level: float, first: int
+    ) -> None:
+        self.parts, self.inputs, self.labels = parts, inputs, labels
+        self.level, self.first = level, first
+        self.epoch, self.area = 0, -1.0
+        self.weights: dict[str, Any] = {}
+
+    def attach(self, trainer: Engine) -> None:
+        """Look at the end of each epoch."""
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, trainer: Engine) -> None:
+        """Keep the weights if they are the best so far."""
+        epoch = trainer.state.epoch
+        is_looked_at = epoch >= self.first and epoch % 2 == 0
+        if not is_looked_at and epoch != trainer.state.max_epochs:
+            return
+        parts, levels = self.parts, [0.0, self.level]
+        margins = closest_errors(
+            parts["network"],
+            self.inputs,
+            self.labels,
+            eps=levels,
+            norm=parts["norm"],
+            protocol=get_protocol("paper", steps=parts["attack_steps"], restarts=1),
+            bounds=tuple(parts["bounds"]),
+            batch_size=parts["evaluation_batch_size"],
+        ).margins
+        area = mean_accuracy(margins, levels)
+        if area > self.area:
+            weights = copy.deepcopy(parts["network"].state_dict())
+            self.epoch, self.area, self.weights = epoch, area, weights
+
+
+def mean_accuracy(margins: Tensor, levels: Sequence[float]) -> float:
+    """Area under the accuracy over noise levels, as a share of what it would be without an error.
+
+    Args:
+        margins: ``(N,)``, 0 where a sample is misclassified, infinite where no error was found.
+        levels: from 0 on.
+    """
+    eps = torch.tensor(levels, dtype=torch.float64)
+    robust = margins.double().cpu()[:, None] > eps
+    return float(area_under(robust.double().mean(dim=0), eps))

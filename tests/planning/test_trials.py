@@ -1,0 +1,116 @@
+"""Trainings with several radii: what is compared, and what is chosen."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from bundle_run import ROOT
+
+from monai_ima.errors import RejectedError
+from monai_ima.planning import Proposal, TrainingParts, make_plan, trials
+from monai_ima.planning.trials import BestEpoch, Trial, mean_accuracy, of_size, settled, try_radii
+
+MOONS = ROOT / "bundles" / "moons_ima" / "train.json"
+SMALL = {"training_samples": 60, "shape": "moons", "max_epochs": 4}
+PROPOSAL = Proposal((0.0, 0.2, 0.4), 1.6, 0.8, 4, 0.2, 0.5)
+
+
+def test_all_but_the_radius_is_the_same_and_the_same_again():
+    parts = TrainingParts([MOONS], **SMALL)
+    asked = {"samples": 50, "seed": 3}
+
+    found = try_radii(parts, PROPOSAL, **asked)
+
+    assert [each.eps_max for each in found] == [0.8, 1.6, 3.2]
+    assert [each.delta for each in found] == [each.eps_max / 4 for each in found]
+    assert {each.level for each in found} == {0.2}
+    objective = parts["objective"]
+    assert float(objective.margins.eps_max) == 3.2
+    assert try_radii(TrainingParts([MOONS], **SMALL), PROPOSAL, **asked) == found
+
+
+def test_the_most_accurate_on_validation_samples_is_chosen():
+    found = [
+        Trial(0.8, 0.4, 4, 0.6, 0.2),
+        Trial(1.6, 0.8, 4, 0.7, 0.2),
+        Trial(3.2, 1.6, 2, 0.65, 0.2),
+    ]
+    margins = torch.tensor([0.0, 0.1, 0.5, 0.9, math.inf])
+
+    chosen = settled(PROPOSAL, found, margins)
+
+    assert (chosen.eps_max, chosen.delta, chosen.nearer) == (1.6, 0.8, 0.5)
+    assert (chosen.noise_levels, chosen.max_epochs) == (PROPOSAL.noise_levels, 4)
+
+
+def test_a_plan_says_by_what_it_was_chosen(monkeypatch):
+    monkeypatch.setattr(
+        trials, "trial", lambda *_, eps_max, delta, **__: Trial(eps_max, delta, 4, eps_max, 0.1)
+    )
+    parts = TrainingParts([MOONS], **{**SMALL, "max_epochs": 30})
+
+    plan = make_plan(parts, samples=40, trials=True)
+
+    plain = make_plan(parts, samples=40)
+    assert plan.proposal.eps_max == pytest.approx(2 * plain.proposal.eps_max, rel=0.01)
+    assert plan.proposal.delta == pytest.approx(2 * plain.proposal.delta, rel=0.01)
+    assert plan.proposal.noise_levels == plain.proposal.noise_levels
+    assert "the best of 3 trainings by validation samples" in " ".join(plan.text().split())
+    assert [each["eps_max"] for each in plan.to_dict()["trials"]] == [
+        each.eps_max for each in plan.trials
+    ]
+    assert plain.to_dict()["trials"] == []
+
+
+def test_a_radius_that_is_given_is_not_tried():
+    with pytest.raises(RejectedError, match="got --eps_max beside --trials"):
+        make_plan(TrainingParts([MOONS], **SMALL, eps_max=0.5), trials=True)
+
+
+def test_margins_grow_to_the_radius_in_the_epochs_of_the_proposal():
+    assert of_size(PROPOSAL, 0.8, margin_interval=1) == {"eps_max": 0.8, "delta": 0.2}
+    assert of_size(PROPOSAL, 0.8, margin_interval=9) == {"eps_max": 0.8, "delta": 0.8}
+
+
+def test_the_best_epoch_is_kept_with_its_weights(monkeypatch):
+    network = torch.nn.Linear(1, 1)
+    parts = {
+        "network": network,
+        "norm": "linf",
+        "attack_steps": 1,
+        "bounds": [0, 1],
+        "evaluation_batch_size": 8,
+    }
+    margins = {2: [0.0, 0.2], 4: [0.1, 0.2], 5: [0.2, 0.2], 6: [0.0, 0.0]}
+    epoch = 0
+
+    def found(*_, **__):
+        return SimpleNamespace(margins=torch.tensor(margins[epoch]))
+
+    monkeypatch.setattr(trials, "closest_errors", found)
+    best = BestEpoch(parts, None, None, level=0.15, first=2)
+    for epoch in range(1, 7):
+        network.bias.data.fill_(epoch)
+        best(SimpleNamespace(state=SimpleNamespace(epoch=epoch, max_epochs=6)))
+    # at 4 both are correct and one is robust; 5, where both are, is not looked at
+    assert (best.epoch, best.area) == (4, 0.75)
+    assert best.weights["bias"].item() == 4
+
+
+def test_the_last_epoch_is_looked_at(monkeypatch):
+    network = torch.nn.Linear(1, 1)
+    parts = {"network": network, "norm": "linf", "attack_steps": 1, "bounds": [0, 1]}
+    parts["evaluation_batch_size"] = 8
+    monkeypatch.setattr(
+        trials, "closest_errors", lambda *_, **__: SimpleNamespace(margins=torch.ones(2))
+    )
+    best = BestEpoch(parts, None, None, level=0.1, first=0)
+    best(SimpleNamespace(state=SimpleNamespace(epoch=1, max_epochs=1)))
+    assert (best.epoch, best.area) == (1, 1.0)
+
+
+def test_the_area_counts_misclassified_samples_and_those_without_an_error():
+    margins = torch.tensor([0.0, 0.06, 0.2, math.inf])
+    # 3/4 of the samples at 0, 3/4 at 0.05, 2/4 at 0.1
+    assert mean_accuracy(margins, [0, 0.05, 0.1]) == pytest.approx(0.6875)
