@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -84,7 +85,7 @@ def selection_text(selection: Selection) -> str:
         lines.append("It is the last epoch.\n")
     else:
         folders = (selection.folder / f"selection/test/epoch_{m.epoch:04}" for m in selection.test)
-        lines.append(f"monai-ima compare {' '.join(map(str, folders))}  what is chance")
+        lines.append(f"monai-ima compare {shlex.join(map(str, folders))}  what is chance")
     lines.append(f"{selection.folder / 'model_selected.pt'}  its weights")
     lines.append(f"{selection.folder / 'selection.png'}  the trade-off; .json with all figures")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from monai_ima.deployment.figures import Figures
 from monai_ima.deployment.preprocessing_words import preprocessing_in_words
 from monai_ima.deployment.trained_run import TrainedRun
 from monai_ima.prediction import ReferenceMargins
-from monai_ima.report import NORM_NAMES, Units
+from monai_ima.report import NORM_NAMES, Units, markdown_text
 from monai_ima.report.units import rounded
 from monai_ima.robustness import wilson_interval
 
@@ -36,7 +37,7 @@ def model_card(
         margins: of validation samples.
         figures: of the model, if it was evaluated.
     """
-    classes = [_cell(name) for name in run.record.classes]
+    classes = [markdown_text(name) for name in run.record.classes]
     image = metadata["network_data_format"]["inputs"]["image"]
     shape = [image["num_channels"], *image["spatial_shape"]]
     units = Units.of({"units": run.units, "shape": shape})
@@ -48,17 +49,17 @@ def model_card(
         autoescape=False,  # Markdown
     )
     return environment.get_template("model_card.md.j2").render(
-        name=metadata["name"],
-        task=metadata["task"],
+        name=markdown_text(metadata["name"]),
+        task=markdown_text(metadata["task"]),
         version=__version__,
         run=run.record.run[:12],
-        folder=run.folder,
+        folder=shlex.quote(str(run.folder)),
         classes=classes,
         meanings=MEANINGS if run.reads_beats and set(run.record.classes) <= set(MEANINGS) else {},
         shape=shape,
         bounds=run.bounds,
         steps=_steps(run),
-        output=metadata["pred_classes"],
+        output=markdown_text(metadata["pred_classes"]),
         sections=sections,
         by_patient=run.record.is_split_by_patient,
         split="No patient is on two sides."
@@ -66,6 +67,7 @@ def model_card(
         else "Whether a patient is on two sides is not known, or one is: the numbers may be too good.",
         warning=getattr(run.datalist, "warning", ""),
         figures=figures,
+        findings=[] if figures is None else [markdown_text(text) for text in figures.findings],
         class_rows=[] if figures is None else list(_class_rows(run, figures, sections)),
         curves=[] if figures is None else [_curve(curve, units) for curve in figures.curves],
         margins=margins,
@@ -86,10 +88,6 @@ _OF_BEATS = (
         "of the ten seconds that it is cut from"
     ),
 )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("\n", " ")
 
 
 def _section(run: TrainedRun, name: str) -> dict[str, Any]:
@@ -122,10 +120,10 @@ def _class_rows(
     ):
         share = per_level[0]
         if share is None or not count:
-            yield _cell(name), "no sample", ""
+            yield markdown_text(name), "no sample", ""
             continue
         ((low, high),) = wilson_interval(torch.tensor([share]).double(), count).tolist()
-        yield _cell(name), f"{share:.3f}", f"{low:.3f} to {high:.3f}"
+        yield markdown_text(name), f"{share:.3f}", f"{low:.3f} to {high:.3f}"
 
 
 def _curve(curve: Mapping[str, Any], units: Units | None) -> dict[str, Any]:

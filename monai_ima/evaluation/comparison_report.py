@@ -12,7 +12,7 @@ from monai_ima.evaluation.comparison import Comparison, NormComparison, Pair, kn
 from monai_ima.evaluation.folder import Evaluation
 from monai_ima.handlers.files import write_whole
 from monai_ima.handlers.tables import write_table
-from monai_ima.report import NORM_NAMES, markdown_table
+from monai_ima.report import NORM_NAMES, markdown_table, markdown_text
 from monai_ima.report.palette import MARKERS, series
 from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS
 
@@ -91,7 +91,7 @@ def _table(comparison: NormComparison) -> str:
         area = f"{row.area:.3f} ({_range(row.interval)})"
         accuracy = [f"{value:.3f}" for value in row.accuracy]
         margin = "none" if row.median_margin is None else f"{row.median_margin:.3g}"
-        lines.append([_plain(row.name), row.protocol, str(row.n), *accuracy, area, margin])
+        lines.append([markdown_text(row.name), row.protocol, str(row.n), *accuracy, area, margin])
     return markdown_table(lines)
 
 
@@ -99,13 +99,9 @@ def _range(interval: tuple[float, float] | None) -> str:
     return "\N{EN DASH}" if interval is None else "{:.3f} to {:.3f}".format(*interval)
 
 
-def _plain(name: str) -> str:
-    return name.replace("|", "\\|")
-
-
 def _verdict(pair: Pair, comparison: NormComparison, few_patients: str) -> str:
     """By how much the areas of two runs differ, and a sentence for each level beyond chance."""
-    first, second = map(_plain, pair.names)
+    first, second = map(markdown_text, pair.names)
     if not any(pair.wins) and not any(pair.losses):
         return (
             f"- **{first} and {second}**: there is no difference, the same samples are robust at each "
@@ -130,7 +126,7 @@ def _verdict(pair: Pair, comparison: NormComparison, few_patients: str) -> str:
 
 
 def _areas(pair: Pair, few_patients: str) -> str:
-    larger, smaller = map(_plain, pair.names)
+    larger, smaller = map(markdown_text, pair.names)
     difference, interval = pair.difference, pair.interval
     if difference < 0:
         larger, smaller, difference = smaller, larger, -difference

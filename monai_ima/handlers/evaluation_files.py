@@ -20,6 +20,7 @@ from monai_ima.report import (
     example_figure,
     html_report,
     markdown_table,
+    markdown_text,
     robustness_figure,
 )
 
@@ -120,5 +121,5 @@ def _write_events(
 
 def _check_table(checks: Iterable[Mapping[str, Any]]) -> str:
     words = {True: "passed", False: "**FAILED**", None: "not run"}
-    rows = [(c["norm"], c["name"], words[c["passed"]], c["verdict"]) for c in checks]
+    rows = [(c["norm"], c["name"], words[c["passed"]], markdown_text(c["verdict"])) for c in checks]
     return markdown_table([("norm", "check", "", "verdict"), *rows])

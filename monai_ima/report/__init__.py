@@ -12,7 +12,7 @@ from monai_ima.report.curves import (
 from monai_ima.report.drawing import NORM_NAMES, as_image, as_png
 from monai_ima.report.examples import Example, example_figure
 from monai_ima.report.html import html_report
-from monai_ima.report.markdown import markdown_table
+from monai_ima.report.markdown import markdown_table, markdown_text
 from monai_ima.report.plane import plane_figure, plane_grid, spread_out
 from monai_ima.report.units import BEAT_UNITS, Units, image_units
 
@@ -33,6 +33,7 @@ __all__ = [
     "image_units",
     "margin_figure",
     "markdown_table",
+    "markdown_text",
     "plane_figure",
     "plane_grid",
     "robustness_figure",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_ima.report.change_map import Shown, draw_change_map, map_height
-from monai_ima.report.drawing import ALONG, WIDTH, literal
+from monai_ima.report.drawing import ALONG, WIDTH, literal, without_formula
 from monai_ima.report.palette import GREY, RED
 from monai_ima.report.units import Units
 
@@ -123,7 +123,7 @@ def _values(sample: Tensor) -> NDArray[np.float64]:
 
 
 def _wrapped(text: str, width: int = 72) -> str:
-    return textwrap.fill(text, width).replace("$", r"\$")
+    return without_formula(textwrap.fill(text, width))
 
 
 def _draw_signal(

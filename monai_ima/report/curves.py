@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_ima.report.drawing import NORM_NAMES, WIDTH, literal
+from monai_ima.report.drawing import NORM_NAMES, WIDTH, literals
 from monai_ima.report.palette import BLUE, MARKERS, ORANGE, RED, SERIES, series
 from monai_ima.report.units import rounded
 
@@ -110,16 +110,17 @@ def class_figure(curve: Curve, classes: Sequence[str]) -> Figure:
         "specificity": "specificity",
         "positive_predictive_value": "pos. predictive value",
     }
+    names = literals(list(classes))
     figure, panels = _panels(len(shown))
     for axes, (key, name) in zip(panels, shown.items(), strict=True):
-        for index, (label, values) in enumerate(zip(classes, curve[key], strict=True)):
+        for index, (label, values) in enumerate(zip(names, curve[key], strict=True)):
             axes.plot(
                 curve["eps"],
                 _values(values),
                 color=series(index),
                 marker=MARKERS[index // len(SERIES) % len(MARKERS)],  # many classes are told apart
                 markersize=4,
-                label=literal(label),
+                label=label,
             )
         _fraction_axis(axes, f"{name} under attack")
         _level_axis(axes, curve)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from io import BytesIO
 
 import matplotlib as mpl
@@ -17,12 +19,28 @@ WIDTH = 5.2  # inches: text drawn at 10 points can still be read on a phone
 
 
 def literal(text: str) -> str:
-    """Text as it is: no formula between dollars, and no leading underscore, which hides a line.
+    """Text as it is: no formula between dollars, and no underscore at its beginning, which hides a line.
 
     Of a long one both ends: names of classes may differ in either.
     """
     short = text if len(text) <= 28 else f"{text[:15]}…{text[-12:]}"
-    return short.lstrip("_").replace("$", r"\$") or "_"
+    return without_formula(f" {short}" if short.startswith("_") else short)
+
+
+def literals(texts: Sequence[str]) -> list[str]:
+    """Each of several texts as it is; those that are one where they are shortened, in full, in lines."""
+    short = [literal(text) for text in texts]
+    return [
+        without_formula(textwrap.fill(text, 28))
+        if short.count(drawn) > texts.count(text)
+        else drawn
+        for text, drawn in zip(texts, short, strict=True)
+    ]
+
+
+def without_formula(text: str) -> str:
+    """Text in which a figure sees no formula between dollars; made once, or the backslash is drawn."""
+    return text.replace("$", r"\$")
 
 
 def as_image(figure: Figure) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_ima.report.change_map import Shown, draw_change_map, map_height
-from monai_ima.report.drawing import ALONG, NORM_NAMES, WIDTH, literal
+from monai_ima.report.drawing import ALONG, NORM_NAMES, WIDTH, literal, without_formula
 from monai_ima.report.palette import GREEN, GREY, RED
 from monai_ima.report.units import Units, rounded
 
@@ -121,7 +121,7 @@ def _values(sample: Tensor) -> NDArray[np.float64]:
 
 def _verdict(probabilities: Tensor, label: int, classes: Sequence[str]) -> Verdict:
     predicted = int(probabilities.argmax())
-    text = f"{literal(classes[predicted])} {float(probabilities[predicted]):.2f}"
+    text = f"{classes[predicted]} {float(probabilities[predicted]):.2f}"
     return text, GREEN if predicted == label else RED
 
 
@@ -131,7 +131,7 @@ def _caption(row: SubFigure, example: Example, norm: str, classes: Sequence[str]
         parts.append(f"patient {example.patient}")
     if example.margin is not None:
         parts.append(_distance(example.margin, norm, example))
-    said = [part.replace("$", r"\$") for part in parts if part]
+    said = [without_formula(part) for part in parts if part]
     if example.clean.ndim > 3:  # whose planes have their names where an image has its class
         said.append(f"true: {literal(classes[example.label])}")
     if text := ", ".join(said):
@@ -173,14 +173,16 @@ def _draw_signal(
         1 + is_changed, sharex=True, squeeze=False, height_ratios=heights[: 1 + is_changed]
     )[:, 0]
     above.plot((clean + offsets).T, color="0.65", lw=2)
-    above.set_title(f"clean: {before[0]}", fontsize="small", color="0.45", loc="left")
+    above.set_title(f"clean: {literal(before[0])}", fontsize="small", color="0.45", loc="left")
     above.set_ylabel(truth, fontsize="small")
     if is_changed:
         scale, name = (
             (1.0, "units of the input") if units is None else (units.per_unit, units.brief)
         )
         above.plot((attacked + offsets).T, color=after[1], lw=0.9)
-        above.set_title(f"attacked: {after[0]}", fontsize="small", color=after[1], loc="right")
+        above.set_title(
+            f"attacked: {literal(after[0])}", fontsize="small", color=after[1], loc="right"
+        )
         largest = float(np.abs(change).max())
         apart = 2 * largest * below_one_another
         below[0].plot(scale * (change + apart).T, color=GREY, lw=0.8)

@@ -122,7 +122,26 @@ def test_class_names_are_drawn_as_they_are_and_long_ones_with_both_ends():
     figure = class_figure(curve_of(classes=names), names)
     figure.draw_without_rendering()
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert shown == [r"costs \$1 and \$2", "hidden", "a name that is …r any legend"]
+    assert shown == [r"costs \$1 and \$2", " _hidden", "a name that is …r any legend"]
+
+
+def test_classes_whose_shortened_names_are_one_are_told_apart():
+    names = [f"{'very ' * 5}{c}{' long' * 5}" for c in "abc"] + ["short"]
+    figure = class_figure(curve_of(classes=names), names)
+    shown = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
+    assert shown == names
+
+
+@pytest.mark.parametrize("make", [oct_example, ecg_example, volume_example])
+def test_dollars_in_the_names_of_classes_are_drawn_once_and_as_they_are(make):
+    example = make("", 0, 0.01)
+    names = ["5$ to 10$", "$a_{b$", "$c$", "d$$", "_e"][: len(example.clean_probabilities)]
+    figure = example_figure([example], classes=names, norm="linf", bounds=(0, 1))
+    figure.draw_without_rendering()
+    (said,) = (
+        text for text in texts(figure) if "to 10" in text and "true" not in text and "0." in text
+    )
+    assert r"5\$ to 10\$ 0." in said
 
 
 def test_margins_add_up_and_those_beyond_the_levels_stand_apart():
