@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 
 import matplotlib as mpl
@@ -43,17 +45,26 @@ def without_formula(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+@contextmanager
+def without_glyph_warnings() -> Iterator[None]:
+    """Names in a script that the font lacks are boxes in a figure; the tables show them right."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        yield
+
+
 def as_image(figure: Figure) -> NDArray[np.uint8]:
     """The figure as ``(H, W, 3)`` pixels, for TensorBoard."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with without_glyph_warnings():
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def as_svg(figure: Figure) -> bytes:
     """The figure as an SVG file, the same bytes for the same figure."""
     file = BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "monai_ima"}):
+    with mpl.rc_context({"svg.hashsalt": "monai_ima"}), without_glyph_warnings():
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from monai_ima.counts import counted
 from monai_ima.report.curves import Curve, curve_figures
-from monai_ima.report.drawing import NORM_NAMES, as_png, as_svg
+from monai_ima.report.drawing import NORM_NAMES, as_png, as_svg, without_glyph_warnings
 from monai_ima.report.examples import Example, example_figure
 from monai_ima.report.roc import roc_figure
 from monai_ima.report.units import Units, rounded, size_in_words, value_name
@@ -67,7 +65,7 @@ def html_report(
     correct = labels == predictions
     bounds = report["attack"]["bounds"]
     units, element = Units.of(report["inputs"]), value_name(report["inputs"]["shape"])
-    with _without_glyph_warnings():
+    with without_glyph_warnings():
         sections = [
             {
                 "curve": curve,
@@ -134,14 +132,6 @@ def answer(curve: Curve, units: Units | None = None, element: str = "value") -> 
     change = f"stays at {left}" if left == clean else f"falls from {clean} to {left}"
     interval = f"95 % {curve['low'][level]:.2f} to {curve['high'][level]:.2f}"
     return f"{loss}; at {eps[level]:g} accuracy {change} ({interval})."
-
-
-@contextmanager
-def _without_glyph_warnings() -> Iterator[None]:
-    """Names in a script that the font lacks are boxes in a figure; the tables show them right."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
-        yield
 
 
 def _figures(curve: Curve, classes: Sequence[str], margins: Tensor) -> dict[str, str]:

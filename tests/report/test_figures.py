@@ -349,3 +349,10 @@ def test_the_file_of_a_picture_has_its_colors():
     figure = example_figure([example], classes=CLASSES, norm="l2", bounds=(0, 1))
     shown = np.asarray(Image.open(BytesIO(as_png(figure))).convert("RGB"))
     assert np.array_equal(shown, as_image(figure))
+
+
+@pytest.mark.parametrize("drawn", [as_image, as_svg, as_png])
+@pytest.mark.filterwarnings("error")
+def test_a_name_in_a_script_that_the_font_lacks_is_no_warning(drawn):
+    names = ["心", "🫀", "c"]
+    drawn(class_figure(curve_of(classes=names), names))
