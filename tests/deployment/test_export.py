@@ -13,6 +13,7 @@ from exported import CLASSES, SHAPES, a_case, rows
 
 from monai_ima.deployment import export_run
 from monai_ima.networks import load_classifier
+from monai_ima.report import markdown_text
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:parsing config_file:UserWarning", "ignore::DeprecationWarning"
@@ -224,7 +225,8 @@ def test_model_card_has_the_data_and_the_figures(bundle):
     report = json.loads((where / "run" / "robustness.json").read_text())
     curve = report["curves"][-1]
     assert "not for clinical use" in card
-    assert f"| samples | {' | '.join(CLASSES[kind])} | all | patients |" in card
+    names = " | ".join(map(markdown_text, CLASSES[kind]))
+    assert f"| samples | {names} | all | patients |" in card
     assert f"{curve['n']} samples" in card
     assert "**No check of the attack was run**" in card
     for accuracy, low, high in zip(curve["accuracy"], curve["low"], curve["high"], strict=True):
