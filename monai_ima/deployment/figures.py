@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ class Figures:
             raise RejectedError(
                 f"expected {evaluation} to be a finished evaluation of {run.weights}, got "
                 f"{'none' if report is None else 'one of other weights'}; evaluate them by monai-ima "
-                f"evaluate {run.folder}"
+                f"evaluate {shlex.quote(str(run.folder))}"
             )
         report = _report(run.folder)
         if report is None or run.weights.name != "model.pt":

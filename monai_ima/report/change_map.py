@@ -15,7 +15,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from monai_ima.report.drawing import literal
+from monai_ima.report.drawing import literal, without_formula
 from monai_ima.report.palette import BLUE, GREY, PURPLE, RED
 from monai_ima.report.units import Units, rounded
 from monai_ima.report.views import View, views
@@ -201,5 +201,5 @@ def _draw_scale(
     labels = [rounded(tick * per_unit, 2) for tick in ticks]
     bar.set_ticks(ticks, labels=labels, fontsize="x-small")
     what = "darker (-) or brighter (+)" if is_signed else "largest change of a colour"
-    label = textwrap.fill(f"{what}, {name}", 34)
+    label = without_formula(textwrap.fill(f"{what}, {name}", 34))
     bar.set_label(label, fontsize="x-small", color=GREY)

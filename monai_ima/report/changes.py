@@ -150,7 +150,9 @@ def _draw_signal(
             (1.0, "units of the input") if units is None else (units.per_unit, units.brief)
         )
         below[0].plot(scale * (changed - clean).T, color=GREY, lw=0.8)
-        below[0].set_title(f"the change, in {name}", fontsize="small", color=GREY, loc="left")
+        below[0].set_title(
+            without_formula(f"the change, in {name}"), fontsize="small", color=GREY, loc="left"
+        )
         below[0].set_xlabel(ALONG, fontsize="small")
     for axes in (above, *below):
         axes.margins(x=0)

@@ -186,7 +186,7 @@ def _draw_signal(
         largest = float(np.abs(change).max())
         apart = 2 * largest * below_one_another
         below[0].plot(scale * (change + apart).T, color=GREY, lw=0.8)
-        label = f"the change, in {name}"
+        label = without_formula(f"the change, in {name}")
         if channels > 1:
             label += f"; at most {rounded(scale * largest, 2)}"
             below[0].set_yticks([])
