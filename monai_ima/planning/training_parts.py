@@ -64,7 +64,7 @@ class TrainingParts:
             raise self._rejected(error) from error
 
     def begin_anew(self, seed: int, **settings: Any) -> None:
-        """Make network, optimizer and objective anew when they are asked for next; data stay.
+        """Make the network anew, and optimizer and objective when they are asked for next; data stay.
 
         Args:
             seed: of the network's first weights.
@@ -81,6 +81,7 @@ class TrainingParts:
         self.parser.parse(reset=True)
         resolver.resolved_content.update(kept)
         set_determinism(seed=seed)
+        self["network"]  # before data that are read for the first time, or again, draw random numbers
 
     def _rejected(self, error: BaseException) -> RejectedError:
         cause = root_cause(error)

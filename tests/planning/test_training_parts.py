@@ -29,6 +29,15 @@ def test_data_stay_where_the_network_is_new():
     assert {id(each) for each in group["params"]} == set(map(id, parts["network"].parameters()))
 
 
+def test_weights_do_not_depend_on_what_is_read_before_they_are_asked_for():
+    parts = TrainingParts([MOONS], training_samples=50)
+    parts.begin_anew(3)
+    first = weights(parts)
+    parts.begin_anew(3)
+    torch.rand(7)  # as a data loader does
+    assert torch.equal(weights(parts), first)
+
+
 def test_what_cannot_be_built_is_named(tmp_path):
     with pytest.raises(RejectedError, match=r"there is no .*train.json"):
         TrainingParts([tmp_path / "train.json"])
