@@ -10,7 +10,7 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 
-from monai_ima.bundle.config_text import plain_text
+from monai_ima.bundle.config_text import as_expression, plain_text
 
 
 def training_commands(bundle: str, settings: Mapping[str, Any]) -> list[str]:
@@ -41,7 +41,7 @@ def run_command(config: Path, settings: Mapping[str, Any]) -> str:
 
 def setting_word(text: str) -> str:
     """A word which MONAI's command reads as this text of a config, and not as a number."""
-    return text if DefaultParseValue(text) == text else f"${text!r}"
+    return text if DefaultParseValue(text) == text else as_expression(text)
 
 
 def quoted(word: str) -> str:
