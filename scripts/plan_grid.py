@@ -6,7 +6,8 @@
 For each seed, which chooses the split of the data too, the first command plans a training and trains with five
 eps_max, the proposal's among them. It keeps the margins of test samples in
 results/plan/oct_64.json, run by run; what is there is not made again. Both print the tables of
-docs/results/plan.md from all files there.
+docs/results/plan.md from all files there: the plans, the areas of all seeds, and those of the seeds that had
+no part in deciding which multiples --trials tries.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from monai_ima.robustness import get_protocol
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "plan"
 FACTORS = (0.25, 0.5, 1, 2, 4)
 PROTOCOL = get_protocol("minimum_norm", steps=40)
+UNSEEN = {"ecg": 3, "fashion_mnist": 3, "oct_64": 3, "oct_224": 3, "hippocampus": 18}
+"""The first of the seeds that were run when ``MULTIPLES`` had been decided, with the others' test areas known."""
 
 
 class Task(NamedTuple):
@@ -95,13 +98,21 @@ def main() -> None:
     if arguments.data is not None:
         make_runs(arguments.data, arguments.seeds, settings_values(others))
     results = read()
-    print(plans(results), areas(results), sep="\n\n")
+    print(plans(results), areas(results), areas(unseen(results)), sep="\n\n")
 
 
 def read() -> dict[str, dict[str, Any]]:
     """The result files, by the names of their data sets."""
     paths = [RESULTS / f"{name}.json" for name in TASKS]
     return {path.stem: json.loads(path.read_text("utf-8")) for path in paths if path.exists()}
+
+
+def unseen(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of each file the runs of the seeds that had no part in deciding ``MULTIPLES``."""
+    return {
+        name: {**found, "runs": [run for run in found["runs"] if run["seed"] >= UNSEEN[name]]}
+        for name, found in results.items()
+    }
 
 
 def make_runs(data: str, seeds: list[int], where: dict[str, Any]) -> None:
@@ -196,14 +207,24 @@ def area(margins: list[float | None], levels: list[float]) -> float:
     return mean_accuracy(torch.tensor(known, dtype=torch.float64), levels)
 
 
+def complete_seeds(content: dict[str, Any]) -> list[int]:
+    """Those of which each multiple was trained."""
+    runs = {(run["seed"], run["factor"]) for run in content["runs"]}
+    seeds = sorted({seed for seed, _ in runs})
+    return [seed for seed in seeds if all((seed, factor) in runs for factor in FACTORS)]
+
+
 def by_factor(content: dict[str, Any]) -> dict[float, list[float]]:
-    """The areas of each multiple of the proposed ``eps_max``, a number a seed, of all that are complete."""
-    found: dict[float, dict[int, float]] = {factor: {} for factor in FACTORS}
-    for run in content["runs"]:
-        levels = content["plans"][str(run["seed"])]["proposal"]["noise_levels"]
-        found[run["factor"]][run["seed"]] = area(run["margins"], levels)
-    seeds = sorted(set.intersection(*map(set, found.values())))
-    return {factor: [by_seed[seed] for seed in seeds] for factor, by_seed in found.items()}
+    """The areas of each multiple of the proposed ``eps_max``, a number a complete seed."""
+    runs = {(run["seed"], run["factor"]): run["margins"] for run in content["runs"]}
+    seeds, proposed = complete_seeds(content), content["plans"]
+    return {
+        factor: [
+            area(runs[seed, factor], proposed[str(seed)]["proposal"]["noise_levels"])
+            for seed in seeds
+        ]
+        for factor in FACTORS
+    }
 
 
 def loss(areas: dict[float, list[float]], ours: list[float]) -> tuple[float, float, float, float]:
@@ -224,14 +245,15 @@ def loss(areas: dict[float, list[float]], ours: list[float]) -> tuple[float, flo
 
 
 def by_trials(content: dict[str, Any]) -> list[float]:
-    """The areas of the multiples that validation samples choose, a number a seed, as ``by_factor`` has them."""
+    """The areas of the multiples that validation samples choose, a number a complete seed."""
     areas = by_factor(content)
-    of_validation = {
-        (run["seed"], run["factor"]): run["validation_area"] for run in content["runs"]
-    }
-    seeds = sorted({run["seed"] for run in content["runs"]})[: len(areas[1])]
-    chosen = [max(MULTIPLES, key=lambda each: of_validation[seed, each]) for seed in seeds]
-    return [areas[each][row] for row, each in enumerate(chosen)]
+    validated = {(run["seed"], run["factor"]): run["validation_area"] for run in content["runs"]}
+    found = []
+    for row, seed in enumerate(complete_seeds(content)):
+        by_validation = {each: validated[seed, each] for each in MULTIPLES}
+        best = max(by_validation, key=by_validation.__getitem__)
+        found.append(areas[best][row])
+    return found
 
 
 def plans(results: dict[str, dict[str, Any]]) -> str:

@@ -99,6 +99,26 @@ def test_trials_choose_by_validation_samples():
     assert script.by_trials(content) == pytest.approx([0.75, 0.25])  # of twice, and of half
 
 
+def test_seeds_of_which_a_run_is_missing_are_left_out():
+    runs = [
+        {"seed": seed, "factor": factor, "margins": [None], "validation_area": factor}
+        for seed in (3, 4, 5)
+        for factor in script.FACTORS
+        if (seed, factor) != (4, 2)
+    ]
+    plan = {"proposal": {"noise_levels": [0, 0.1]}}
+    content = {"plans": dict.fromkeys("345", plan), "runs": runs}
+    assert script.complete_seeds(content) == [3, 5]
+    assert script.by_trials(content) == [1, 1]
+
+
+def test_seeds_by_which_the_multiples_were_decided_have_no_part_in_the_second_table():
+    content = {"plans": {}, "runs": [{"seed": seed} for seed in (0, 2, 3, 18)]}
+    found = script.unseen({"ecg": content, "hippocampus": content})
+    assert [run["seed"] for run in found["ecg"]["runs"]] == [3, 18]
+    assert [run["seed"] for run in found["hippocampus"]["runs"]] == [18]
+
+
 def test_what_the_proposal_lacks_has_an_interval_over_the_seeds():
     best, middle, low, high = script.loss({0.5: [0.2, 0.2], 2: [0.5, 0.5]}, [0.45, 0.42])
     assert best == 2
