@@ -34,7 +34,7 @@ def test_a_copy_in_another_folder_is_the_same(tmp_path, another_has):
     check_same_samples({"training": section(tmp_path / "a")})
 
 
-@pytest.mark.parametrize("other", [{"content": b"abcd"}, {"label": 1}])
+@pytest.mark.parametrize("other", [{"content": b"abcd"}, {"content": b"xyz"}, {"label": 1}])
 def test_another_file_or_label_is_rejected_with_the_process_and_the_section(
     tmp_path, another_has, other
 ):
@@ -43,6 +43,15 @@ def test_another_file_or_label_is_rejected_with_the_process_and_the_section(
         ValueError, match=r"in process 1 other ones of test \(1 samples\).*one copy"
     ):
         check_same_samples({"test": section(tmp_path / "a")})
+
+
+def test_few_files_are_read_of_many_samples(tmp_path, monkeypatch):
+    (sample,) = section(tmp_path / "a")
+    read = []
+    whole = type(tmp_path).read_bytes
+    monkeypatch.setattr(type(tmp_path), "read_bytes", lambda path: read.append(path) or whole(path))
+    assert at_a_glance([sample] * 1000)[0] == 1000
+    assert len(read) == 16
 
 
 def test_an_evaluation_rejects_them_before_anything_is_written(tmp_path, another_has):
