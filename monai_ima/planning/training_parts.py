@@ -81,9 +81,8 @@ class TrainingParts:
         self.parser.parse(reset=True)
         resolver.resolved_content.update(kept)
         set_determinism(seed=seed)
-        self[
-            "network"
-        ]  # before data that are read for the first time, or again, draw random numbers
+        # first, since data that are read for the first time, or again, draw random numbers
+        self["network"]
 
     def _rejected(self, error: BaseException) -> RejectedError:
         cause = root_cause(error)
