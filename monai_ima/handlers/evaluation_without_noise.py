@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from monai.metrics import CalibrationErrorMetric
-from monai.metrics.calibration import calibration_binning
 from torch import Tensor
 
 from monai_ima.handlers.evaluation_samples import SampleList
@@ -97,12 +95,13 @@ def without_noise(
     else:
         said, came = probabilities[:, two_classes.positive], labels == two_classes.positive
     said = said.contiguous()  # a column is not, of which bucketize warns
+    calibration = _calibration_bins(said, came)
     counts = confusion(predictions[:, None], labels, classes)[0]
     return {
         "confusion": counts.tolist() if classes <= _MOST_CONFUSED else None,
         "auroc": macro_auroc(probabilities, labels),
-        "calibration_error": _calibration_error(said, came),
-        "calibration": _calibration_bins(said, came),
+        "calibration_error": _calibration_error(calibration),
+        "calibration": calibration,
         "brier": brier_score(probabilities, labels),
         "brier_of_shares": brier_score(shares.expand(len(labels), -1), labels),
         "two_classes": None
@@ -180,24 +179,27 @@ def _point(
     }
 
 
-def _calibration_error(said: Tensor, came: Tensor) -> float:
-    """Expected calibration error by MONAI's metric, for which samples are the places of one image."""
-    metric = CalibrationErrorMetric(num_bins=_BINS)
-    metric(y_pred=said.float()[None, None], y=came.float()[None, None])
-    return float(torch.as_tensor(metric.aggregate()))
-
-
 def _calibration_bins(said: Tensor, came: Tensor) -> list[dict[str, Any]]:
-    """By tenths of the probability: how many samples, what was said of them, and what came true."""
-    mean, observed, counts = (
-        values[0, 0].tolist()
-        for values in calibration_binning(said.float()[None, None], came.float()[None, None], _BINS)
-    )
+    """By tenths of the probability: how many samples, what was said of them, and what came true.
+
+    The tenths are those of MONAI's ``calibration_binning``, whose sums are float32: of a million samples
+    they are further off than what is measured.
+    """
+    ends = torch.linspace(0, 1 + torch.finfo(torch.float32).eps, _BINS + 1)[1:]
+    tenths = torch.bucketize(said.float(), ends).clamp(max=_BINS - 1)
+    columns = torch.stack([torch.ones_like(said).double(), said.double(), came.double()])
+    sums = torch.zeros(3, _BINS, dtype=torch.float64).index_add_(1, tenths, columns)
     return [
-        {"from": at / _BINS, "to": (at + 1) / _BINS, "n": int(n), "said": said_, "came_true": true}
-        for at, (n, said_, true) in enumerate(zip(counts, mean, observed, strict=True))
+        {"from": at / _BINS, "to": (at + 1) / _BINS, "n": int(n), "said": s / n, "came_true": c / n}
+        for at, (n, s, c) in enumerate(sums.T.tolist())
         if n
     ]
+
+
+def _calibration_error(bins: Sequence[Mapping[str, Any]]) -> float:
+    """Expected calibration error: how far apart both columns are, mean over the samples."""
+    apart = sum(part["n"] * abs(part["said"] - part["came_true"]) for part in bins)
+    return float(apart / sum(part["n"] for part in bins))
 
 
 def misclassified(listed: SampleList, probabilities: Tensor, labels: Tensor) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from monai.metrics import CalibrationErrorMetric
 
 from monai_ima.handlers.evaluation_samples import SampleList
 from monai_ima.handlers.evaluation_without_noise import (
@@ -130,3 +131,21 @@ def test_each_patient_is_as_fragile_as_its_closest_sample():
     assert [row["samples"] for row in found["shown"]] == [2, 2]
     found = most_fragile(listed([""] * 6), PROBABILITIES, LABELS, margins)
     assert (found["of"], found["count"]) == ("samples", 3)
+
+
+def test_calibration_is_that_of_monai():
+    said = torch.cat([torch.linspace(0, 1, 101), torch.rand(200)])
+    came = (torch.rand(301) < said).long()
+    metric = CalibrationErrorMetric(num_bins=10)
+    metric(y_pred=said[None, None], y=came[None, None])
+    found = without_noise(torch.stack([1 - said, said], dim=1), came, two())
+    assert found["calibration_error"] == pytest.approx(float(metric.aggregate()), abs=1e-6)
+
+
+def test_calibration_of_a_million_samples_is_that_of_few():
+    """The running sum of so many is rounded, in float32, by more than the error to be measured."""
+    said = torch.tensor([0.03, 0.91, 0.97]).repeat(500_000)
+    came = torch.tensor([0, 1, 1]).repeat(500_000)
+    found = without_noise(torch.stack([1 - said, said], dim=1), came, two())
+    assert [part["said"] for part in found["calibration"]] == pytest.approx([0.03, 0.94])
+    assert found["calibration_error"] == pytest.approx(0.05, abs=1e-6)
