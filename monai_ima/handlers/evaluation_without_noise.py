@@ -14,7 +14,7 @@ from monai_ima.handlers.evaluation_samples import SampleList
 from monai_ima.robustness import confusion, macro_auroc, wilson_interval
 from monai_ima.robustness.curve import without_nan
 from monai_ima.robustness.operating_point import predictive_values, threshold_at
-from monai_ima.robustness.statistics import brier_score
+from monai_ima.robustness.statistics import brier_score, log_odds
 
 _BINS = 10
 LISTED = 20
@@ -99,7 +99,7 @@ def without_noise(
     counts = confusion(predictions[:, None], labels, classes)[0]
     return {
         "confusion": counts.tolist() if classes <= _MOST_CONFUSED else None,
-        "auroc": macro_auroc(probabilities, labels),
+        "auroc": macro_auroc(log_odds(probabilities), labels),
         "calibration_error": _calibration_error(calibration),
         "calibration": calibration,
         "brier": brier_score(probabilities, labels),

@@ -16,6 +16,7 @@ from monai_ima.report.drawing import NORM_NAMES, as_png, as_svg, without_glyph_w
 from monai_ima.report.examples import Example, example_figure
 from monai_ima.report.roc import roc_figure
 from monai_ima.report.units import Units, rounded, size_in_words, value_name
+from monai_ima.robustness.statistics import log_odds
 
 CHECK_QUESTIONS = {  # each such that yes is good
     "logits": "Does the model return logits?",
@@ -146,7 +147,7 @@ def _roc(report: Mapping[str, Any], probabilities: Tensor, labels: Tensor) -> st
         return None
     positive, point = found["positive"], found["points"][-1]
     figure = roc_figure(
-        probabilities[:, positive],
+        log_odds(probabilities)[:, positive],
         labels == positive,
         name=report["classes"][positive],
         point=(point["sensitivity"], point["specificity"]),

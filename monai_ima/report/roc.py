@@ -16,7 +16,7 @@ def roc_figure(
     """Sensitivity against 1 - specificity at every threshold, with the operating point.
 
     Args:
-        scores: ``(N,)`` probabilities of the positive class.
+        scores: ``(N,)`` of the positive class, that rank as its probabilities do.
         positive: ``(N,)`` bool, the truth.
         name: of the positive class.
         point: sensitivity and specificity of the operating point.

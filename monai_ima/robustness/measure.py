@@ -22,6 +22,7 @@ from monai_ima.robustness.seeds import seeded
 from monai_ima.robustness.statistics import (
     balanced_accuracy,
     confusion,
+    log_odds,
     macro_auroc,
     median_margin,
     positive_predictive_value,
@@ -227,7 +228,8 @@ class Measure:
     def _auroc(self, answers: Answers, labels: Tensor) -> list[float | None] | None:
         if "probabilities" not in answers:
             return None
-        return [macro_auroc(level, labels) for level in answers["probabilities"].unbind(dim=1)]
+        levels = answers["probabilities"].unbind(dim=1)
+        return [macro_auroc(log_odds(level), labels) for level in levels]
 
     def _white_noise(self, answers: Answers, correct: Tensor) -> dict[str, Any] | None:
         if not self.noise_draws or not correct.any():

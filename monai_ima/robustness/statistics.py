@@ -92,6 +92,27 @@ def macro_auroc(probabilities: Tensor, labels: Tensor) -> float | None:
     return sum(areas) / len(areas) if areas else None
 
 
+def log_odds(probabilities: Tensor) -> Tensor:
+    """Scores that rank as the probabilities do, and those near 1 as well, which float32 makes 1.
+
+    Of a class that is nearly certain, what is left for the others says how nearly.
+
+    Args:
+        probabilities: ``(N, C)`` of the classes.
+
+    Returns:
+        ``(N, C)`` float64 logarithms of the odds; infinite where nothing is left.
+
+    Example:
+        >>> log_odds(torch.tensor([[1.0, 1e-9], [1.0, 1e-12]]))[:, 0].diff() > 0
+        tensor([True])
+    """
+    likely = probabilities.double()
+    first = likely.argmax(dim=1, keepdim=True)
+    rest = likely.scatter(1, first, 0).sum(dim=1, keepdim=True)
+    return likely.log() - (1 - likely).scatter(1, first, rest).log()
+
+
 def brier_score(probabilities: Tensor, labels: Tensor) -> float:
     """Mean squared distance of the probabilities from the truth, over all classes.
 

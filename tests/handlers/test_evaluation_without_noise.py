@@ -149,3 +149,13 @@ def test_calibration_of_a_million_samples_is_that_of_few():
     found = without_noise(torch.stack([1 - said, said], dim=1), came, two())
     assert [part["said"] for part in found["calibration"]] == pytest.approx([0.03, 0.94])
     assert found["calibration_error"] == pytest.approx(0.05, abs=1e-6)
+
+
+def test_the_area_tells_probabilities_apart_that_float32_makes_one():
+    """Two sick are more certain than two healthy, all of them taken for sick; one pair is not."""
+    logits = torch.tensor([[0.0, 40], [0, 24], [0, 30], [0, 20]])
+    probabilities, labels = logits.softmax(dim=1), torch.tensor([1, 1, 0, 0])
+    assert (probabilities[:, 1] == 1).all()
+    assert without_noise(probabilities, labels, two())["auroc"] == 3 / 4
+    third = torch.cat([logits, torch.tensor([[-50.0]] * 4)], dim=1).softmax(dim=1)
+    assert without_noise(third, labels, None)["auroc"] == 3 / 4
