@@ -131,7 +131,11 @@ def answer(curve: Curve, units: Units | None = None, element: str = "value") -> 
         )
     clean, left = f"{accuracy[0]:.2f}", f"{accuracy[level]:.2f}"
     change = f"stays at {left}" if left == clean else f"falls from {clean} to {left}"
-    interval = f"95 % {curve['low'][level]:.2f} to {curve['high'][level]:.2f}"
+    # the one to quote, where it is known
+    by_patient = curve.get("patient_low") is not None
+    over, start = ("over patients ", "patient_") if by_patient else ("", "")
+    low, high = (curve[f"{start}{end}"][level] for end in ("low", "high"))
+    interval = f"95 % {over}{low:.2f} to {high:.2f}"
     return f"{loss}; at {eps[level]:g} accuracy {change} ({interval})."
 
 

@@ -579,6 +579,23 @@ def test_the_answer_says_where_half_are_misclassified_and_what_is_left_there():
     )
 
 
+def test_where_patients_are_known_the_head_has_their_intervals():
+    """The one over samples is too narrow where a patient gave several."""
+    by_patient = {"patient_low": [0.8, 0.5, 0.29, 0.0], "patient_high": [0.98, 0.8, 0.6, 0.1]}
+    assert "0.93 to 0.44 (95 % over patients 0.29 to 0.60)." in answer(CURVE | by_patient)
+    report, content = render()
+    (curve,) = report["curves"]
+    text = Page(content).text
+    said = re.findall(r"95 % over (\w+) ([\d.]+) to ([\d.]+)", text[text.index("Accuracy at") - 99 :])
+    ends = [(curve["patient_low"][i], curve["patient_high"][i]) for i in (0, -1)]
+    ends.append((curve["auc_low"], curve["auc_high"]))
+    assert said == [("patients", f"{low:.3f}", f"{high:.3f}") for low, high in ends]
+    text = Page(render(change=without("patient_low", "patient_high"))[1]).text
+    said = re.findall(r"95 % over (\w+) ([\d.]+) to", text)
+    assert said[:2] == [("samples", f"{curve['low'][i]:.3f}") for i in (0, -1)]
+    assert [over for over, _ in said] == ["samples"] * 3
+
+
 def test_the_answer_of_a_classifier_that_mostly_stands():
     standing = CURVE | {"norm": "l2", "accuracy": [0.9] * 4, "median_margin": None}
     assert answer(standing) == (
