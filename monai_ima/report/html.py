@@ -221,6 +221,14 @@ def _fixed(value: float | None) -> str:
     return "\N{EN DASH}" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
+def _threshold(value: float) -> str:
+    """A probability to four digits, near 1 of what is left to it: from 1 on, nobody would be called."""
+    rest = 1 - value
+    if value <= 0.5 or rest <= 0:
+        return f"{value:.4g}"
+    return f"{value:.{3 - math.floor(math.log10(rest))}f}".rstrip("0")
+
+
 _ENVIRONMENT = Environment(
     loader=PackageLoader("monai_ima", "report"),
     autoescape=True,  # by file name it would be off: the name ends in j2
@@ -228,5 +236,5 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"plain": _plain, "fixed": _fixed, "rounded": rounded}
+_ENVIRONMENT.filters |= {"plain": _plain, "fixed": _fixed, "rounded": rounded, "threshold": _threshold}
 _ENVIRONMENT.globals["counted"] = counted

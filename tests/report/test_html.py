@@ -131,6 +131,28 @@ def test_headings_step_down_and_pictures_have_words(page_of_both):
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("threshold", "said"),
+    [
+        (0.123456, "0.1235"),
+        (0.876543, "0.8765"),
+        (0.9999599814414978, "0.99995998"),
+        (0.9999999403953552, "0.9999999404"),
+        (1.0, "1"),
+        (2e-7, "2e-07"),
+        (None, "never"),
+    ],
+)
+def test_a_threshold_near_one_is_not_said_to_be_one(threshold, said):
+    def change(report):
+        report["without_noise"]["two_classes"]["points"][1]["threshold"] = threshold
+
+    page = Page(render(change=change, classes=TWO)[1])
+    rows = page.table(["", "as it answers", "at a specificity of at least 0.9"])
+    assert rows[0][1:] == ["0.5", said]
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_the_levels_table_holds_the_numbers_of_the_report():
     report, content = render()
     (curve,) = report["curves"]
