@@ -141,7 +141,7 @@ def margin_figure(margins: Tensor, eps: Sequence[float], median: float | None) -
     figure, (axes,) = _panels(1)
     values = margins.detach().double().cpu().numpy()
     largest = eps[-1]
-    beyond = values > largest * (1 + 1e-4)  # what rounding adds to a radius is not beyond it
+    beyond = values > largest
     edges = np.linspace(0, largest, 25)
     counts, _ = np.histogram(np.minimum(values[~beyond], largest), edges)
     width = edges[1]
