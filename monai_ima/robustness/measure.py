@@ -28,7 +28,7 @@ from monai_ima.robustness.statistics import (
     positive_predictive_value,
     specificity,
 )
-from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS, bootstrap_interval
+from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS, bootstrap_interval, with_unseen
 
 Answers = dict[str, Tensor]
 # classes whose confusion is listed: the numbers grow with their square, 44 MB of 1,000
@@ -192,11 +192,10 @@ class Measure:
         # Each sample's own accuracies, and its own area: their means are the curve's.
         robust = curve.robust.double()
         area = area_under(robust, eps)
-        ends = bootstrap_interval(
-            torch.cat([robust, area[:, None]], dim=1),
-            patients if by_patient else None,
-            generator=seeded(self.seed, "bootstrap"),
-        )
+        shares = torch.cat([robust, area[:, None]], dim=1)
+        groups = patients if by_patient else None
+        ends = bootstrap_interval(shares, groups, generator=seeded(self.seed, "bootstrap"))
+        ends = with_unseen(ends, shares, groups)
         given = torch.where(curve.robust, labels[:, None], answers["broken_as"][:, None])
         return {
             **curve.to_dict(),

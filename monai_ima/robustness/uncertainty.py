@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_ima.counts import checked_count
+from monai_ima.robustness.curve import Z_95
 
 ENOUGH_PATIENTS = 10
 """Over fewer patients the interval of a bootstrap is too narrow; over one it has no width."""
@@ -124,7 +125,8 @@ def bootstrap_interval(
 ) -> Tensor:
     """Percentile interval of means over samples, from :func:`bootstrap_means`.
 
-    It has no width where all values are the same, as of an accuracy of 0 or 1.
+    It has no width where all values are the same, as of an accuracy of 0 or 1: see
+    :func:`with_unseen`.
 
     Args:
         values: ``(N, *)`` any quantities of the samples.
@@ -159,6 +161,33 @@ def percentile_interval(drawn: Tensor, *, level: float = 0.95) -> Tensor:
     """
     ends = drawn.new_tensor([(1 - level) / 2, (1 + level) / 2])
     return drawn.quantile(ends, dim=0).movedim(0, -1)
+
+
+def with_unseen(ends: Tensor, shares: Tensor, groups: Tensor | None = None) -> Tensor:
+    """Intervals of means of shares, of which those get a width that have none.
+
+    Where all samples are alike, as at an accuracy of 0 or 1, those of a bootstrap are so, too, as if no
+    other could be. There may be as many of them as Wilson's interval of 0 allows, of as many samples
+    as there are, or groups.
+
+    Args:
+        ends: ``(*, 2)`` lower and upper ends.
+        shares: ``(N, *)`` from 0 to 1, of which they are.
+        groups: ``(N,)`` equal for samples of the same patient.
+
+    Returns:
+        ``(*, 2)``.
+
+    Example:
+        >>> with_unseen(torch.tensor([[1.0, 1], [0.5, 1]]), torch.tensor([[1.0, 0], *[[1, 1]] * 9]))
+        tensor([[0.7225, 1.0000],
+                [0.5000, 1.0000]])
+    """
+    first, count = shares[0], len(shares) if groups is None else len(groups.unique())
+    unseen = Z_95**2 / (count + Z_95**2)
+    wide = torch.stack([first * (1 - unseen), first + (1 - first) * unseen], dim=-1)
+    are_alike = (shares == first).all(dim=0)
+    return torch.where(are_alike[..., None], wide.to(ends), ends)
 
 
 def numbered(names: Sequence[str]) -> Tensor | None:

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from linear import exact_distance, linear_model
+from scipy.stats import binomtest
 from torch import nn
 
 import monai_ima.robustness.measure as measure_module
@@ -286,7 +287,8 @@ def test_nobody_correct():
     summary = asked.summary(answers, labels, predicted(Thirds(), VALUES), 3, None)
 
     assert summary["accuracy"] == [0] * 4
-    assert summary["auc"] == summary["auc_low"] == summary["auc_high"] == 0
+    assert summary["auc"] == summary["auc_low"] == 0
+    assert summary["auc_high"] == summary["high"][0] < 0.4
     assert summary["median_margin"] is None
     assert summary["white_noise"] is None
     assert (summary["gradients"], summary["zero_gradients"]) == (0, 0)
@@ -412,3 +414,23 @@ def test_an_error_on_the_boundary_is_never_given_its_own_label():
     margins = torch.tensor([0.1, 0.0, torch.inf], dtype=torch.float64)
     given = given_class(tie, torch.rand(3, 2), torch.tensor([0, 1, 0]), margins)
     assert given.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("patients", [None, torch.arange(20) // 2])
+def test_intervals_of_a_model_that_is_always_right_are_not_certain(patients):
+    """Of ten patients that are all classified correctly, a fourth of all may be misclassified."""
+    labels = torch.zeros(20, dtype=torch.long)
+    answers = {
+        "margins": torch.full((20,), torch.inf).double(),
+        "broken_as": labels,
+        "forwards": torch.ones(20),
+        "gradients": torch.ones(20),
+    }
+    found = measure(noise_draws=0).summary(answers, labels, labels, 2, patients)
+    units = 20 if patients is None else 10
+    wilson = binomtest(units, units).proportion_ci(method="wilson")
+    assert (found["auc"], found["auc_high"]) == (1, 1)
+    assert found["auc_low"] == pytest.approx(wilson.low, abs=1e-6)
+    if patients is not None:
+        assert found["patient_low"] == pytest.approx([wilson.low] * 4, abs=1e-6)
+        assert found["patient_high"] == [1] * 4
