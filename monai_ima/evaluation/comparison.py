@@ -22,7 +22,7 @@ from monai_ima.errors import RejectedError
 from monai_ima.evaluation.folder import Evaluation
 from monai_ima.handlers.run_record import RunRecord, differences
 from monai_ima.robustness import area_under, bootstrap_means, holm, mcnemar, percentile_interval
-from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS, numbered
+from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS, numbered, with_unseen
 
 # What may differ between attacks of the same strength. Other versions of a protocol are rejected.
 SAME_STRENGTH = {"description", "version", "seed", "batch_size", "check_samples"}
@@ -52,6 +52,7 @@ class Pair:
         p: at each level, of McNemar's exact test, adjusted.
         difference: the first's area less the second's.
         interval: of the difference, low and high end; ``None`` where patients are too few.
+        differing: number of patients, or samples, that the two areas differ in.
     """
 
     names: tuple[str, str]
@@ -60,6 +61,7 @@ class Pair:
     p: list[float]
     difference: float
     interval: tuple[float, float] | None
+    differing: int
 
 
 @dataclass(frozen=True)
@@ -200,13 +202,14 @@ def _compare_in(evaluations: Sequence[Evaluation], norm: str, eps: list[float]) 
     areas = torch.stack([area_under(samples.double(), levels) for samples in robust], dim=1)
     mean = areas.mean(dim=0).tolist()
     generator = torch.Generator().manual_seed(0)
-    drawn = bootstrap_means(areas, patients(evaluations), generator=generator)
+    groups = patients(evaluations)
+    drawn = bootstrap_means(areas, groups, generator=generator)
     enough = not 0 < known_patients(evaluations) < ENOUGH_PATIENTS
 
     rows = []
     for i, one in enumerate(evaluations):
         accuracy, margin = robust[i].double().mean(dim=0).tolist(), curves[i].median_margin
-        interval = _ends(drawn[:, i]) if enough else None
+        interval = _ends(drawn[:, i], areas[:, i], groups) if enough else None
         rows.append(Row(one.name, one.protocol, len(areas), accuracy, mean[i], interval, margin))
 
     pairs = []
@@ -216,14 +219,20 @@ def _compare_in(evaluations: Sequence[Evaluation], norm: str, eps: list[float]) 
         p = [mcnemar(*counts) for counts in zip(wins, losses, strict=True)]
         names = (evaluations[i].name, evaluations[j].name)
         interval = _ends(drawn[:, i] - drawn[:, j]) if enough else None
-        pairs.append(Pair(names, wins, losses, p, mean[i] - mean[j], interval))
+        differ = (areas[:, i] - areas[:, j]).abs() > 1e-12
+        differing = int(differ.sum() if groups is None else len(groups[differ].unique()))
+        pairs.append(Pair(names, wins, losses, p, mean[i] - mean[j], interval, differing))
     adjusted = iter(holm([p for pair in pairs for p in pair.p]))
     pairs = [replace(pair, p=[next(adjusted) for _ in eps]) for pair in pairs]
     return NormComparison(norm, eps, rows, pairs)
 
 
-def _ends(drawn: Tensor) -> tuple[float, float]:
-    low, high = percentile_interval(drawn).tolist()
+def _ends(
+    drawn: Tensor, areas: Tensor | None = None, groups: Tensor | None = None
+) -> tuple[float, float]:
+    """Those of an interval; of areas ``(N,)``, and not of differences, see :func:`with_unseen`."""
+    ends = percentile_interval(drawn)
+    low, high = (ends if areas is None else with_unseen(ends, areas, groups)).tolist()
     return low, high
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from monai_ima.counts import counted
 from monai_ima.evaluation.comparison import Comparison, NormComparison, Pair, known_patients
 from monai_ima.evaluation.folder import Evaluation
 from monai_ima.handlers.files import write_whole
@@ -17,6 +18,8 @@ from monai_ima.report.palette import MARKERS, series
 from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS
 
 SIGNIFICANT = 0.05
+# Fewer that differ do so in one direction once in 16 times by chance, or more often.
+ENOUGH_DIFFERING = 6
 SMALL_PRINT = (
     "The area is the mean accuracy over the levels from 0 to the largest, of all samples alike. "
     "{intervals} The median margin is the noise at which half of the correctly classified samples "
@@ -47,6 +50,7 @@ def comparison_text(comparison: Comparison) -> str:
     """The comparison in Markdown."""
     evaluations = comparison.evaluations
     n, known = len(evaluations[0].labels), known_patients(evaluations)
+    unit = "patient" if known else "sample"
     few = f"only {_counted(known)}" if 0 < known < ENOUGH_PATIENTS else ""
     of_patients = f" of {_counted(known)}" if known else ""
     heading = f"# {len(evaluations)} runs on the same {n} samples{of_patients}"
@@ -55,7 +59,7 @@ def comparison_text(comparison: Comparison) -> str:
         paragraphs += [
             f"## {NORM_NAMES.get(one.norm, one.norm)}",
             _table(one),
-            "\n".join(_verdict(pair, one, few) for pair in one.pairs),
+            "\n".join(_verdict(pair, one, few, unit) for pair in one.pairs),
         ]
     intervals = (
         f"No interval of it is given: {few}, and over fewer than {ENOUGH_PATIENTS} it would be too "
@@ -99,7 +103,7 @@ def _range(interval: tuple[float, float] | None) -> str:
     return "\N{EN DASH}" if interval is None else "{:.3f} to {:.3f}".format(*interval)
 
 
-def _verdict(pair: Pair, comparison: NormComparison, few_patients: str) -> str:
+def _verdict(pair: Pair, comparison: NormComparison, few_patients: str, unit: str) -> str:
     """By how much the areas of two runs differ, and a sentence for each level beyond chance."""
     first, second = map(markdown_text, pair.names)
     if not any(pair.wins) and not any(pair.losses):
@@ -107,7 +111,7 @@ def _verdict(pair: Pair, comparison: NormComparison, few_patients: str) -> str:
             f"- **{first} and {second}**: there is no difference, the same samples are robust at each "
             "level"
         )
-    lines = [f"- **{first} and {second}**: {_areas(pair, few_patients)}"]
+    lines = [f"- **{first} and {second}**: {_areas(pair, few_patients, unit)}"]
     for eps, wins, losses, p in zip(comparison.eps, pair.wins, pair.losses, pair.p, strict=True):
         if p < SIGNIFICANT:
             better, worse = (first, second) if wins > losses else (second, first)
@@ -125,7 +129,7 @@ def _verdict(pair: Pair, comparison: NormComparison, few_patients: str) -> str:
     return "\n".join(lines)
 
 
-def _areas(pair: Pair, few_patients: str) -> str:
+def _areas(pair: Pair, few_patients: str, unit: str) -> str:
     larger, smaller = map(markdown_text, pair.names)
     difference, interval = pair.difference, pair.interval
     if difference < 0:
@@ -137,12 +141,14 @@ def _areas(pair: Pair, few_patients: str) -> str:
         if float(by) == 0
         else f"the area of {larger} is larger than that of {smaller} by {by}"
     )
-    if interval is None:
+    seems_certain = interval is not None and interval[0] > 0
+    few = f"only {counted(pair.differing, unit)} tell{'s' * (pair.differing == 1)} them apart"
+    if interval is None or (seems_certain and pair.differing < ENOUGH_DIFFERING):
         return (
-            f"{said}; {few_patients}: too few to tell whether the difference of areas is beyond "
+            f"{said}; {few_patients or few}: too few to tell whether the difference of areas is beyond "
             "chance"
         )
-    chance = "beyond chance" if interval[0] > 0 else "which chance may explain"
+    chance = "beyond chance" if seems_certain else "which chance may explain"
     return f"{said} ({_range(interval)}), {chance}"
 
 

@@ -236,5 +236,10 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"plain": _plain, "fixed": _fixed, "rounded": rounded, "threshold": _threshold}
+_ENVIRONMENT.filters |= {
+    "plain": _plain,
+    "fixed": _fixed,
+    "rounded": rounded,
+    "threshold": _threshold,
+}
 _ENVIRONMENT.globals["counted"] = counted

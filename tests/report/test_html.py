@@ -608,7 +608,9 @@ def test_where_patients_are_known_the_head_has_their_intervals():
     report, content = render()
     (curve,) = report["curves"]
     text = Page(content).text
-    said = re.findall(r"95 % over (\w+) ([\d.]+) to ([\d.]+)", text[text.index("Accuracy at") - 99 :])
+    said = re.findall(
+        r"95 % over (\w+) ([\d.]+) to ([\d.]+)", text[text.index("Accuracy at") - 99 :]
+    )
     ends = [(curve["patient_low"][i], curve["patient_high"][i]) for i in (0, -1)]
     ends.append((curve["auc_low"], curve["auc_high"]))
     assert said == [("patients", f"{low:.3f}", f"{high:.3f}") for low, high in ends]
