@@ -89,6 +89,25 @@ def test_evaluation_summary_holds_each_curve_and_where_the_report_is(tmp_path):
     assert lines[-1] == f"tensorboard --logdir {tmp_path}"
 
 
+def test_evaluation_summary_has_the_intervals_over_patients_where_they_are_known(tmp_path):
+    report = evaluation_report()
+    report["curves"][0] |= {"patient_low": [0.2, 0.1], "patient_high": [1.0, 0.9]}
+    words = [line.split() for line in end_of_evaluation(tmp_path, report)]
+    assert ["0.025", "0.500", "0.100", "to", "0.900"] in words
+    heading = ["eps", "(linf)", "accuracy", "95", "%", "interval", "over", "patients"]
+    assert heading in words
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "said"),
+    [([0.75, 0.5], "margin above all levels"), ([0, 0], "of no sample: none is correct")],
+)
+def test_evaluation_summary_of_no_median(tmp_path, accuracy, said):
+    report = evaluation_report(median=None)
+    report["curves"][0]["accuracy"] = accuracy
+    assert f"      median  {said}" in end_of_evaluation(tmp_path, report)
+
+
 def test_evaluation_summary_shouts_which_checks_failed(tmp_path):
     checks = (("large_eps", False), ("strong", True), ("black_box", False), ("monotone", None))
     lines = end_of_evaluation(tmp_path, evaluation_report(*checks))

@@ -29,11 +29,7 @@ def evaluation_summary(output_dir: str | Path) -> str:
     for curve in report["curves"]:
         lines += ["", *_curve_lines(curve)]
         lines += ["", *_sensitivity_lines(curve, report["classes"]), ""]
-        median = curve["median_margin"]
-        lines.append(
-            f"{'median':>12}  "
-            + ("margin above all levels" if median is None else f"margin {median:.4g}")
-        )
+        lines.append(f"{'median':>12}  {_median_words(curve)}")
     lines += ["", *_check_lines(report["checks"])]
     if warning := report.get("warning"):
         lines.append(f"WARNING: {warning}")
@@ -42,6 +38,12 @@ def evaluation_summary(output_dir: str | Path) -> str:
     )
     lines.append(f"tensorboard --logdir {shlex.quote(str(folder))}")
     return "\n".join(lines)
+
+
+def _median_words(curve: dict[str, Any]) -> str:
+    if curve["median_margin"] is not None:
+        return f"margin {curve['median_margin']:.4g}"
+    return "margin above all levels" if curve["accuracy"][0] else "of no sample: none is correct"
 
 
 def _finding_lines(report: dict[str, Any]) -> list[str]:
@@ -80,10 +82,12 @@ def _check_lines(checks: list[dict[str, Any]]) -> list[str]:
 
 
 def _curve_lines(curve: dict[str, Any]) -> list[str]:
-    columns = (curve[name] for name in ("eps", "accuracy", "low", "high"))
+    by_patient = curve.get("patient_low") is not None
+    ends = ("patient_low", "patient_high") if by_patient else ("low", "high")
+    columns = (curve[name] for name in ("eps", "accuracy", *ends))
     epoch = f", epoch {curve['epoch']}" if "epoch" in curve else ""
     return [
-        f"{'eps (' + curve['norm'] + ')':>12}  accuracy  95 % interval",
+        f"{'eps (' + curve['norm'] + ')':>12}  accuracy  95 % interval{' over patients' if by_patient else ''}",
         *(
             f"{eps:12g}  {accuracy:8.3f}  {low:.3f} to {high:.3f}"
             for eps, accuracy, low, high in zip(*columns, strict=True)

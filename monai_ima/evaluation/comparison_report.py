@@ -95,6 +95,7 @@ def _table(comparison: NormComparison) -> str:
         area = f"{row.area:.3f} ({_range(row.interval)})"
         accuracy = [f"{value:.3f}" for value in row.accuracy]
         margin = "none" if row.median_margin is None else f"{row.median_margin:.3g}"
+        margin = margin if row.accuracy[0] else "\N{EN DASH}"  # of no sample
         lines.append([markdown_text(row.name), row.protocol, str(row.n), *accuracy, area, margin])
     return markdown_table(lines)
 

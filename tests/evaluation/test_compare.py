@@ -37,7 +37,7 @@ def write_evaluation(
             row[f"broke_at_{norm}"] = str(float(fallen[0])) if fallen else ""
             row[f"broken_as_{norm}"] = "CNV" if fallen else ""
             row[f"margin_{norm}"] = "" if distance == math.inf else str(distance)
-        median = sorted(distances)[(len(rows) - 1) // 2]
+        median = sorted(distances)[(len(rows) - 1) // 2] if any(distances) else math.inf
         accuracy = [sum(d > level for d in distances) / len(rows) for level in eps[norm]]
         curves.append(
             {
@@ -167,6 +167,13 @@ def test_differences_beyond_chance_in_words(command, written):
     median, low, high = map(float, re.findall(r"\d\.\d+", line))
     assert median == pytest.approx(area, abs=0.03)
     assert 0 < low < median < high < 0.5 + 1e-9
+
+
+def test_a_run_without_a_correct_sample_has_no_median_margin(command, written):
+    """ "none" would say that less than half are misclassified at any level."""
+    text = command(*written({"a": [0.0, 0.0], "b": [0.15, math.inf]}))
+    (line,) = (line for line in text.splitlines() if line.startswith("| a |"))
+    assert line.endswith(") | \N{EN DASH} |")
 
 
 @pytest.mark.parametrize("patients", [None, ["p0", "p0", "p1"]])
