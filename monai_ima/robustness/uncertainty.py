@@ -126,7 +126,7 @@ def bootstrap_interval(
     """Percentile interval of means over samples, from :func:`bootstrap_means`.
 
     It has no width where all values are the same, as of an accuracy of 0 or 1: see
-    :func:`with_unseen`.
+    ``with_unseen``.
 
     Args:
         values: ``(N, *)`` any quantities of the samples.
