@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from monai.metrics.calibration import calibration_binning
 from torch import Tensor
 
 from monai_ima.handlers.evaluation_samples import SampleList
@@ -17,6 +18,7 @@ from monai_ima.robustness.operating_point import predictive_values, threshold_at
 from monai_ima.robustness.statistics import brier_score, log_odds
 
 _BINS = 10
+_SUMMED = 1024  # samples in float32
 LISTED = 20
 """Samples and patients that the report names; samples.csv has all."""
 _MOST_CONFUSED = 20  # classes whose table a person can read
@@ -182,13 +184,14 @@ def _point(
 def _calibration_bins(said: Tensor, came: Tensor) -> list[dict[str, Any]]:
     """By tenths of the probability: how many samples, what was said of them, and what came true.
 
-    The tenths are those of MONAI's ``calibration_binning``, whose sums are float32: of a million samples
-    they are further off than what is measured.
+    MONAI's, for which samples are the places of an image. Its sums are float32, and of a million samples
+    further off than what is measured: it gets a thousand at a time.
     """
-    ends = torch.linspace(0, 1 + torch.finfo(torch.float32).eps, _BINS + 1)[1:]
-    tenths = torch.bucketize(said.float(), ends).clamp(max=_BINS - 1)
-    columns = torch.stack([torch.ones_like(said).double(), said.double(), came.double()])
-    sums = torch.zeros(3, _BINS, dtype=torch.float64).index_add_(1, tenths, columns)
+    sums = torch.zeros(3, _BINS, dtype=torch.float64)
+    for part in zip(said.float().split(_SUMMED), came.float().split(_SUMMED), strict=True):
+        means = calibration_binning(*(values[None, None] for values in part), _BINS)
+        mean, observed, counts = (values[0, 0].double().nan_to_num() for values in means)
+        sums += torch.stack([counts, counts * mean, counts * observed])
     return [
         {"from": at / _BINS, "to": (at + 1) / _BINS, "n": int(n), "said": s / n, "came_true": c / n}
         for at, (n, s, c) in enumerate(sums.T.tolist())

@@ -147,8 +147,8 @@ def test_calibration_of_a_million_samples_is_that_of_few():
     said = torch.tensor([0.03, 0.91, 0.97]).repeat(500_000)
     came = torch.tensor([0, 1, 1]).repeat(500_000)
     found = without_noise(torch.stack([1 - said, said], dim=1), came, two())
-    assert [part["said"] for part in found["calibration"]] == pytest.approx([0.03, 0.94])
-    assert found["calibration_error"] == pytest.approx(0.05, abs=1e-6)
+    assert [part["said"] for part in found["calibration"]] == pytest.approx([0.03, 0.94], abs=1e-5)
+    assert found["calibration_error"] == pytest.approx(0.05, abs=1e-5)
 
 
 def test_the_area_tells_probabilities_apart_that_float32_makes_one():
