@@ -221,6 +221,13 @@ def _caption(
             f"from {low:g} to {high:g} allow"
         )
     return (
-        f"{name}: margin {said(changed.margin)}; {changed.percentile:.0f} % of the {count} validation "
+        f"{name}: margin {said(changed.margin)}; {percent_words(changed.percentile)} of the {count} validation "
         f"samples have a smaller one"
     )
+
+
+def percent_words(share: float) -> str:
+    """In whole percent, of which 0 and 100 are none and all."""
+    if 0 < share < 1:
+        return "under 1 %"
+    return "over 99 %" if 99 < share < 100 else f"{share:.0f} %"

@@ -88,6 +88,14 @@ def test_a_drawing_is_named_after_its_case(name, drawing, tmp_path):
     (tmp_path / drawing).touch()
 
 
+@pytest.mark.parametrize(
+    ("percentile", "words"),
+    [(0, "0 %"), (0.2, "under 1 %"), (49.6, "50 %"), (99.7, "over 99 %"), (100, "100 %")],
+)
+def test_a_drawing_says_all_and_none_of_exactly_these(percentile, words):
+    assert predict.percent_words(percentile) == words
+
+
 @pytest.fixture
 def drawings(monkeypatch):
     """What each drawing was made of."""
