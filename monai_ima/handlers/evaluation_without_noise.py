@@ -188,9 +188,9 @@ def _calibration_bins(said: Tensor, came: Tensor) -> list[dict[str, Any]]:
     further off than what is measured: it gets a thousand at a time.
     """
     sums = torch.zeros(3, _BINS, dtype=torch.float64)
-    for part in zip(said.float().split(_SUMMED), came.float().split(_SUMMED), strict=True):
-        means = calibration_binning(*(values[None, None] for values in part), _BINS)
-        mean, observed, counts = (values[0, 0].double().nan_to_num() for values in means)
+    for likely, true in zip(said.float().split(_SUMMED), came.float().split(_SUMMED), strict=True):
+        found = calibration_binning(likely[None, None], true[None, None], _BINS)
+        mean, observed, counts = (values[0, 0].double().nan_to_num() for values in found)
         sums += torch.stack([counts, counts * mean, counts * observed])
     return [
         {"from": at / _BINS, "to": (at + 1) / _BINS, "n": int(n), "said": s / n, "came_true": c / n}
