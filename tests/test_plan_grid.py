@@ -86,7 +86,11 @@ def test_areas_are_means_of_the_accuracy_over_the_levels():
 def test_trials_choose_by_validation_samples():
     content = {
         "plans": {
-            str(seed): {"proposal": {"eps_max": 0.4, "noise_levels": [0, 0.1]}} for seed in range(2)
+            str(seed): {
+                "proposal": {"eps_max": 0.4, "noise_levels": [0, 0.1]},
+                "samples": {"validation": 100},
+            }
+            for seed in range(2)
         },
         "runs": [
             {
@@ -97,34 +101,35 @@ def test_trials_choose_by_validation_samples():
             }
             for seed, validation in enumerate(
                 [
-                    {0.25: 0.9, 0.5: 0.6, 1: 0.7, 2: 0.8, 4: 0.9},
-                    {0.25: 0.1, 0.5: 0.3, 1: 0.2, 2: 0.1, 4: 0.9},
+                    {0.25: 0.9, 0.5: 0.9, 1: 0.80, 2: 0.77, 4: 0.75},
+                    {0.25: 0.9, 0.5: 0.9, 1: 0.80, 2: 0.75, 4: 0.75},
                 ]
             )
             for factor, right in zip(script.FACTORS, (0, 1, 2, 3, 4), strict=True)
         ],
     }
-    assert script.by_trials(content) == pytest.approx([0.75, 0.25])  # of twice, and of half
+    assert script.by_trials(content, 400) == pytest.approx([0.75, 0.5])  # of twice, and of once
+    assert script.by_trials(content, 25) == pytest.approx([1, 1])  # that many cannot tell
 
 
 def test_seeds_of_which_a_run_is_missing_are_left_out():
     runs = [
-        {"seed": seed, "factor": factor, "margins": [None], "validation_area": factor}
+        {"seed": seed, "factor": factor, "margins": [None], "validation_area": factor / 4}
         for seed in (3, 4, 5)
         for factor in script.FACTORS
         if (seed, factor) != (4, 2)
     ]
-    plan = {"proposal": {"noise_levels": [0, 0.1]}}
+    plan = {"proposal": {"noise_levels": [0, 0.1]}, "samples": {"validation": 1}}
     content = {"plans": dict.fromkeys("345", plan), "runs": runs}
     assert script.complete_seeds(content) == [3, 5]
-    assert script.by_trials(content) == [1, 1]
+    assert script.by_trials(content, 1) == [1, 1]
 
 
-def test_seeds_by_which_the_multiples_were_decided_have_no_part_in_the_second_table():
-    content = {"plans": {}, "runs": [{"seed": seed} for seed in (0, 2, 3, 18)]}
+def test_seeds_by_which_the_rule_was_decided_have_no_part_in_the_second_table():
+    content = {"plans": {}, "runs": [{"seed": seed} for seed in (0, 5, 6, 21)]}
     found = script.unseen({"ecg": content, "hippocampus": content})
-    assert [run["seed"] for run in found["ecg"]["runs"]] == [3, 18]
-    assert [run["seed"] for run in found["hippocampus"]["runs"]] == [18]
+    assert [run["seed"] for run in found["ecg"]["runs"]] == [6, 21]
+    assert [run["seed"] for run in found["hippocampus"]["runs"]] == [21]
 
 
 def test_what_the_proposal_lacks_has_an_interval_over_the_seeds():

@@ -8,7 +8,7 @@ DATALIST is what monai-ima datalist has written. The bundle's network is trained
 by plain cross-entropy, for as many epochs as the bundle has; how far its decision boundary is from
 validation samples says how much noise to train against. Test samples are not looked at. A step and an
 update of the margins say how long the training will take on this device. With --trials, three trainings
-choose eps_max among half, once and twice what the margins propose.
+choose eps_max among once, twice and four times what the margins propose.
 
 Any setting of the bundle may follow as --NAME VALUE; those of eps_max, noise_levels and max_epochs that are
 given stay as they are, and the others follow from them. The plan is printed, and kept as JSON.
@@ -53,8 +53,8 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument(
         "--trials",
         action="store_true",
-        help="train with half, once and twice that eps_max, too, and take the best by validation samples: "
-        "as long as three trainings",
+        help="train with once, twice and four times that eps_max, too, and take the largest that is not "
+        "worse by validation samples: as long as three trainings",
     )
     # not an argument of the parser, which would take the value of a setting for it
     named = bool(words) and not words[0].startswith("-")

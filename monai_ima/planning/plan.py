@@ -236,8 +236,8 @@ def make_plan(
     Args:
         parts: of the training.
         samples: of the validation set whose margins are measured, at most.
-        trials: train with half, once and twice the ``eps_max`` that the margins propose, too, and take
-            the best one by validation samples.
+        trials: train with once, twice and four times the ``eps_max`` that the margins propose, too, and
+            take the largest that is not worse by validation samples.
         say: is told what happens next.
 
     Raises:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from monai_ima.planning.proposal import Proposal
 from monai_ima.planning.training_parts import TrainingParts
 from monai_ima.robustness import area_under, closest_errors, get_protocol
 
-MULTIPLES = (0.5, 1.0, 2.0)
+MULTIPLES = (1.0, 2.0, 4.0)
 """Of the ``eps_max`` of a proposal; docs/results/plan.md has the measurements."""
 
 
@@ -32,6 +33,7 @@ class Trial:
         area: of that epoch, the mean of the accuracies of validation samples without noise and, under the
             attack of the training, at ``level``.
         level: the noise level in the middle of the proposal's.
+        samples: how many validation samples that were.
     """
 
     eps_max: float
@@ -39,6 +41,7 @@ class Trial:
     epoch: int
     area: float
     level: float
+    samples: int
 
 
 def of_size(proposal: Proposal, eps_max: float, margin_interval: int) -> dict[str, float]:
@@ -55,7 +58,7 @@ def try_radii(
     seed: int,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Trial]:
-    """Train with half, once and twice the ``eps_max`` of a proposal; all else is the same.
+    """Train with once, twice and four times the ``eps_max`` of a proposal; all else is the same.
 
     Args:
         parts: of the training.
@@ -102,28 +105,56 @@ def trial(
     best = BestEpoch(parts, inputs, labels, level=level, first=proposal.max_epochs // 2)
     train(parts, objective, proposal.max_epochs, [EpochSeedHandler(seed), update, best])
     parts["network"].load_state_dict(best.weights)
-    return Trial(eps_max, delta, best.epoch, best.area, level)
+    return Trial(eps_max, delta, best.epoch, best.area, level, len(labels))
 
 
 def settled(proposal: Proposal, trials: Sequence[Trial], margins: Tensor) -> Proposal:
-    """The proposal with the radius whose network is the most accurate on validation samples.
+    """The proposal with the radius that validation samples choose.
 
     Args:
         proposal: of which the epochs and the noise levels stay.
         trials: one or more.
         margins: ``(N,)`` of the plain network, 0 where it is wrong.
     """
-    best = max(trials, key=lambda each: each.area)
-    nearer = float((margins[margins > 0] < best.delta).double().mean())
-    return replace(proposal, eps_max=best.eps_max, delta=best.delta, nearer=nearer)
+    radius = largest_not_worse({each.eps_max: each.area for each in trials}, trials[0].samples)
+    (taken,) = (each for each in trials if each.eps_max == radius)
+    nearer = float((margins[margins > 0] < taken.delta).double().mean())
+    return replace(proposal, eps_max=taken.eps_max, delta=taken.delta, nearer=nearer)
+
+
+def largest_not_worse(areas: Mapping[float, float], samples: int) -> float:
+    """The largest radius whose area is within one standard error of the best.
+
+    The one-standard-error rule of Breiman et al. (Classification and Regression Trees, 1984, section
+    3.4.3): few samples cannot tell such radii apart. The largest, since margins below a cap that is too
+    high stop at their boundary, but none passes a cap that is too low.
+
+    Args:
+        areas: mean accuracies between 0 and 1, by radius.
+        samples: of which each is the mean.
+
+    Example:
+        >>> largest_not_worse({1.0: 0.70, 2.0: 0.66, 4.0: 0.60}, samples=100)
+        2.0
+    """
+    best = max(areas.values())
+    least = best - standard_error(best, samples)
+    return max(radius for radius, area in areas.items() if area >= least)
+
+
+def standard_error(share: float, samples: int) -> float:
+    """Of a share of samples, and at least that of a mean of values from 0 to 1."""
+    return math.sqrt(share * (1 - share) / samples)
 
 
 def in_words(trials: Sequence[Trial]) -> str:
     """How the radius was chosen."""
     areas = ", ".join(f"{each.eps_max:g}: {each.area:.3f}" for each in trials)
+    error = standard_error(max(each.area for each in trials), trials[0].samples)
     return (
-        f"the best of {len(trials)} trainings by validation samples ({areas}; mean of the accuracies "
-        f"without noise and at {trials[0].level:g})"
+        f"the largest of {len(trials)} within one standard error ({error:.2g}) of the best, by trainings "
+        f"and {trials[0].samples} validation samples ({areas}; mean of the accuracies without noise and at "
+        f"{trials[0].level:g})"
     )
 
 

@@ -9,7 +9,15 @@ from bundle_run import ROOT
 
 from monai_ima.errors import RejectedError
 from monai_ima.planning import Proposal, TrainingParts, make_plan, trials
-from monai_ima.planning.trials import BestEpoch, Trial, mean_accuracy, of_size, settled, try_radii
+from monai_ima.planning.trials import (
+    BestEpoch,
+    Trial,
+    largest_not_worse,
+    mean_accuracy,
+    of_size,
+    settled,
+    try_radii,
+)
 
 MOONS = ROOT / "bundles" / "moons_ima" / "train.json"
 SMALL = {"training_samples": 60, "shape": "moons", "max_epochs": 4}
@@ -22,19 +30,38 @@ def test_all_but_the_radius_is_the_same_and_the_same_again():
 
     found = try_radii(parts, PROPOSAL, **asked)
 
-    assert [each.eps_max for each in found] == [0.8, 1.6, 3.2]
+    assert [each.eps_max for each in found] == [1.6, 3.2, 6.4]
     assert [each.delta for each in found] == [each.eps_max / 4 for each in found]
-    assert {each.level for each in found} == {0.2}
+    assert {(each.level, each.samples) for each in found} == {(0.2, 50)}
     objective = parts["objective"]
-    assert float(objective.margins.eps_max) == 3.2
+    assert float(objective.margins.eps_max) == 6.4
     assert try_radii(TrainingParts([MOONS], **SMALL), PROPOSAL, **asked) == found
 
 
-def test_the_most_accurate_on_validation_samples_is_chosen():
+@pytest.mark.parametrize(
+    ("areas", "samples", "radius"),
+    [
+        ((0.6, 0.8, 0.7), 400, 2),  # a standard error of 0.02
+        ((0.6, 0.8, 0.77), 100, 4),  # of 0.04
+        ((0.6, 0.8, 0.7), 15, 4),  # of 0.103
+        ((0.79, 0.8, 0.7), 400, 2),
+        ((0.8, 0.77, 0.7), 400, 1),
+        ((0.8, 0.7, 0.79), 400, 4),  # even where one between is worse
+        ((1.0, 1.0, 0.99), 10, 2),  # none of them errs: nothing is known of the spread
+    ],
+)
+def test_the_largest_within_one_standard_error_of_the_best_is_taken(areas, samples, radius):
+    by_radius = dict(zip((1.0, 2.0, 4.0), areas, strict=True))
+    assert largest_not_worse(by_radius, samples) == radius
+    turned = dict(reversed(by_radius.items()))
+    assert largest_not_worse(turned, samples) == radius
+
+
+def test_validation_samples_choose():
     found = [
-        Trial(0.8, 0.4, 4, 0.6, 0.2),
-        Trial(1.6, 0.8, 4, 0.7, 0.2),
-        Trial(3.2, 1.6, 2, 0.65, 0.2),
+        Trial(0.8, 0.4, 4, 0.68, 0.2, 100),
+        Trial(1.6, 0.8, 4, 0.7, 0.2, 100),
+        Trial(3.2, 1.6, 2, 0.65, 0.2, 100),
     ]
     margins = torch.tensor([0.0, 0.1, 0.5, 0.9, math.inf])
 
@@ -46,17 +73,20 @@ def test_the_most_accurate_on_validation_samples_is_chosen():
 
 def test_a_plan_says_by_what_it_was_chosen(monkeypatch):
     monkeypatch.setattr(
-        trials, "trial", lambda *_, eps_max, delta, **__: Trial(eps_max, delta, 4, eps_max, 0.1)
+        trials,
+        "trial",
+        lambda *_, eps_max, delta, **__: Trial(eps_max, delta, 4, min(eps_max, 0.9), 0.1, 40),
     )
     parts = TrainingParts([MOONS], **{**SMALL, "max_epochs": 30})
 
     plan = make_plan(parts, samples=40, trials=True)
 
     plain = make_plan(parts, samples=40)
-    assert plan.proposal.eps_max == pytest.approx(2 * plain.proposal.eps_max, rel=0.01)
-    assert plan.proposal.delta == pytest.approx(2 * plain.proposal.delta, rel=0.01)
+    assert plan.proposal.eps_max == pytest.approx(4 * plain.proposal.eps_max, rel=0.01)
+    assert plan.proposal.delta == pytest.approx(4 * plain.proposal.delta, rel=0.01)
     assert plan.proposal.noise_levels == plain.proposal.noise_levels
-    assert "the best of 3 trainings by validation samples" in " ".join(plan.text().split())
+    words = " ".join(plan.text().split())
+    assert "the largest of 3 within one standard error (0.047) of the best" in words
     assert [each["eps_max"] for each in plan.to_dict()["trials"]] == [
         each.eps_max for each in plan.trials
     ]
