@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from monai_ima.errors import RejectedError
 from monai_ima.robustness import area_under, bootstrap_means, percentile_interval
 from monai_ima.robustness.curve import Z_95
-from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS
+from monai_ima.robustness.uncertainty import ENOUGH_PATIENTS, with_unseen
 
 DRAWS = 2000
 
@@ -71,12 +71,22 @@ def interval_unit(runs: Sequence[Run]) -> str:
 
 
 def half_widths(run: Run, accuracy: str, unit: str) -> Tensor:
-    """``(L,)`` half the 95 % interval of the accuracy; of samples, from the variance within classes."""
-    labels, robust = torch.tensor(run["labels"]), _robust(run)
+    """``(L,)`` half the 95 % interval of the accuracy; of samples, from the variance within classes.
+
+    Where all samples are robust, or none is, how far Wilson's interval reaches from there.
+    """
+    robust = _robust(run)
+    patients = torch.tensor(run["patients"]) if unit == "patients" else None
+    nothing = robust[0, :, None].expand(-1, 2)  # an interval without a width
+    low, high = with_unseen(nothing, robust, patients).unbind(dim=-1)
+    return torch.maximum(high - low, _half_widths(run, robust, accuracy, unit))
+
+
+def _half_widths(run: Run, robust: Tensor, accuracy: str, unit: str) -> Tensor:
     if unit == "patients":
         low, high = percentile_interval(of_drawn_patients(robust, run, accuracy)).unbind(dim=-1)
         return (high - low) / 2
-    weight = weights(run, accuracy)
+    labels, weight = torch.tensor(run["labels"]), weights(run, accuracy)
     variance = torch.zeros(robust.shape[1], dtype=torch.float64)
     for label in labels.unique():
         rows = robust[labels == label]

@@ -36,7 +36,7 @@ def tables(runs: Runs, accuracy: str) -> dict[str, str]:
 def curve_table(runs: Runs, accuracy: str) -> str:
     """The paper's table: accuracy at each level, a line a method.
 
-    Mean and range over its seeds; of one run, with half the width of its 95 % interval.
+    Mean and range over its seeds; of one run, with :func:`~monai_ima.experiments.areas.half_widths`.
     """
     unit = interval_unit(runs)
     levels = [f"{eps:g}" for eps in runs[0]["curve"]["eps"]]
