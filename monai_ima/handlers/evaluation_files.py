@@ -24,6 +24,8 @@ from monai_ima.report import (
     robustness_figure,
 )
 
+_FURTHER = ("balanced_accuracy", "patient_low", "patient_high")  # columns of robustness.csv
+
 FILES = (
     "progress.records",
     "progress.pt",  # of an earlier version
@@ -84,13 +86,13 @@ def write_evaluation(
 
 def _levels(curves: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row for each level of each norm, with the columns that a training run's file has."""
-    return [
-        {**row, "balanced_accuracy": balanced}
-        for curve in curves
-        for row, balanced in zip(
-            curve_rows(curve, epoch=""), curve["balanced_accuracy"], strict=True
-        )
-    ]
+    rows = []
+    for curve in curves:
+        further = {name: curve[name] or [""] * len(curve["eps"]) for name in _FURTHER}
+        columns = zip(*further.values(), strict=True)
+        for row, values in zip(curve_rows(curve, epoch=""), columns, strict=True):
+            rows.append({**row, **dict(zip(further, values, strict=True))})
+    return rows
 
 
 def _write_events(

@@ -311,7 +311,18 @@ def test_the_checks_are_made_on_as_many_samples_as_asked_for(finished):
 def test_metrics_of_the_engine_and_csv_are_the_curve(finished):
     metrics = finished.evaluator.state.metrics
     levels = rows_in(finished.folder, "robustness.csv")
-    assert list(levels[0])[:7] == ["epoch", "norm", "eps", "accuracy", "low", "high", "n"]
+    assert list(levels[0]) == [
+        "epoch",
+        "norm",
+        "eps",
+        "accuracy",
+        "low",
+        "high",
+        "n",
+        "balanced_accuracy",
+        "patient_low",
+        "patient_high",
+    ]
     for curve in report_in(finished.folder)["curves"]:
         norm = curve["norm"]
         assert metrics[f"robust_accuracy/{norm}/auc"] == curve["auc"]
@@ -320,6 +331,8 @@ def test_metrics_of_the_engine_and_csv_are_the_curve(finished):
         for row, eps, accuracy in zip(own, curve["eps"], curve["accuracy"], strict=True):
             assert float(row["accuracy"]) == accuracy
             assert metrics[f"robust_accuracy/{norm}/eps_{eps:g}"] == accuracy
+        for name in ("balanced_accuracy", "patient_low", "patient_high"):
+            assert [float(row[name]) for row in own] == curve[name]
 
 
 def test_events_have_the_numbers_the_figures_and_the_checks(finished):
