@@ -89,7 +89,8 @@ def robustness_figure(curve: Curve, label: str = "accuracy") -> Figure:
     axes.plot(
         eps, _values(curve["balanced_accuracy"]), "--", color=ORANGE, label="balanced accuracy"
     )
-    chance = 1 / len(curve["per_class"])
+    # of the classes that there are samples of, whose mean the balanced accuracy is
+    chance = 1 / sum(levels[0] is not None for levels in curve["per_class"])
     axes.axhline(chance, color="0.75", lw=1, label=f"chance {chance:.2f}", zorder=0)
     _mark_median(axes, curve["median_margin"], curve["eps"][-1])
     _level_axis(axes, curve)

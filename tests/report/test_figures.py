@@ -52,6 +52,13 @@ def test_robustness_figure_draws_curve_balanced_accuracy_chance_and_median():
     assert "noise level (L∞ radius, in units of the input)" in texts(figure)
 
 
+def test_a_class_without_samples_is_no_part_of_chance():
+    curve = curve_of()
+    curve["per_class"] = [[None] * len(curve["eps"]), *curve["per_class"][1:]]
+    (axes,) = robustness_figure(curve).axes
+    assert list(line(axes, "chance 0.33")[1]) == [1 / 3, 1 / 3]
+
+
 def test_robustness_figure_draws_both_intervals():
     curve = curve_of()
     band, bars = robustness_figure(curve).axes[0].collections
