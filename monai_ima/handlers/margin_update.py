@@ -40,6 +40,7 @@ class MarginUpdateHandler:
             ``image``, ``label`` and ``index``. Not read where margins come from the training steps.
         interval: update after every so many epochs.
         summary_writer: where the histogram ``margin/histogram`` goes, if given.
+        warn: of a boundary nearer than ``delta``.
 
     Raises:
         ValueError: if the interval is below 1.
@@ -51,6 +52,8 @@ class MarginUpdateHandler:
         data_loader: Iterable[dict[str, Any]],
         interval: int = 1,
         summary_writer: SummaryWriter | None = None,
+        *,
+        warn: bool = True,
     ) -> None:
         if interval < 1:
             raise ValueError(f"expected an interval of at least 1 epoch, got {interval}")
@@ -58,7 +61,7 @@ class MarginUpdateHandler:
         self.data_loader = share_of_samples(data_loader)
         self.interval = interval
         self.summary_writer = summary_writer
-        self._has_warned = False
+        self.warns = warn
 
     def attach(self, engine: Engine) -> None:
         if isinstance(self.objective, IMA):
@@ -85,8 +88,8 @@ class MarginUpdateHandler:
         }
         if self.summary_writer is not None:
             self.summary_writer.add_histogram("margin/histogram", values, engine.state.epoch)
-        if not self._has_warned and (said := self._too_near(distance)) and is_first():
-            self._has_warned = True
+        if self.warns and (said := self._too_near(distance)) and is_first():
+            self.warns = False
             _logger.warning("after epoch %d %s", engine.state.epoch, said)
 
     def _too_near(self, distance: Tensor) -> str:

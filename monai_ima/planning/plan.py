@@ -103,6 +103,16 @@ class Plan:
         )
         if self.trials:
             eps_max = in_words(self.trials)
+        delta = (
+            f"by which a margin grows to eps_max in these epochs; {1 - proposal.nearer:.0%} of the "
+            "plain network's margins are larger, so that these samples can follow their boundary"
+        )
+        if self.trials:
+            (taken,) = (each for each in self.trials if each.eps_max == proposal.eps_max)
+            delta = (
+                "by which a margin grows to eps_max in these epochs; in the end of that training the mean "
+                f"margin was {taken.margin / taken.delta:.2g} times as large"
+            )
         updates = round(proposal.eps_max / proposal.delta)
         epochs = f"the {updates} updates that a margin needs to grow from delta to eps_max"
         if proposal.max_epochs == self.pilot.epochs:
@@ -110,10 +120,7 @@ class Plan:
         return {
             "noise_levels": f"{levels}, where the plain network has lost {lost:.0%} of its correct answers",
             "eps_max": "given" if "eps_max" in given else eps_max,
-            "delta": (
-                f"by which a margin grows to eps_max in these epochs; {1 - proposal.nearer:.0%} of the "
-                "plain network's margins are larger, so that these samples can follow their boundary"
-            ),
+            "delta": delta,
             "max_epochs": "given" if "max_epochs" in given else epochs,
         }
 
@@ -127,7 +134,9 @@ class Plan:
             eps_max=proposal.eps_max,
             whose="validation samples that the plain network recognises",
         )
-        found = [f"{near}; or take more epochs, with which delta is smaller"] if near else []
+        found = []
+        if near and not self.trials:  # which have shown what comes of it
+            found.append(f"{near}; or take more epochs, with which delta is smaller")
         correct = int((pilot.margins > 0).sum())
         if correct < _FEW:
             found.append(

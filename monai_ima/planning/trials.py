@@ -34,6 +34,7 @@ class Trial:
             attack of the training, at ``level``.
         level: the noise level in the middle of the proposal's.
         samples: how many validation samples that were.
+        margin: mean margin of the training samples in the end.
     """
 
     eps_max: float
@@ -42,6 +43,7 @@ class Trial:
     area: float
     level: float
     samples: int
+    margin: float
 
 
 def of_size(proposal: Proposal, eps_max: float, margin_interval: int) -> dict[str, float]:
@@ -100,12 +102,16 @@ def trial(
         delta: by how much a margin grows at an update.
     """
     objective, interval = parts["objective"], parts["margin_interval"]
-    update = MarginUpdateHandler(objective, parts["margin_update::data_loader"], interval)
+    # that no margin can grow is not to be feared of a training whose network is looked at
+    update = MarginUpdateHandler(
+        objective, parts["margin_update::data_loader"], interval, warn=False
+    )
     level = proposal.noise_levels[len(proposal.noise_levels) // 2]
     best = BestEpoch(parts, inputs, labels, level=level, first=proposal.max_epochs // 2)
     train(parts, objective, proposal.max_epochs, [EpochSeedHandler(seed), update, best])
     parts["network"].load_state_dict(best.weights)
-    return Trial(eps_max, delta, best.epoch, best.area, level, len(labels))
+    margin = float(objective.margins.margins.mean())
+    return Trial(eps_max, delta, best.epoch, best.area, level, len(labels), margin)
 
 
 def settled(proposal: Proposal, trials: Sequence[Trial], margins: Tensor) -> Proposal:

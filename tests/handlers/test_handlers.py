@@ -147,12 +147,12 @@ def test_a_boundary_nearer_than_delta_for_most_samples_is_warned_of_once(caplog,
     """Of five correct samples three are nearer; the misclassified one does not count."""
     values = torch.tensor([[0.48], [0.46], [0.58], [0.2], [0.7], [0.4]])
     labels = torch.tensor([0, 0, 1, 0, 1, 1])
-    for delta, warns in ((0.1, True), (0.05, False)):
+    for delta, warn, warns in ((0.1, True, True), (0.1, False, False), (0.05, True, False)):
         caplog.clear()
         margins = MarginStore(6, delta=delta, eps_max=0.4)
         objective = IMA(margins, norm="linf", beta=0.5, bisections=20, margin_update=margin_update)
         data = dataset(values, labels)
-        handler = MarginUpdateHandler(objective, DataLoader(data, batch_size=4))
+        handler = MarginUpdateHandler(objective, DataLoader(data, batch_size=4), warn=warn)
         engine = SimpleNamespace(
             state=SimpleNamespace(metrics={}, epoch=4, device=CPU),
             network=threshold_at_half(),

@@ -8,6 +8,7 @@ import torch
 from bundle_run import ROOT
 
 from monai_ima.errors import RejectedError
+from monai_ima.handlers import MarginUpdateHandler
 from monai_ima.planning import Proposal, TrainingParts, make_plan, trials
 from monai_ima.planning.trials import (
     BestEpoch,
@@ -35,6 +36,7 @@ def test_all_but_the_radius_is_the_same_and_the_same_again():
     assert {(each.level, each.samples) for each in found} == {(0.2, 50)}
     objective = parts["objective"]
     assert float(objective.margins.eps_max) == 6.4
+    assert found[-1].margin == pytest.approx(float(objective.margins.margins.mean()))
     assert try_radii(TrainingParts([MOONS], **SMALL), PROPOSAL, **asked) == found
 
 
@@ -59,9 +61,9 @@ def test_the_largest_within_one_standard_error_of_the_best_is_taken(areas, sampl
 
 def test_validation_samples_choose():
     found = [
-        Trial(0.8, 0.4, 4, 0.68, 0.2, 100),
-        Trial(1.6, 0.8, 4, 0.7, 0.2, 100),
-        Trial(3.2, 1.6, 2, 0.65, 0.2, 100),
+        Trial(0.8, 0.4, 4, 0.68, 0.2, 100, 0.6),
+        Trial(1.6, 0.8, 4, 0.7, 0.2, 100, 1.2),
+        Trial(3.2, 1.6, 2, 0.65, 0.2, 100, 2.0),
     ]
     margins = torch.tensor([0.0, 0.1, 0.5, 0.9, math.inf])
 
@@ -75,7 +77,9 @@ def test_a_plan_says_by_what_it_was_chosen(monkeypatch):
     monkeypatch.setattr(
         trials,
         "trial",
-        lambda *_, eps_max, delta, **__: Trial(eps_max, delta, 4, min(eps_max, 0.9), 0.1, 40),
+        lambda *_, eps_max, delta, **__: Trial(
+            eps_max, delta, 4, min(eps_max, 0.9), 0.1, 40, 3 * delta
+        ),
     )
     parts = TrainingParts([MOONS], **{**SMALL, "max_epochs": 30})
 
@@ -86,11 +90,27 @@ def test_a_plan_says_by_what_it_was_chosen(monkeypatch):
     assert plan.proposal.delta == pytest.approx(4 * plain.proposal.delta, rel=0.01)
     assert plan.proposal.noise_levels == plain.proposal.noise_levels
     words = " ".join(plan.text().split())
+    assert plan.proposal.nearer > 0.5
+    assert "nearer than delta" not in words
+    assert "in the end of that training the mean margin was 3 times as large" in words
     assert "the largest of 3 within one standard error (0.047) of the best" in words
     assert [each["eps_max"] for each in plan.to_dict()["trials"]] == [
         each.eps_max for each in plan.trials
     ]
     assert plain.to_dict()["trials"] == []
+
+
+def test_no_trial_warns_of_its_delta_since_what_comes_of_it_is_seen(monkeypatch):
+    made = []
+
+    def handler(*given, **settings):
+        made.append(MarginUpdateHandler(*given, **settings))
+        return made[-1]
+
+    monkeypatch.setattr(trials, "MarginUpdateHandler", handler)
+    parts = TrainingParts([MOONS], **SMALL)
+    try_radii(parts, PROPOSAL, samples=20, seed=0, say=lambda _: None)
+    assert [each.warns for each in made] == [False] * 3
 
 
 def test_a_radius_that_is_given_is_not_tried():
