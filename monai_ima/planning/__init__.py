@@ -2,7 +2,8 @@
 
 from monai_ima.planning.flat_regions import reference_noise
 from monai_ima.planning.pilot import Pilot, Times, run_pilot
-from monai_ima.planning.plan import Plan, make_plan
+from monai_ima.planning.plan import Plan
+from monai_ima.planning.planner import make_plan
 from monai_ima.planning.proposal import Proposal, propose
 from monai_ima.planning.quicker import Quicker
 from monai_ima.planning.training_parts import TrainingParts
