@@ -48,7 +48,9 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="a bundle of these settings")
     parser.add_argument("--output", type=Path, default=Path(_PLAN), help="default: plan.json")
     parser.add_argument(
-        "--samples", type=int, default=128, help="validation samples to attack (default: 128)"
+        "--samples",
+        type=int,
+        help="validation samples to attack, at most (default: 128; with --trials 400)",
     )
     parser.add_argument(
         "--trials",

@@ -26,13 +26,15 @@ _TO_DO = (
     "give more --max_epochs, another --learning_rate, more training samples or, where it has few, a "
     "larger validation set (of a list: monai-ima datalist with --fractions 0.5 0.3 0.2)"
 )
+_TO_MEASURE = 128  # validation samples, whose median margin is asked for
+_TO_COMPARE = 400  # as docs/results/plan.md has it
 _BETTER_THAN_CHANCE = 0.1  # of the way from chance to 1, as the report of an evaluation has it
 
 
 def make_plan(
     parts: TrainingParts,
     *,
-    samples: int = 128,
+    samples: int | None = None,
     trials: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Plan:
@@ -43,7 +45,8 @@ def make_plan(
 
     Args:
         parts: of the training.
-        samples: of the validation set whose margins are measured, at most.
+        samples: of the validation set that are looked at, at most; by default 128, and 400 where radii
+            are tried, by which they are compared.
         trials: train with once, twice and four times the ``eps_max`` that the margins propose, too, and
             take the largest that is not worse by validation samples.
         say: is told what happens next.
@@ -63,6 +66,8 @@ def make_plan(
         raise RejectedError(
             "expected eps_max to be tried, got --eps_max beside --trials; give only one of them"
         )
+    if samples is None:
+        samples = _TO_COMPARE if trials else _TO_MEASURE
     if samples < FEWEST_CORRECT:
         raise RejectedError(
             f"expected at least {FEWEST_CORRECT} samples for a median margin, got {samples}"

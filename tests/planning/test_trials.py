@@ -9,7 +9,7 @@ from bundle_run import ROOT
 
 from monai_ima.errors import RejectedError
 from monai_ima.handlers import MarginUpdateHandler
-from monai_ima.planning import Proposal, TrainingParts, make_plan, trials
+from monai_ima.planning import Proposal, TrainingParts, make_plan, planner, trials
 from monai_ima.planning.trials import (
     BestEpoch,
     Trial,
@@ -116,6 +116,20 @@ def test_no_trial_warns_of_its_delta_since_what_comes_of_it_is_seen(monkeypatch)
 def test_a_radius_that_is_given_is_not_tried():
     with pytest.raises(RejectedError, match="got --eps_max beside --trials"):
         make_plan(TrainingParts([MOONS], **SMALL, eps_max=0.5), trials=True)
+
+
+def test_more_validation_samples_are_looked_at_where_they_compare(monkeypatch):
+    asked = []
+
+    def pilot(*_, samples, **__):
+        asked.append(samples)
+        raise RejectedError("enough is known")
+
+    monkeypatch.setattr(planner, "run_pilot", pilot)
+    for settings in ({}, {"trials": True}, {"trials": True, "samples": 20}):
+        with pytest.raises(RejectedError, match="enough"):
+            make_plan(TrainingParts([MOONS], **SMALL), **settings)
+    assert asked == [128, 400, 20]
 
 
 def test_margins_grow_to_the_radius_in_the_epochs_of_the_proposal():
