@@ -60,6 +60,7 @@ class Pilot:
     Attributes:
         epochs: of it.
         margins: ``(N,)`` of validation samples, in units of the inputs: 0 where the network is wrong.
+        labels: ``(N,)`` their class indices.
         largest: noise that reaches every valid input, in the norm of the margins.
         shape: of one input, ``(C, *)``.
         samples: number of training, validation and test samples.
@@ -69,6 +70,7 @@ class Pilot:
 
     epochs: int
     margins: Tensor
+    labels: Tensor
     largest: float
     shape: tuple[int, ...]
     samples: tuple[int, int, int]
@@ -79,6 +81,13 @@ class Pilot:
     def accuracy(self) -> float:
         """On the validation samples that were looked at."""
         return float((self.margins > 0).double().mean())
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean of the accuracies in the classes."""
+        correct = (self.margins > 0).double()
+        classes = [correct[self.labels == label].mean() for label in self.labels.unique()]
+        return float(torch.stack(classes).mean())
 
 
 def run_pilot(
@@ -118,6 +127,7 @@ def run_pilot(
     return Pilot(
         epochs,
         margins.cpu(),
+        labels.cpu(),
         float(get_norm(parts["norm"]).length(whole)),
         tuple(inputs.shape[1:]),
         counts,

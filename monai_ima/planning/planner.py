@@ -82,7 +82,7 @@ def make_plan(
     pilot = run_pilot(
         parts, epochs=parts["max_epochs"], samples=samples, seed=parts["seed"], say=say
     )
-    _check_learned(pilot, parts["num_classes"])
+    _check_learned(pilot)
     chosen = {name: parts[name] for name in _CHOSEN if name in settings}
     try:
         proposal = propose(
@@ -96,7 +96,9 @@ def make_plan(
         raise RejectedError(f"{error}; {_TO_DO}") from error
     tried: list[Trial] = []
     if trials:
-        tried = try_radii(parts, proposal, samples=samples, seed=parts["seed"], say=say)
+        tried = try_radii(
+            parts, proposal, samples=samples, largest=pilot.largest, seed=parts["seed"], say=say
+        )
         proposal = settled(proposal, tried, pilot.margins)
     seconds = pilot.times.training(
         epochs=proposal.max_epochs,
@@ -112,13 +114,15 @@ def make_plan(
     )  # fmt: skip
 
 
-def _check_learned(pilot: Pilot, classes: int) -> None:
+def _check_learned(pilot: Pilot) -> None:
+    classes = len(pilot.labels.unique())
     chance = 1 / classes
-    if pilot.accuracy < chance + _BETTER_THAN_CHANCE * (1 - chance):
+    if pilot.balanced_accuracy < chance + _BETTER_THAN_CHANCE * (1 - chance):
         raise RejectedError(
             f"expected the plain network to learn something in {pilot.epochs} epochs, got "
-            f"{pilot.accuracy:.1%} of {len(pilot.margins)} validation samples correct, of {classes} "
-            f"classes; margins of such a network say nothing; {_TO_DO}"
+            f"{pilot.accuracy:.1%} of {len(pilot.margins)} validation samples correct, and "
+            f"{pilot.balanced_accuracy:.1%} balanced over {classes} classes; margins of such a network say "
+            f"nothing; {_TO_DO}"
         )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
@@ -16,7 +15,8 @@ from monai_ima.handlers import EpochSeedHandler, MarginUpdateHandler
 from monai_ima.planning.pilot import samples_of, train
 from monai_ima.planning.proposal import Proposal
 from monai_ima.planning.training_parts import TrainingParts
-from monai_ima.robustness import area_under, closest_errors, get_protocol
+from monai_ima.robustness import RobustnessCurve, closest_errors, get_protocol
+from monai_ima.robustness.statistics import as_many_of_even_classes
 
 MULTIPLES = (1.0, 2.0, 4.0)
 """Of the ``eps_max`` of a proposal; docs/results/plan.md has the measurements."""
@@ -31,7 +31,8 @@ class Trial:
         delta: by how much a margin grows at an update.
         epoch: the best one by validation samples, from half of the training on.
         area: of that epoch, the mean of the accuracies of validation samples without noise and, under the
-            attack of the training, at ``level``.
+            attack of the training, at ``level``; balanced, unless ``best_by`` says otherwise.
+        error: its standard error, at most.
         level: the noise level in the middle of the proposal's.
         samples: how many validation samples that were.
         margin: mean margin of the training samples in the end.
@@ -41,6 +42,7 @@ class Trial:
     delta: float
     epoch: int
     area: float
+    error: float
     level: float
     samples: int
     margin: float
@@ -57,6 +59,7 @@ def try_radii(
     proposal: Proposal,
     *,
     samples: int,
+    largest: float = math.inf,
     seed: int,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Trial]:
@@ -66,12 +69,13 @@ def try_radii(
         parts: of the training.
         proposal: of which the epochs and the noise levels stay.
         samples: of the validation set by which epochs and radii are compared, at most.
+        largest: that an ``eps_max`` is to be.
         seed: of the weights, the order of the samples and the choice of those that are looked at.
         say: is told what happens next.
     """
     trials = []
-    for multiple in MULTIPLES:
-        eps_max = float(f"{multiple * proposal.eps_max:.3g}")
+    radii = (min(multiple * proposal.eps_max, largest) for multiple in MULTIPLES)
+    for eps_max in dict.fromkeys(float(f"{radius:.3g}") for radius in radii):
         say(f"training with eps_max {eps_max:g}: {proposal.max_epochs} epochs")
         radius = of_size(proposal, eps_max, parts["margin_interval"])
         parts.begin_anew(seed, **radius)
@@ -110,8 +114,12 @@ def trial(
     best = BestEpoch(parts, inputs, labels, level=level, first=proposal.max_epochs // 2)
     train(parts, objective, proposal.max_epochs, [EpochSeedHandler(seed), update, best])
     parts["network"].load_state_dict(best.weights)
+    counting = float(len(labels))
+    if parts["best_by"] == "balanced_accuracy":
+        counting = as_many_of_even_classes(labels.bincount())
+    error = standard_error(best.area, counting)
     margin = float(objective.margins.margins.mean())
-    return Trial(eps_max, delta, best.epoch, best.area, level, len(labels), margin)
+    return Trial(eps_max, delta, best.epoch, best.area, error, level, len(labels), margin)
 
 
 def settled(proposal: Proposal, trials: Sequence[Trial], margins: Tensor) -> Proposal:
@@ -122,13 +130,14 @@ def settled(proposal: Proposal, trials: Sequence[Trial], margins: Tensor) -> Pro
         trials: one or more.
         margins: ``(N,)`` of the plain network, 0 where it is wrong.
     """
-    radius = largest_not_worse({each.eps_max: each.area for each in trials}, trials[0].samples)
+    error = max(trials, key=lambda each: each.area).error
+    radius = largest_not_worse({each.eps_max: each.area for each in trials}, error)
     (taken,) = (each for each in trials if each.eps_max == radius)
     nearer = float((margins[margins > 0] < taken.delta).double().mean())
     return replace(proposal, eps_max=taken.eps_max, delta=taken.delta, nearer=nearer)
 
 
-def largest_not_worse(areas: Mapping[float, float], samples: int) -> float:
+def largest_not_worse(areas: Mapping[float, float], error: float) -> float:
     """The largest radius whose area is within one standard error of the best.
 
     The one-standard-error rule of Breiman et al. (Classification and Regression Trees, 1984, section
@@ -137,18 +146,17 @@ def largest_not_worse(areas: Mapping[float, float], samples: int) -> float:
 
     Args:
         areas: mean accuracies between 0 and 1, by radius.
-        samples: of which each is the mean.
+        error: standard error of the best.
 
     Example:
-        >>> largest_not_worse({1.0: 0.70, 2.0: 0.66, 4.0: 0.60}, samples=100)
+        >>> largest_not_worse({1.0: 0.70, 2.0: 0.66, 4.0: 0.60}, error=0.046)
         2.0
     """
-    best = max(areas.values())
-    least = best - standard_error(best, samples)
+    least = max(areas.values()) - error
     return max(radius for radius, area in areas.items() if area >= least)
 
 
-def standard_error(share: float, samples: int) -> float:
+def standard_error(share: float, samples: float) -> float:
     """Of a share of samples, and at least that of a mean of values from 0 to 1."""
     return math.sqrt(share * (1 - share) / samples)
 
@@ -156,7 +164,7 @@ def standard_error(share: float, samples: int) -> float:
 def in_words(trials: Sequence[Trial]) -> str:
     """How the radius was chosen."""
     areas = ", ".join(f"{each.eps_max:g}: {each.area:.3f}" for each in trials)
-    error = standard_error(max(each.area for each in trials), trials[0].samples)
+    error = max(trials, key=lambda each: each.area).error
     return (
         f"the largest of {len(trials)} within one standard error ({error:.2g}) of the best, by trainings "
         f"and {trials[0].samples} validation samples ({areas}; mean of the accuracies without noise and at "
@@ -206,19 +214,8 @@ class BestEpoch:
             bounds=tuple(parts["bounds"]),
             batch_size=parts["evaluation_batch_size"],
         ).margins
-        area = mean_accuracy(margins, levels)
+        curve = RobustnessCurve.from_margins(margins, self.labels, eps=levels, norm=parts["norm"])
+        area = curve.auc() if parts["best_by"] == "accuracy" else curve.balanced_auc()
         if area > self.area:
             weights = copy.deepcopy(parts["network"].state_dict())
             self.epoch, self.area, self.weights = epoch, area, weights
-
-
-def mean_accuracy(margins: Tensor, levels: Sequence[float]) -> float:
-    """Area under the accuracy over noise levels, as a share of what it would be without an error.
-
-    Args:
-        margins: ``(N,)``, 0 where a sample is misclassified, infinite where no error was found.
-        levels: from 0 on.
-    """
-    eps = torch.tensor(levels, dtype=torch.float64)
-    robust = margins.double().cpu()[:, None] > eps
-    return float(area_under(robust.double().mean(dim=0), eps))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from monai_ima.robustness.curve import wilson_interval
-from monai_ima.robustness.statistics import confusion
+from monai_ima.robustness.statistics import as_many_of_even_classes, confusion
 
 # None of so few samples recognised is a matter of chance: once in 32 times if half of them are.
 _FEW = 5
@@ -131,9 +131,7 @@ def _chance(counts: Tensor, causes: str) -> list[Finding]:
         return []
     balanced = (counts.diagonal()[present] / sizes[present]).double().mean()
     chance = 1 / int(present.sum())
-    # So many samples, of classes of one size, would make the balanced accuracy as certain.
-    effective = float(1 / (chance**2 * (1 / sizes[present].double()).sum()))
-    high = float(wilson_interval(balanced, effective)[1])
+    high = float(wilson_interval(balanced, as_many_of_even_classes(sizes))[1])
     if balanced >= chance + 0.1 * (1 - chance) or high >= chance + 0.5 * (1 - chance):
         return []
     accuracy = float(counts.diagonal().sum() / counts.sum())

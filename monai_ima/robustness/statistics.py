@@ -11,6 +11,20 @@ def balanced_accuracy(per_class: Tensor) -> Tensor:
     return per_class.nanmean(dim=0)
 
 
+def as_many_of_even_classes(sizes: Tensor) -> float:
+    """How many samples, of classes of one size, make a mean over the classes as certain.
+
+    Args:
+        sizes: ``(C,)`` numbers of samples in each class; one without any does not count.
+
+    Example:
+        >>> as_many_of_even_classes(torch.tensor([90, 10, 0]))
+        36.0
+    """
+    present = sizes[sizes > 0].double()
+    return round(float(len(present) ** 2 / (1 / present).sum()), 9)
+
+
 def specificity(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Share of the samples of other classes that are not taken for a class.
 

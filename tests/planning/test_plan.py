@@ -9,7 +9,7 @@ import torch
 from bundle_run import ROOT
 
 from monai_ima.errors import RejectedError
-from monai_ima.planning import Times, TrainingParts, make_plan
+from monai_ima.planning import Times, TrainingParts, make_plan, planner, run_pilot
 from monai_ima.planning.plan import duration
 from monai_ima.planning.quicker import Quicker
 from monai_ima.report import Units
@@ -130,6 +130,18 @@ def test_durations_are_round(seconds, said):
 def test_what_cannot_be_planned_is_rejected(given, said):
     with pytest.raises(RejectedError, match=re.escape(said)):
         make_plan(TrainingParts([MOONS], **SMALL | given), samples=40)
+
+
+def test_a_network_that_calls_everybody_the_same_has_learned_nothing(parts, monkeypatch):
+    labels = torch.tensor([0] * 36 + [1] * 4)
+
+    def pilot(*given, **settings):
+        found = run_pilot(*given, **settings)
+        return replace(found, margins=(labels == 0).double(), labels=labels)
+
+    monkeypatch.setattr(planner, "run_pilot", pilot)
+    with pytest.raises(RejectedError, match=r"90.0% of 40 .* and 50.0% balanced over 2 classes"):
+        make_plan(parts, samples=40)
 
 
 def test_few_samples_are_rejected(parts):

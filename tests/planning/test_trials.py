@@ -14,7 +14,6 @@ from monai_ima.planning.trials import (
     BestEpoch,
     Trial,
     largest_not_worse,
-    mean_accuracy,
     of_size,
     settled,
     try_radii,
@@ -41,29 +40,28 @@ def test_all_but_the_radius_is_the_same_and_the_same_again():
 
 
 @pytest.mark.parametrize(
-    ("areas", "samples", "radius"),
+    ("areas", "error", "radius"),
     [
-        ((0.6, 0.8, 0.7), 400, 2),  # a standard error of 0.02
-        ((0.6, 0.8, 0.77), 100, 4),  # of 0.04
-        ((0.6, 0.8, 0.7), 15, 4),  # of 0.103
-        ((0.79, 0.8, 0.7), 400, 2),
-        ((0.8, 0.77, 0.7), 400, 1),
-        ((0.8, 0.7, 0.79), 400, 4),  # even where one between is worse
-        ((1.0, 1.0, 0.99), 10, 2),  # none of them errs: nothing is known of the spread
+        ((0.6, 0.8, 0.7), 0.02, 2),
+        ((0.6, 0.8, 0.77), 0.04, 4),
+        ((0.79, 0.8, 0.7), 0.02, 2),
+        ((0.8, 0.77, 0.7), 0.02, 1),
+        ((0.8, 0.7, 0.79), 0.02, 4),  # even where one between is worse
+        ((1.0, 1.0, 0.99), 0.0, 2),  # none of them errs: nothing is known of the spread
     ],
 )
-def test_the_largest_within_one_standard_error_of_the_best_is_taken(areas, samples, radius):
+def test_the_largest_within_one_standard_error_of_the_best_is_taken(areas, error, radius):
     by_radius = dict(zip((1.0, 2.0, 4.0), areas, strict=True))
-    assert largest_not_worse(by_radius, samples) == radius
+    assert largest_not_worse(by_radius, error) == radius
     turned = dict(reversed(by_radius.items()))
-    assert largest_not_worse(turned, samples) == radius
+    assert largest_not_worse(turned, error) == radius
 
 
 def test_validation_samples_choose():
     found = [
-        Trial(0.8, 0.4, 4, 0.68, 0.2, 100, 0.6),
-        Trial(1.6, 0.8, 4, 0.7, 0.2, 100, 1.2),
-        Trial(3.2, 1.6, 2, 0.65, 0.2, 100, 2.0),
+        Trial(0.8, 0.4, 4, 0.68, 0.3, 0.2, 100, 0.6),
+        Trial(1.6, 0.8, 4, 0.7, 0.04, 0.2, 100, 1.2),  # the best, whose error counts
+        Trial(3.2, 1.6, 2, 0.65, 0.3, 0.2, 100, 2.0),
     ]
     margins = torch.tensor([0.0, 0.1, 0.5, 0.9, math.inf])
 
@@ -78,7 +76,7 @@ def test_a_plan_says_by_what_it_was_chosen(monkeypatch):
         trials,
         "trial",
         lambda *_, eps_max, delta, **__: Trial(
-            eps_max, delta, 4, min(eps_max, 0.9), 0.1, 40, 3 * delta
+            eps_max, delta, 4, min(eps_max, 0.9), 0.047, 0.1, 40, 3 * delta
         ),
     )
     parts = TrainingParts([MOONS], **{**SMALL, "max_epochs": 30})
@@ -145,6 +143,7 @@ def test_the_best_epoch_is_kept_with_its_weights(monkeypatch):
         "attack_steps": 1,
         "bounds": [0, 1],
         "evaluation_batch_size": 8,
+        "best_by": "balanced_accuracy",
     }
     margins = {2: [0.0, 0.2], 4: [0.1, 0.2], 5: [0.2, 0.2], 6: [0.0, 0.0]}
     epoch = 0
@@ -153,7 +152,7 @@ def test_the_best_epoch_is_kept_with_its_weights(monkeypatch):
         return SimpleNamespace(margins=torch.tensor(margins[epoch]))
 
     monkeypatch.setattr(trials, "closest_errors", found)
-    best = BestEpoch(parts, None, None, level=0.15, first=2)
+    best = BestEpoch(parts, None, torch.tensor([0, 1]), level=0.15, first=2)
     for epoch in range(1, 7):
         network.bias.data.fill_(epoch)
         best(SimpleNamespace(state=SimpleNamespace(epoch=epoch, max_epochs=6)))
@@ -165,16 +164,28 @@ def test_the_best_epoch_is_kept_with_its_weights(monkeypatch):
 def test_the_last_epoch_is_looked_at(monkeypatch):
     network = torch.nn.Linear(1, 1)
     parts = {"network": network, "norm": "linf", "attack_steps": 1, "bounds": [0, 1]}
-    parts["evaluation_batch_size"] = 8
+    parts |= {"evaluation_batch_size": 8, "best_by": "accuracy"}
     monkeypatch.setattr(
         trials, "closest_errors", lambda *_, **__: SimpleNamespace(margins=torch.ones(2))
     )
-    best = BestEpoch(parts, None, None, level=0.1, first=0)
+    best = BestEpoch(parts, None, torch.tensor([0, 1]), level=0.1, first=0)
     best(SimpleNamespace(state=SimpleNamespace(epoch=1, max_epochs=1)))
     assert (best.epoch, best.area) == (1, 1.0)
 
 
-def test_the_area_counts_misclassified_samples_and_those_without_an_error():
-    margins = torch.tensor([0.0, 0.06, 0.2, math.inf])
-    # 3/4 of the samples at 0, 3/4 at 0.05, 2/4 at 0.1
-    assert mean_accuracy(margins, [0, 0.05, 0.1]) == pytest.approx(0.6875)
+@pytest.mark.parametrize(("best_by", "area"), [("balanced_accuracy", 0.5), ("accuracy", 0.8)])
+def test_classes_count_alike_unless_the_bundle_counts_samples_alike(monkeypatch, best_by, area):
+    """A network that calls everybody normal, in a set where four of five are."""
+    parts = {"network": torch.nn.Linear(1, 1), "norm": "linf", "attack_steps": 1, "bounds": [0, 1]}
+    parts |= {"evaluation_batch_size": 8, "best_by": best_by}
+    margins = torch.tensor([1.0, 1, 1, 1, 0])
+    monkeypatch.setattr(trials, "closest_errors", lambda *_, **__: SimpleNamespace(margins=margins))
+    best = BestEpoch(parts, None, torch.tensor([0, 0, 0, 0, 1]), level=0.1, first=0)
+    best(SimpleNamespace(state=SimpleNamespace(epoch=1, max_epochs=1)))
+    assert best.area == pytest.approx(area)
+
+
+def test_no_radius_is_beyond_the_data():
+    found = try_radii(TrainingParts([MOONS], **SMALL), PROPOSAL, samples=20, largest=3.0, seed=0)
+    assert [each.eps_max for each in found] == [1.6, 3.0]
+    assert all(0 < each.error < 0.2 for each in found)
