@@ -158,7 +158,10 @@ def hippocampus_list(folder: Path) -> Path:
 
     By how many voxels are labelled. Those in between are left out.
     """
-    labels = sorted((folder / "labels").glob("*.nii.gz"))
+    images, names = (
+        f"{name}Tr" if (folder / f"{name}Tr").is_dir() else name for name in ("images", "labels")
+    )
+    labels = sorted((folder / names).glob("*.nii.gz"))
     volumes: list[Any] = [nibabel.load(path) for path in labels]
     sizes = [int((np.asanyarray(volume.dataobj) > 0).sum()) for volume in volumes]
     low, high = np.quantile(sizes, [1 / 3, 2 / 3])
@@ -166,7 +169,7 @@ def hippocampus_list(folder: Path) -> Path:
     for path, size in zip(labels, sizes, strict=True):
         if not low <= size <= high:
             name = path.name.partition(".")[0]
-            rows.append(f"images/{path.name},{'large' if size > high else 'small'},{name}")
+            rows.append(f"{images}/{path.name},{'large' if size > high else 'small'},{name}")
     listed = Path("runs", "plan", "hippocampus.csv")
     listed.parent.mkdir(parents=True, exist_ok=True)
     listed.write_text("\n".join(rows) + "\n", "utf-8")
@@ -307,7 +310,9 @@ def areas(results: dict[str, dict[str, Any]]) -> str:
         lacking = []
         for ours in (found[1], by_trials(content, TASKS[name].samples)):
             best, middle, low, high = loss(found, ours)
-            spread = "" if math.isnan(low) else f" ({low:+.1%} to {high:+.1%})"
+            spread = (
+                "" if math.isnan(low) or ours == found[best] else f" ({low:+.1%} to {high:+.1%})"
+            )
             lacking.append(f"{middle:.1%}{spread}")
         means = [f"{mean(found[factor]):.3f}" for factor in FACTORS]
         rows.append([name, str(len(found[1])), *means, f"{best:g} x", *lacking])

@@ -22,7 +22,9 @@ def main(words: Sequence[str]) -> None:
     """Evaluate the run; the bundle prints what was found."""
     parser = command_parser("evaluate", __doc__)
     parser.add_argument("run", type=Path, help="output folder of the training")
-    parser.add_argument("--protocol", help="of the attacks (default: that of the training's curve)")
+    parser.add_argument(
+        "--protocol", help="of the attacks (default: minimum_norm, whatever the training had)"
+    )
     parser.add_argument(
         "--section", choices=["test", "validation", "training"], help="of the data (default: test)"
     )

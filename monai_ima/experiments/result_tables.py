@@ -66,7 +66,8 @@ def area_table(runs: Runs, accuracy: str) -> str:
     """
     methods, unit = by_method(runs), interval_unit(runs)
     ours = {run["seed"]: run for run in methods.get("ima", [])}
-    heading = f"95 % interval over {unit}" if unit else "95 % interval"
+    drawn = f"over {unit}, " if unit else ""
+    heading = f"95 % interval {drawn}of these trainings"
     lines = [["IMA less", "seeds", "area", heading]]
     for method, theirs in methods.items():
         pairs = [(ours[run["seed"]], run) for run in theirs if run["seed"] in ours]

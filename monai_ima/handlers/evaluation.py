@@ -52,7 +52,7 @@ class RobustnessEvaluation:
     """Attack every sample that a ``SupervisedEvaluator`` sees, and write the report.
 
     Into ``output_dir`` go ``report.html``, ``robustness.json``, ``robustness.csv``,
-    ``robustness.png``, ``samples.csv`` (both tables as ``.xlsx``, too) and TensorBoard events; into
+    ``robustness_<norm>.png``, ``samples.csv`` (both tables as ``.xlsx``, too) and TensorBoard events; into
     ``engine.state.metrics`` ``robust_accuracy/<norm>/eps_<eps>`` and ``robust_accuracy/<norm>/auc``. Before the first attack
     all samples pass through the network once, and what speaks against its clean answers, see
     :func:`~monai_ima.robustness.clean_findings`, is logged as a warning. What is finished is kept

@@ -18,9 +18,9 @@ _GREY = f"grey levels of {_GREY_LEVELS}"
 _SHARE = "percent of the image's brightness range"
 _PERCENTILES = f"{_SHARE} ({' to '.join(f'{100 * tail:g}th' for tail in TAILS)} percentile)"
 _MINMAX = f"{_SHARE} (darkest to brightest value)"
-_BEAT = "percent of the beat's range"
+_BEAT = "percent of the signal's range"
 BEAT_UNITS = {"name": _BEAT, "per_unit": 100.0}
-"""Units of heartbeats that are scaled each by itself, as for :func:`image_units`."""
+"""Units of heartbeats that are scaled by their own range or that of some seconds, as for :func:`image_units`."""
 
 
 @dataclass(frozen=True)

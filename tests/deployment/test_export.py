@@ -250,7 +250,7 @@ def test_model_card_has_the_data_and_the_figures(bundle):
     assert (share in card) == (kind == "volumes")
     if kind == "beats":
         assert report["settings"]["warning"] in card
-        assert "in brackets in percent of the beat's range" in card
+        assert "in brackets in percent of the signal's range" in card
         assert "187 values, 1.5 seconds" in card
         assert "- V: premature or an escape beat, from the ventricles\n- F: fusion" in card
         assert "unclassified\n\n*To be completed" in card

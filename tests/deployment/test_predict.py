@@ -114,7 +114,7 @@ def test_a_drawing_says_sizes_in_units_of_the_data(bundle, tmp_path, drawings):
     predict_files(folder, [a_case(kind, where)], tmp_path)
     (linf, l2), options = drawings[0]
     unit, element = {
-        "beats": ("percent of the beat's range", "value"),
+        "beats": ("percent of the signal's range", "value"),
         "volumes": ("percent of the image's brightness range", "voxel"),
     }.get(kind, ("grey levels of 255", "pixel"))
     assert options["orientation"] is None
@@ -298,7 +298,7 @@ def test_a_run_is_exported_when_it_is_asked_and_again_when_it_has_changed(
     third = predict_files(run, [case], folder / "third", norms=["linf"])
     assert drawings[-1][0] == [
         (
-            "L∞: no change of the answer found up to 1 (100 percent of the beat's range in every value), "
+            "L∞: no change of the answer found up to 1 (100 percent of the signal's range in every value), "
             "the most that values from 0 to 1 allow"
         )
     ]

@@ -97,13 +97,13 @@ def test_intervals_are_over_patients_where_they_are_known():
 
     heading, _, line = area_table(runs, "accuracy").splitlines()
     # areas of samples 1/2 and 1: of ten patients drawn, 2 to 8 are of either half
-    assert heading.endswith("| 95 % interval over patients |")
+    assert heading.endswith("| 95 % interval over patients, of these trainings |")
     assert line == "| ce | 1 | +0.000 | -0.300 to +0.300 |"
     cell = curve_table(runs, "accuracy").splitlines()[2].split(" | ")[3]
     assert cell == "0.500 ± 0.300"
     samples = [one | {"patients": None} for one in runs]
     heading, _, line = area_table(samples, "accuracy").splitlines()
-    assert heading.endswith("| 95 % interval over samples |")
+    assert heading.endswith("| 95 % interval over samples, of these trainings |")
     low, high = map(float, line.split(" | ")[3].removesuffix(" |").split(" to "))
     assert -0.15 < low < -0.05 < 0.05 < high < 0.15
     assert "on 80 samples of 10 patients." in evaluated(runs)
@@ -124,7 +124,7 @@ def test_few_patients_give_no_interval():
     patients = [0, 1, 2, 2]
     runs = [run(method, [0.05] * 4, patients=patients) for method in ("ce", "ima")]
     heading, _, line = area_table(runs, "accuracy").splitlines()
-    assert heading.endswith("| 95 % interval |")
+    assert heading.endswith("| 95 % interval of these trainings |")
     assert line == "| ce | 1 | +0.000 | none: fewer than 10 patients |"
     assert "±" not in curve_table(runs, "accuracy")
 
