@@ -15,7 +15,7 @@ spec = importlib.util.spec_from_file_location("plan_grid", ROOT / "scripts" / "p
 script = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(script)
 RESULTS = script.read()
-SEEDS = {"hippocampus": 21}
+SEEDS = {"ecg": 9, "fashion_mnist": 9, "oct_64": 9, "oct_224": 8, "hippocampus": 27}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_proposals_follow_from_the_margins_that_were_measured(data):
 def test_every_factor_has_been_trained_with_every_seed(data):
     content = RESULTS[data]
     runs = [(run["seed"], run["factor"]) for run in content["runs"]]
-    seeds = SEEDS.get(data, 6)
+    seeds = SEEDS[data]
     assert sorted(runs) == [(seed, factor) for seed in range(seeds) for factor in script.FACTORS]
     assert list(content["plans"]) == [str(seed) for seed in range(seeds)]
     assert all(len(areas) == seeds for areas in script.by_factor(content).values())
