@@ -302,7 +302,7 @@ def plans(results: dict[str, dict[str, Any]]) -> str:
 def areas(results: dict[str, dict[str, Any]]) -> str:
     """The areas of each multiple of the proposal, and what the proposal lacks, in Markdown."""
     multiples = [f"{factor:g} x" for factor in FACTORS]
-    rows = [["data", "seeds", *multiples, "best", "proposal lacks", "with --trials it lacks"]]
+    rows = [["data", "seeds", *multiples, "best", "proposal lacks", "with `--trials` it lacks"]]
     for name, content in results.items():
         found = by_factor(content)
         if not found[1]:
